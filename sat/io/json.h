@@ -1,0 +1,69 @@
+// A small JSON reader and writer for configs, file headers and manifests.
+// Knows text only. Strict: RFC 8259, UTF-8, no duplicate keys, nesting at most 64 deep, a bounded number of values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sat/tensor/error.h"
+
+namespace sat {
+
+/// One JSON value. Objects keep the order of their keys. Access of the wrong kind throws Error naming what was met.
+class Json {
+ public:
+  enum class Kind : uint8_t { null, boolean, number, string, array, object };
+  using Member = std::pair<std::string, Json>;
+
+  Json() = default;  // null
+  Json(bool value) : kind_(Kind::boolean), boolean_(value) {}
+  Json(double value);  // throws Error unless finite
+  Json(int64_t value);
+  Json(int value) : Json(int64_t(value)) {}
+  Json(std::string value) : kind_(Kind::string), text_(std::move(value)) {}
+  Json(const char* value) : Json(std::string(value)) {}
+  static Json array(std::vector<Json> items = {});
+  static Json object(std::vector<Member> members = {});
+
+  /// Parses the whole text; `source` names it in messages, which carry line and column.
+  static Json parse(std::string_view text, const std::string& source);
+
+  Kind kind() const { return kind_; }
+  bool is_null() const { return kind_ == Kind::null; }
+  bool boolean() const;
+  double number() const;
+  int64_t integer() const;  // throws unless the number was written as a 64-bit integer
+  const std::string& string() const;
+  const std::vector<Json>& items() const;      // of an array
+  const std::vector<Member>& members() const;  // of an object
+  size_t size() const;                         // of an array or object
+  const Json& operator[](size_t index) const;  // of an array
+  const Json& operator[](int index) const { return (*this)[size_t(index)]; }
+  const Json& operator[](std::string_view key) const;  // of an object; throws naming the key when absent
+  const Json& operator[](const char* key) const { return (*this)[std::string_view(key)]; }
+  const Json* find(std::string_view key) const;  // of an object; null when absent
+  std::vector<double> numbers() const;           // an array of numbers
+  std::vector<int64_t> integers() const;         // an array of integers
+  std::vector<std::string> strings() const;      // an array of strings
+
+  Json& set(std::string key, Json value);  // of an object: adds or replaces; returns *this
+  Json& push(Json value);                  // of an array: appends; returns *this
+
+  /// Text with numbers that read back to the same bits. indent 0: one line; otherwise spaces a level.
+  std::string dump(int indent = 0) const;
+
+ private:
+  Kind kind_ = Kind::null;
+  bool boolean_ = false;
+  bool whole_ = false;  // the number is integer_
+  double number_ = 0;
+  int64_t integer_ = 0;
+  std::string text_;
+  std::vector<Json> items_;
+  std::vector<Member> members_;
+};
+
+}  // namespace sat

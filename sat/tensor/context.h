@@ -1,0 +1,71 @@
+// What a computation runs with: threads, memory, the CPU's instruction set, and who listens to the profile.
+// There is no global state: a Context is made by the caller and entered by UseContext for the current thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "sat/tensor/tensor.h"
+
+namespace sat {
+
+class Memory;      // memory.h
+class ThreadPool;  // parallel.h
+
+/// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name.
+enum class CpuLevel : uint8_t { plain, avx2, avx512 };
+const char* name_of(CpuLevel level);
+CpuLevel best_cpu_level();                          // what this processor and operating system offer
+CpuLevel parse_cpu_level(const std::string& name);  // "plain", "avx2", "avx512"; throws Error, also if absent here
+
+/// One finished profiling range.
+struct ProfileEvent {
+  const char* name;  // the op, for example "conv3d"
+  Shape shape;       // of its main input
+  double seconds;
+};
+
+struct ContextOptions {
+  int threads = 0;        // 0: as many as the machine has
+  int64_t max_bytes = 0;  // cap on tensor memory; 0: none
+  CpuLevel cpu = best_cpu_level();
+  std::function<void(const ProfileEvent&)> on_profile;  // called on the computing thread after each op; may be empty
+};
+
+/// Threads, memory and kernel choice of one engine. Results do not depend on the number of threads.
+class Context {
+ public:
+  explicit Context(const ContextOptions& options = {});
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const std::shared_ptr<Memory>& memory() const { return memory_; }
+  ThreadPool& threads() const { return *threads_; }
+  CpuLevel cpu() const { return cpu_; }
+  const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
+
+  /// The context entered last on this thread, or a private one-threaded, uncapped one.
+  static Context& current();
+
+ private:
+  std::shared_ptr<Memory> memory_;
+  std::unique_ptr<ThreadPool> threads_;
+  CpuLevel cpu_;
+  std::function<void(const ProfileEvent&)> on_profile_;
+};
+
+/// Makes a context current on this thread while it lives; nests.
+class UseContext {
+ public:
+  explicit UseContext(Context& context);
+  ~UseContext();
+  UseContext(const UseContext&) = delete;
+  UseContext& operator=(const UseContext&) = delete;
+
+ private:
+  Context* previous_;
+};
+
+}  // namespace sat

@@ -1,0 +1,63 @@
+// Tensor memory: a caching allocator that counts live and peak bytes and obeys an optional cap.
+// Knows bytes only; Tensor (tensor.h) gives them a shape.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "sat/tensor/error.h"
+
+namespace sat {
+
+/// Bytes handed out by one context. Freed blocks are kept for reuse, but a kept block never raises the peak: when a
+/// new block would, kept blocks go back to the system first. Blocks are 64-byte aligned; those of 2 MB and more sit on
+/// huge pages where the system offers them. Thread-safe.
+class Memory {
+ public:
+  explicit Memory(int64_t max_bytes = 0) : max_bytes_(max_bytes) {}
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  int64_t live_bytes() const;  // in use now
+  int64_t peak_bytes() const;  // most ever held (in use and kept), which the cap bounds
+  int64_t max_bytes() const;   // the cap, 0 for none
+  void reset_peak();           // peak := live; kept blocks are given back
+  void release_cached();       // gives kept blocks back to the system
+
+  void* allocate(int64_t bytes);  // throws Error when the cap would be passed
+  void deallocate(void* block, int64_t bytes);
+
+  static int64_t rounded(int64_t bytes);  // what a request of this size costs
+
+ private:
+  void release_until(int64_t target_cached);
+
+  mutable std::mutex mutex_;
+  std::multimap<int64_t, void*> cached_;  // by rounded size
+  int64_t live_ = 0, kept_ = 0, peak_ = 0, max_bytes_ = 0;
+};
+
+/// Owns the bytes of one or more tensors: from a Memory, or foreign bytes with a release function (a mapped file).
+class Buffer {
+ public:
+  Buffer(std::shared_ptr<Memory> memory, int64_t bytes);
+  Buffer(void* foreign, int64_t bytes, std::function<void()> release);
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  void* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  void* data_;
+  int64_t bytes_;
+  std::shared_ptr<Memory> memory_;
+  std::function<void()> release_;
+};
+
+}  // namespace sat

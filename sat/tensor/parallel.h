@@ -1,0 +1,37 @@
+// A small thread pool whose results do not depend on the number of threads.
+// Knows nothing of tensors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace sat {
+
+/// Worker threads of one context. The calling thread works too, so `threads` = 1 starts none.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // 0: as many as the machine has
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const;
+
+  /// Runs body(chunk) for every chunk in [0, chunks), each exactly once, in no fixed order. Returns when all are done.
+  /// The first exception thrown by a body is thrown again here. A call from inside a body runs serially.
+  void run(int64_t chunks, const std::function<void(int64_t)>& body);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Calls body(first, last) on consecutive pieces of [0, count) of `grain` elements, on the current context's threads.
+/// The pieces depend on count and grain alone, so a body that owns its piece gives the same bits for any thread count.
+void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t first, int64_t last)>& body);
+
+/// Number of pieces that parallel_for makes, for per-piece partial sums that are merged in order.
+inline int64_t pieces(int64_t count, int64_t grain) { return (count + grain - 1) / grain; }
+
+}  // namespace sat

@@ -1,0 +1,232 @@
+// Shapes, element types and the few operations of Tensor that are not arithmetic.
+#include "sat/tensor/tensor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sat/tensor/context.h"
+#include "sat/tensor/memory.h"
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kCastGrain = 1 << 16;
+
+uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <class From, class To, class Convert>
+void convert(const Tensor& from, const Tensor& to, Convert one) {
+  const From* source = from.data<From>();
+  To* target = to.data<To>();
+  parallel_for(from.numel(), kCastGrain, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) target[i] = one(source[i]);
+  });
+}
+
+}  // namespace
+
+float to_float(bf16 value) { return float_of(uint32_t(value.bits) << 16); }
+
+bf16 to_bf16(float value) {
+  const uint32_t bits = bits_of(value);
+  if (std::isnan(value)) return {uint16_t((bits >> 16) | 0x40)};
+  return {uint16_t((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)};
+}
+
+float to_float(f16 value) {
+  const uint32_t sign = uint32_t(value.bits & 0x8000) << 16;
+  const uint32_t exponent = (value.bits >> 10) & 0x1F;
+  const uint32_t fraction = value.bits & 0x3FF;
+  if (exponent == 31) return float_of(sign | 0x7F800000 | (fraction << 13));
+  if (exponent != 0) return float_of(sign | ((exponent + 112) << 23) | (fraction << 13));
+  const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+  return sign ? -magnitude : magnitude;
+}
+
+f16 to_f16(float value) {
+  const uint32_t bits = bits_of(value);
+  const auto sign = uint16_t((bits >> 16) & 0x8000);
+  const float magnitude = std::fabs(value);
+  if (std::isnan(value)) return {uint16_t(sign | 0x7E00)};
+  if (magnitude >= 65520.f) return {uint16_t(sign | 0x7C00)};
+  if (magnitude < 0x1p-14f) return {uint16_t(sign | uint16_t(std::nearbyint(magnitude * 0x1p24f)))};
+  const uint32_t absolute = bits & 0x7FFFFFFF;
+  const uint32_t rounded = absolute + 0xFFF + ((absolute >> 13) & 1);
+  return {uint16_t(sign | ((rounded - (112u << 23)) >> 13))};
+}
+
+int64_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::bf16:
+    case DType::f16: return 2;
+    case DType::i64: return 8;
+    case DType::u8:
+    case DType::boolean: return 1;
+  }
+  fail("unknown dtype ", int(dtype));
+}
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "f32";
+    case DType::bf16: return "bf16";
+    case DType::f16: return "f16";
+    case DType::i32: return "i32";
+    case DType::i64: return "i64";
+    case DType::u8: return "u8";
+    case DType::boolean: return "bool";
+  }
+  return "?";
+}
+
+std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name_of(dtype); }
+
+Shape::Shape(std::initializer_list<int64_t> sizes) : Shape(std::vector<int64_t>(sizes)) {}
+
+Shape::Shape(const std::vector<int64_t>& sizes) : rank_(int(sizes.size())) {
+  SAT_CHECK(sizes.size() <= size_t(kMaxRank), "shape has ", sizes.size(), " axes, at most ", kMaxRank,
+            " are supported");
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    SAT_CHECK(sizes[i] >= 0, "shape has a negative size ", sizes[i], " on axis ", i);
+    sizes_[i] = sizes[i];
+  }
+}
+
+int64_t Shape::numel() const {
+  int64_t product = 1;
+  for (int axis = 0; axis < rank_; ++axis) {
+    SAT_CHECK(!__builtin_mul_overflow(product, (*this)[axis], &product), "shape ", *this, " has too many elements");
+  }
+  return product;
+}
+
+Shape Shape::drop_front() const {
+  SAT_CHECK(rank_ > 0, "a scalar has no axis to drop");
+  return Shape(std::vector<int64_t>(sizes_.begin() + 1, sizes_.begin() + rank_));
+}
+
+Shape Shape::with(int axis, int64_t size) const {
+  Shape changed = *this;
+  changed[axis] = size;
+  return changed;
+}
+
+bool Shape::operator==(const Shape& other) const {
+  return rank_ == other.rank_ && std::equal(sizes_.begin(), sizes_.begin() + rank_, other.sizes_.begin());
+}
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  out << '[';
+  for (int axis = 0; axis < shape.rank(); ++axis) out << (axis ? ", " : "") << shape[axis];
+  return out << ']';
+}
+
+Tensor::Tensor(const Shape& shape_, DType dtype_, Device device_) : shape(shape_), dtype(dtype_), device(device_) {
+  SAT_CHECK(device == Device::cpu, "this build has no device but the CPU");
+  int64_t bytes = 0;
+  SAT_CHECK(!__builtin_mul_overflow(shape.numel(), size_of(dtype), &bytes), "shape ", shape, " has too many bytes");
+  buffer = std::make_shared<Buffer>(Context::current().memory(), bytes);
+}
+
+void* Tensor::raw() const {
+  if (!buffer) return nullptr;
+  return static_cast<char*>(buffer->data()) + offset * size_of(dtype);
+}
+
+void Tensor::check_type(DType asked) const {
+  SAT_CHECK(asked == dtype, "tensor ", shape, " is ", dtype, ", asked for as ", asked);
+  SAT_CHECK(device == Device::cpu, "tensor ", shape, " is not on the CPU");
+}
+
+Tensor Tensor::select(int64_t index) const {
+  Tensor view = slice(index, index + 1);
+  view.shape = shape.drop_front();
+  return view;
+}
+
+Tensor Tensor::slice(int64_t first, int64_t last) const {
+  SAT_CHECK(shape.rank() > 0 && 0 <= first && first <= last && last <= shape[0], "slice [", first, ", ", last,
+            ") of a tensor of shape ", shape);
+  Tensor view = *this;
+  view.shape = shape.with(0, last - first);
+  view.offset += first * shape.drop_front().numel();
+  return view;
+}
+
+Tensor Tensor::reshape(const Shape& target) const {
+  SAT_CHECK(target.numel() == numel(), "reshape of ", shape, " to ", target, " changes the number of elements");
+  Tensor view = *this;
+  view.shape = target;
+  return view;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy(shape, dtype, device);
+  if (numel() > 0) std::memcpy(copy.raw(), raw(), size_t(bytes()));
+  return copy;
+}
+
+Tensor Tensor::cast(DType target) const {
+  if (target == dtype) return *this;
+  Tensor result(shape, target, device);
+  if (dtype == DType::f32 && target == DType::bf16) {
+    convert<float, bf16>(*this, result, [](float v) { return to_bf16(v); });
+  } else if (dtype == DType::f32 && target == DType::f16) {
+    convert<float, f16>(*this, result, [](float v) { return to_f16(v); });
+  } else if (dtype == DType::bf16 && target == DType::f32) {
+    convert<bf16, float>(*this, result, [](bf16 v) { return to_float(v); });
+  } else if (dtype == DType::f16 && target == DType::f32) {
+    convert<f16, float>(*this, result, [](f16 v) { return to_float(v); });
+  } else {
+    fail("no conversion from ", dtype, " to ", target);
+  }
+  return result;
+}
+
+bool Tensor::owns_alone() const {
+  return buffer && buffer.use_count() == 1 && offset == 0 && buffer->bytes() == bytes();
+}
+
+Tensor empty_like(const Tensor& x) { return Tensor(x.shape, x.dtype, x.device); }
+
+Tensor zeros(const Shape& shape, DType dtype) {
+  Tensor x(shape, dtype);
+  if (x.numel() > 0) std::memset(x.raw(), 0, size_t(x.bytes()));
+  return x;
+}
+
+Tensor full(const Shape& shape, float value) {
+  Tensor x(shape);
+  std::fill_n(x.data<float>(), x.numel(), value);
+  return x;
+}
+
+Tensor from_values(const Shape& shape, const std::vector<float>& values) {
+  SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
+  Tensor x(shape);
+  std::copy(values.begin(), values.end(), x.data<float>());
+  return x;
+}
+
+Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values) {
+  SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
+  Tensor x(shape, DType::i64);
+  std::copy(values.begin(), values.end(), x.data<int64_t>());
+  return x;
+}
+
+}  // namespace sat

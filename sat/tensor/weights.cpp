@@ -1,0 +1,88 @@
+// The walk through a checkpoint's names.
+#include "sat/tensor/weights.h"
+
+#include <algorithm>
+#include <set>
+
+namespace sat {
+
+struct Weights::Table {
+  std::map<std::string, Entry> entries;
+  std::set<std::string> read;
+  std::string source;
+};
+
+Weights::Weights(std::vector<Entry> entries, std::string source) : table_(std::make_shared<Table>()) {
+  table_->source = std::move(source);
+  for (Entry& entry : entries) {
+    const std::string name = entry.name;
+    SAT_CHECK(table_->entries.emplace(name, std::move(entry)).second, table_->source, ": tensor '", name,
+              "' appears twice");
+  }
+}
+
+Weights Weights::from_tensors(const std::map<std::string, Tensor>& tensors, const std::string& source) {
+  std::vector<Entry> entries;
+  for (const auto& [name, tensor] : tensors) {
+    entries.push_back({name, tensor.shape, tensor.dtype, [t = tensor] { return t; }});
+  }
+  return Weights(std::move(entries), source);
+}
+
+Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
+    : table_(std::move(table)), prefix_(std::move(prefix)) {}
+
+Weights Weights::operator/(const std::string& step) const { return Weights(table_, full(step)); }
+Weights Weights::operator/(int64_t step) const { return *this / std::to_string(step); }
+
+std::string Weights::full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
+
+Tensor Weights::get(const std::string& name, const Shape& shape) const {
+  const auto found = table_->entries.find(full(name));
+  SAT_CHECK(found != table_->entries.end(), table_->source, ": tensor '", full(name), "' of shape ", shape,
+            " is missing");
+  SAT_CHECK(found->second.shape == shape, table_->source, ": tensor '", full(name), "' has shape ", found->second.shape,
+            ", the model needs ", shape);
+  table_->read.insert(full(name));
+  return found->second.load();
+}
+
+bool Weights::has(const std::string& name) const { return table_->entries.count(full(name)) > 0; }
+
+bool Weights::has_any() const {
+  if (prefix_.empty()) return !table_->entries.empty();
+  const auto next = table_->entries.lower_bound(prefix_ + ".");
+  return next != table_->entries.end() && next->first.compare(0, prefix_.size() + 1, prefix_ + ".") == 0;
+}
+
+Shape Weights::shape_of(const std::string& name) const {
+  const auto found = table_->entries.find(full(name));
+  SAT_CHECK(found != table_->entries.end(), table_->source, ": tensor '", full(name), "' is missing");
+  return found->second.shape;
+}
+
+void Weights::ignore(const std::string& name) const { table_->read.insert(full(name)); }
+
+void Weights::ignore_all() const {
+  for (const Entry& entry : entries()) table_->read.insert(entry.name);
+}
+
+std::vector<std::string> Weights::never_read() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : table_->entries) {
+    if (!table_->read.count(name)) names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<Weights::Entry> Weights::entries() const {
+  std::vector<Entry> found;
+  for (const auto& [name, entry] : table_->entries) {
+    if (prefix_.empty() || name.compare(0, prefix_.size() + 1, prefix_ + ".") == 0) found.push_back(entry);
+  }
+  return found;
+}
+
+const std::string& Weights::source() const { return table_->source; }
+
+}  // namespace sat
