@@ -35,6 +35,25 @@
 #include "sat/tensor/weights.h"
 
 // Files, millimetres and words.
+#include "sat/io/file.h"
+
+#include "sat/io/text.h"
+
 #include "sat/io/json.h"
 
 #include "sat/io/volume.h"
+
+// The network, from its parts to the whole path.
+#include "sat/nn/layers.h"
+
+#include "sat/nn/sat_config.h"
+
+#include "sat/nn/unet3d.h"
+
+#include "sat/nn/query_decoder.h"
+
+#include "sat/nn/sat_model.h"
+
+#include "sat/nn/model_file.h"
+
+#include "sat/nn/segmenter.h"
