@@ -39,10 +39,12 @@ Tensor concat_channels(const std::vector<Tensor>& parts) {
   int64_t first = 0;
   for (const Tensor& part : parts) {
     const int64_t width = part.shape[-1];
-    for (int64_t row = 0; row < rows; ++row) {
-      std::memcpy(joined.data<float>() + row * channels + first, part.data<float>() + row * width,
-                  size_t(width) * sizeof(float));
-    }
+    parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)), [&](int64_t a, int64_t b) {
+      for (int64_t row = a; row < b; ++row) {
+        std::memcpy(joined.data<float>() + row * channels + first, part.data<float>() + row * width,
+                    size_t(width) * sizeof(float));
+      }
+    });
     first += width;
   }
   return joined;

@@ -31,6 +31,9 @@ class Weights {
   Weights(std::vector<Entry> entries, std::string source);
   static Weights from_tensors(const std::map<std::string, Tensor>& tensors, const std::string& source = "memory");
 
+  /// A checkpoint that has whatever is asked for, uninitialised: for rehearsals in a dry context.
+  static Weights imagined();
+
   Weights operator/(const std::string& step) const;
   Weights operator/(int64_t step) const;
 
