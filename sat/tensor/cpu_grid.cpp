@@ -1,0 +1,49 @@
+// Pooling and score accumulation on the CPU, plain form.
+#include <algorithm>
+#include <cmath>
+
+#include "sat/tensor/kernels.h"
+#include "sat/tensor/parallel.h"
+
+namespace sat::cpu {
+
+void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> out_size, int64_t channels, int64_t k) {
+  const auto [OH, OW, OD] = out_size;
+  const int64_t W = OW * k, D = OD * k;
+  parallel_for(batch * OH * OW * OD, 1, [&, OW = OW, OD = OD](int64_t voxel, int64_t) {
+    const int64_t bh = voxel / (OW * OD), ow = voxel / OD % OW, od = voxel % OD;
+    float* to = y + voxel * channels;
+    std::fill_n(to, channels, 0.f);
+    for (int64_t a = 0; a < k; ++a) {
+      for (int64_t b = 0; b < k; ++b) {
+        for (int64_t c = 0; c < k; ++c) {
+          const float* from = x + (((bh * k + a) * W + ow * k + b) * D + od * k + c) * channels;
+          for (int64_t i = 0; i < channels; ++i) to[i] += from[i];
+        }
+      }
+    }
+    for (int64_t i = 0; i < channels; ++i) to[i] /= float(k * k * k);
+  });
+}
+
+void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
+                            const ScoreSizes& sizes, const ScoreRegion& region) {
+  const auto index = [](const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& first, int64_t h, int64_t w,
+                        int64_t d) { return ((first[0] + h) * size[1] + first[1] + w) * size[2] + first[2] + d; };
+  parallel_for(region.size[0] * region.size[1], 1, [&](int64_t line, int64_t) {
+    const int64_t h = line / region.size[1], w = line % region.size[1];
+    for (int64_t d = 0; d < region.size[2]; ++d) {
+      const float* feature = features + index(sizes.features, region.in_features, h, w, d) * sizes.channels;
+      const float weight = importance[index(sizes.importance, region.in_importance, h, w, d)];
+      float* score = scores + index(sizes.scores, region.in_scores, h, w, d) * sizes.prompts;
+      for (int64_t n = 0; n < sizes.prompts; ++n) {
+        const float* mask = mask_panels + n / 16 * sizes.channels * 16 + n % 16;
+        float logit = 0;
+        for (int64_t c = 0; c < sizes.channels; ++c) logit += feature[c] * mask[c * 16];
+        score[n] += weight * std::tanh(0.5f * logit);
+      }
+    }
+  });
+}
+
+}  // namespace sat::cpu

@@ -1,0 +1,50 @@
+// The list of kernels behind ops.h. Raw pointers and sizes: the ops have checked everything.
+// Private: not installed. Each kernel runs in the form that the current context's CPU level names, `plain` being the
+// readable reference that the others are tested against.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "sat/tensor/ops.h"
+
+namespace sat::cpu {
+
+/// y [rows, out] = act(x [rows, in] * panels + bias); bias null for none.
+void linear(float* y, const float* x, const float* panels, const float* bias, int64_t rows, int64_t in, int64_t out,
+            Activation act);
+
+void attention(float* y, const float* q, const float* k, const float* v, const float* bias, int64_t queries,
+               int64_t tokens, int64_t channels, int64_t heads);
+
+/// One convolution's sizes: input grid, output grid and channels of the (up to two) inputs.
+struct ConvShape {
+  int64_t batch;
+  std::array<int64_t, 3> in_size, out_size;
+  int64_t in0, in1, out;  // channels; in1 = 0 for one input
+  int64_t kernel, stride, padding;
+};
+void conv3d(float* y, const float* x0, const float* x1, const float* panels, const float* bias, const ConvShape& shape);
+
+/// x [batch * H * W * D, in] -> y [batch, 2H, 2W, 2D, out]; panels of 8 * out outputs.
+void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
+                      std::array<int64_t, 3> size, int64_t in, int64_t out);
+
+void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t rows, int64_t channels,
+                float eps);
+
+/// y may be x.
+void instance_norm_leaky_relu(float* y, const float* x, const float* gain, const float* bias, int64_t batch,
+                              int64_t voxels, int64_t channels, float eps, float slope);
+
+void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> out_size, int64_t channels, int64_t k);
+
+/// Sizes of the arrays that ScoreRegion points into.
+struct ScoreSizes {
+  std::array<int64_t, 3> scores, features, importance;
+  int64_t channels, prompts;
+};
+void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
+                            const ScoreSizes& sizes, const ScoreRegion& region);
+
+}  // namespace sat::cpu
