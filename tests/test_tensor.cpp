@@ -13,6 +13,15 @@
 
 using namespace sat;
 
+namespace {
+ContextOptions options(int threads, int64_t max_bytes) {
+  ContextOptions chosen;
+  chosen.threads = threads;
+  chosen.max_bytes = max_bytes;
+  return chosen;
+}
+}  // namespace
+
 TEST_CASE("a leading slice shares its bytes and a clone does not") {
   const Tensor x = from_values({2, 3}, {1, 2, 3, 4, 5, 6});
   x.select(1).data<float>()[2] = 60;
@@ -47,7 +56,7 @@ TEST_CASE("bf16 and f16 round to nearest even and survive a round trip") {
 }
 
 TEST_CASE("memory counts live and peak bytes, and kept blocks never raise the peak") {
-  Context context({1, 0, CpuLevel::plain, {}});
+  Context context(options(1, 0));
   UseContext use(context);
   const auto& memory = context.memory();
   {
@@ -61,7 +70,7 @@ TEST_CASE("memory counts live and peak bytes, and kept blocks never raise the pe
 }
 
 TEST_CASE("a cap is obeyed with a sentence that holds the numbers") {
-  Context context({1, 1 << 20, CpuLevel::plain, {}});
+  Context context(options(1, 1 << 20));
   UseContext use(context);
   const Tensor fits({1 << 19}, DType::u8);
   CHECK_THROWS_WITH_AS(Tensor({1 << 20}, DType::u8),
@@ -70,7 +79,7 @@ TEST_CASE("a cap is obeyed with a sentence that holds the numbers") {
 
 TEST_CASE("every piece runs once, whatever the thread count, and an exception comes back") {
   for (int threads : {1, 2, 3, 8}) {
-    Context context({threads, 0, CpuLevel::plain, {}});
+    Context context(options(threads, 0));
     UseContext use(context);
     std::vector<int> seen(1000, 0);
     parallel_for(1000, 7, [&](int64_t first, int64_t last) {
@@ -95,4 +104,24 @@ TEST_CASE("weights are asked for by name and shape, and leftovers are reported")
   CHECK(w.never_read() == std::vector<std::string>{"a.conv.bias", "b"});
   w.ignore("b");
   CHECK(w.never_read() == std::vector<std::string>{"a.conv.bias"});
+}
+
+TEST_CASE("a dry context counts what would be needed and computes nothing") {
+  ContextOptions rehearsal = options(1, 0);
+  rehearsal.dry = true;
+  Context context(rehearsal);
+  UseContext use(context);
+  const int64_t terabyte = int64_t(1) << 40;
+  const Tensor x = zeros({terabyte}, DType::u8);
+  const Tensor y = Weights::imagined().get("anything", {terabyte / 4});
+  CHECK(context.memory()->peak_bytes() == 2 * terabyte);
+  parallel_for(10, 1, [](int64_t, int64_t) { FAIL("a loop ran"); });
+}
+
+TEST_CASE("a cancelled context stops the next op") {
+  ContextOptions stopping = options(2, 0);
+  stopping.cancelled = [] { return true; };
+  Context context(stopping);
+  UseContext use(context);
+  CHECK_THROWS_AS(parallel_for(10, 1, [](int64_t, int64_t) {}), Cancelled);
 }

@@ -35,7 +35,8 @@ class Json {
   bool is_null() const { return kind_ == Kind::null; }
   bool boolean() const;
   double number() const;
-  int64_t integer() const;  // throws unless the number was written as a 64-bit integer
+  int64_t integer() const;          // throws unless the number was written as a 64-bit integer
+  std::string number_text() const;  // the shortest text that reads back to the same number
   const std::string& string() const;
   const std::vector<Json>& items() const;      // of an array
   const std::vector<Member>& members() const;  // of an object

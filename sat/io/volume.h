@@ -15,7 +15,7 @@ struct Affine {
   std::array<std::array<double, 4>, 4> m{{{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}}};
 };
 Affine operator*(const Affine& a, const Affine& b);
-Affine inverse(const Affine& a);  // throws Error when singular
+Affine inverse(const Affine& a);  // throws Error when singular or not finite
 std::array<double, 3> apply(const Affine& a, const std::array<double, 3>& point);
 std::array<double, 3> column_norms(const Affine& a);  // millimetres a step along each array axis
 
@@ -31,6 +31,17 @@ struct Volume {
   Tensor voxels;
   Geometry geometry;
 };
+
+/// Which patient axis each array axis follows most closely: 0 left-right, 1 back-front, 2 feet-head; `flipped` where
+/// growing indices go left, back or feetwards.
+struct AxisMap {
+  std::array<int, 3> world_axis;
+  std::array<bool, 3> flipped;
+};
+
+/// Greedy choice, array axis 0 first, on the rotation nearest to the affine with its spacing divided out, which is how
+/// nibabel reads an orientation. Throws Error when an axis has no direction.
+AxisMap closest_axes(const Affine& voxel_to_world_mm);
 
 /// Three letters, the positive direction of each array axis: "RAS" grows to the right, front and top of the patient.
 std::string orientation_code(const Affine& voxel_to_world_mm);

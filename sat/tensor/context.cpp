@@ -42,10 +42,12 @@ CpuLevel parse_cpu_level(const std::string& name) {
 }
 
 Context::Context(const ContextOptions& options)
-    : memory_(std::make_shared<Memory>(options.max_bytes)),
-      threads_(std::make_unique<ThreadPool>(options.threads)),
+    : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
+      threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
       cpu_(options.cpu),
-      on_profile_(options.on_profile) {
+      on_profile_(options.on_profile),
+      cancelled_(options.cancelled),
+      dry_(options.dry) {
   SAT_CHECK(cpu_ <= best_cpu_level(), "this processor does not run ", name_of(cpu_));
 }
 
@@ -53,7 +55,11 @@ Context::~Context() = default;
 
 Context& Context::current() {
   if (current_context) return *current_context;
-  thread_local Context fallback({1, 0, best_cpu_level(), {}});
+  thread_local Context fallback([] {
+    ContextOptions options;
+    options.threads = 1;
+    return options;
+  }());
   return fallback;
 }
 

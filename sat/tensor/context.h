@@ -31,6 +31,8 @@ struct ContextOptions {
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
   std::function<void(const ProfileEvent&)> on_profile;  // called on the computing thread after each op; may be empty
+  std::function<bool()> cancelled;  // asked before each op; when true, the op throws Cancelled; may be empty
+  bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
 };
 
 /// Threads, memory and kernel choice of one engine. Results do not depend on the number of threads.
@@ -45,6 +47,11 @@ class Context {
   ThreadPool& threads() const { return *threads_; }
   CpuLevel cpu() const { return cpu_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
+  bool cancelled() const { return cancelled_ && cancelled_(); }
+  /// True in a rehearsal, which runs the same code to learn its peak memory: whoever reads or writes a tensor outside
+  /// parallel_for must ask first.
+  bool dry() const { return dry_; }
+  void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
   /// The context entered last on this thread, or a private one-threaded, uncapped one.
   static Context& current();
@@ -54,6 +61,8 @@ class Context {
   std::unique_ptr<ThreadPool> threads_;
   CpuLevel cpu_;
   std::function<void(const ProfileEvent&)> on_profile_;
+  std::function<bool()> cancelled_;
+  bool dry_;
 };
 
 /// Makes a context current on this thread while it lives; nests.

@@ -78,6 +78,11 @@ void* Memory::allocate(int64_t bytes) {
     live_ += size;
     return block;
   }
+  if (dry_) {
+    live_ += size;
+    peak_ = std::max(peak_, live_);
+    return this;
+  }
   const int64_t most = max_bytes_ > 0 ? max_bytes_ : INT64_MAX;
   SAT_CHECK(size <= most - live_, "out of tensor memory: ", size, " more bytes asked for, ", live_,
             " in use, the cap is ", max_bytes_);
@@ -92,6 +97,7 @@ void Memory::deallocate(void* block, int64_t bytes) {
   const int64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   live_ -= size;
+  if (dry_) return;
   kept_ += size;
   cached_.emplace(size, block);
 }

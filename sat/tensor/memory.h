@@ -14,10 +14,11 @@ namespace sat {
 
 /// Bytes handed out by one context. Freed blocks are kept for reuse, but a kept block never raises the peak: when a
 /// new block would, kept blocks go back to the system first. Blocks are 64-byte aligned; those of 2 MB and more sit on
-/// huge pages where the system offers them. Thread-safe.
+/// huge pages where the system offers them. A dry one counts and hands out addresses that must not be used.
+/// Thread-safe.
 class Memory {
  public:
-  explicit Memory(int64_t max_bytes = 0) : max_bytes_(max_bytes) {}
+  explicit Memory(int64_t max_bytes = 0, bool dry = false) : max_bytes_(max_bytes), dry_(dry) {}
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -39,6 +40,7 @@ class Memory {
   mutable std::mutex mutex_;
   std::multimap<int64_t, void*> cached_;  // by rounded size
   int64_t live_ = 0, kept_ = 0, peak_ = 0, max_bytes_ = 0;
+  bool dry_ = false;
 };
 
 /// Owns the bytes of one or more tensors: from a Memory, or foreign bytes with a release function (a mapped file).
@@ -52,6 +54,7 @@ class Buffer {
 
   void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
+  bool foreign() const { return memory_ == nullptr; }
 
  private:
   void* data_;

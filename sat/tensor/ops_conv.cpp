@@ -82,12 +82,11 @@ PackedMatrix pack_conv_transpose3d(const Tensor& weight) {
             "pack_conv_transpose3d: weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
   const int64_t in = weight.shape[0], out = weight.shape[1];
   Tensor rows({8 * out, in});
-  for (int64_t corner = 0; corner < 8; ++corner) {
-    for (int64_t o = 0; o < out; ++o) {
-      float* row = rows.data<float>() + (corner * out + o) * in;
-      for (int64_t i = 0; i < in; ++i) row[i] = weight.data<float>()[(i * out + o) * 8 + corner];
-    }
-  }
+  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
+    const int64_t corner = row / out, o = row % out;
+    for (int64_t i = 0; i < in; ++i)
+      rows.data<float>()[row * in + i] = weight.data<float>()[(i * out + o) * 8 + corner];
+  });
   return pack_linear(rows);
 }
 

@@ -39,27 +39,15 @@ Tensor concat_channels(const std::vector<Tensor>& parts) {
   int64_t first = 0;
   for (const Tensor& part : parts) {
     const int64_t width = part.shape[-1];
-    for (int64_t row = 0; row < rows; ++row) {
-      std::memcpy(joined.data<float>() + row * channels + first, part.data<float>() + row * width,
-                  size_t(width) * sizeof(float));
-    }
+    parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)), [&](int64_t a, int64_t b) {
+      for (int64_t row = a; row < b; ++row) {
+        std::memcpy(joined.data<float>() + row * channels + first, part.data<float>() + row * width,
+                    size_t(width) * sizeof(float));
+      }
+    });
     first += width;
   }
   return joined;
-}
-
-void divide_rows(const Tensor& rows, const Tensor& divisor) {
-  SAT_CHECK(rows.shape.rank() == 2 && divisor.shape == Shape({rows.shape[0]}), "divide_rows: rows ", rows.shape,
-            " and divisor ", divisor.shape, ", need [R, N] and [R]");
-  const int64_t width = rows.shape[1];
-  profile::Range range("divide_rows", rows.shape);
-  parallel_for(rows.shape[0], std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)), [&](int64_t a, int64_t b) {
-    for (int64_t r = a; r < b; ++r) {
-      float* row = rows.data<float>() + r * width;
-      const float by = divisor.data<float>()[r];
-      for (int64_t n = 0; n < width; ++n) row[n] /= by;
-    }
-  });
 }
 
 }  // namespace sat

@@ -100,6 +100,8 @@ void ThreadPool::run(int64_t chunks, const std::function<void(int64_t)>& body) {
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
   Context& context = Context::current();
+  if (context.dry()) return;
+  if (context.cancelled()) throw Cancelled("cancelled");
   context.threads().run(pieces(count, grain), [&](int64_t piece) {
     UseContext use(context);  // workers see the caller's context
     body(piece * grain, std::min(count, (piece + 1) * grain));

@@ -12,7 +12,8 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kCastGrain = 1 << 16;
+constexpr int64_t kCastGrain = 1 << 16;  // elements a piece
+constexpr int64_t kZeroGrain = 1 << 22;  // bytes a piece
 
 uint32_t bits_of(float value) {
   uint32_t bits;
@@ -176,7 +177,7 @@ Tensor Tensor::reshape(const Shape& target) const {
 
 Tensor Tensor::clone() const {
   Tensor copy(shape, dtype, device);
-  if (numel() > 0) std::memcpy(copy.raw(), raw(), size_t(bytes()));
+  if (numel() > 0 && !Context::current().dry()) std::memcpy(copy.raw(), raw(), size_t(bytes()));
   return copy;
 }
 
@@ -205,27 +206,31 @@ Tensor empty_like(const Tensor& x) { return Tensor(x.shape, x.dtype, x.device); 
 
 Tensor zeros(const Shape& shape, DType dtype) {
   Tensor x(shape, dtype);
-  if (x.numel() > 0) std::memset(x.raw(), 0, size_t(x.bytes()));
+  parallel_for(x.bytes(), kZeroGrain, [&](int64_t first, int64_t last) {
+    std::memset(static_cast<char*>(x.raw()) + first, 0, size_t(last - first));
+  });
   return x;
 }
 
 Tensor full(const Shape& shape, float value) {
   Tensor x(shape);
-  std::fill_n(x.data<float>(), x.numel(), value);
+  float* values = x.data<float>();
+  parallel_for(x.numel(), kCastGrain,
+               [&](int64_t first, int64_t last) { std::fill(values + first, values + last, value); });
   return x;
 }
 
 Tensor from_values(const Shape& shape, const std::vector<float>& values) {
   SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
   Tensor x(shape);
-  std::copy(values.begin(), values.end(), x.data<float>());
+  if (!Context::current().dry()) std::copy(values.begin(), values.end(), x.data<float>());
   return x;
 }
 
 Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values) {
   SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
   Tensor x(shape, DType::i64);
-  std::copy(values.begin(), values.end(), x.data<int64_t>());
+  if (!Context::current().dry()) std::copy(values.begin(), values.end(), x.data<int64_t>());
   return x;
 }
 

@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <set>
 
+#include "sat/tensor/memory.h"
+
 namespace sat {
 
 struct Weights::Table {
   std::map<std::string, Entry> entries;
   std::set<std::string> read;
   std::string source;
+  bool imagined = false;
 };
 
 Weights::Weights(std::vector<Entry> entries, std::string source) : table_(std::make_shared<Table>()) {
@@ -29,6 +32,12 @@ Weights Weights::from_tensors(const std::map<std::string, Tensor>& tensors, cons
   return Weights(std::move(entries), source);
 }
 
+Weights Weights::imagined() {
+  Weights weights;
+  weights.table_->imagined = true;
+  return weights;
+}
+
 Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
     : table_(std::move(table)), prefix_(std::move(prefix)) {}
 
@@ -38,13 +47,15 @@ Weights Weights::operator/(int64_t step) const { return *this / std::to_string(s
 std::string Weights::full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
 
 Tensor Weights::get(const std::string& name, const Shape& shape) const {
+  if (table_->imagined) return Tensor(shape);
   const auto found = table_->entries.find(full(name));
   SAT_CHECK(found != table_->entries.end(), table_->source, ": tensor '", full(name), "' of shape ", shape,
             " is missing");
   SAT_CHECK(found->second.shape == shape, table_->source, ": tensor '", full(name), "' has shape ", found->second.shape,
             ", the model needs ", shape);
   table_->read.insert(full(name));
-  return found->second.load();
+  const Tensor tensor = found->second.load();
+  return tensor.buffer && tensor.buffer->foreign() ? tensor.clone() : tensor;
 }
 
 bool Weights::has(const std::string& name) const { return table_->entries.count(full(name)) > 0; }

@@ -1,0 +1,379 @@
+// Files through POSIX calls, and deflate through zlib.
+#include "sat/io/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kWriteBuffer = 1 << 16;
+constexpr int64_t kChunk = 1 << 18;       // of a gzip member: large enough that starting afresh costs under 1 %
+constexpr int64_t kChunksAtOnce = 16;     // deflated together
+constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
+constexpr int64_t kSystemStep = 1 << 30;  // a system call moves at most 2 GB
+
+/// The system's reason in words of our own: strerror speaks the process's locale.
+std::string reason(int error) {
+  switch (error) {
+    case ENOENT: return "no such file or folder";
+    case ENOTDIR: return "a part of the path is not a folder";
+    case EISDIR: return "it is a folder";
+    case EACCES:
+    case EPERM: return "permission denied";
+    case EROFS: return "the file system is read-only";
+    case ENOSPC: return "no space left on the device";
+    case EDQUOT: return "the disk quota is used up";
+    case EFBIG: return "the file would be larger than the system allows";
+    case ENAMETOOLONG: return "the name is too long";
+    case ELOOP: return "too many symbolic links";
+    case EMFILE:
+    case ENFILE: return "too many files are open";
+    case EIO: return "the device reported an input/output error";
+    case ENOMEM: return "out of memory";
+    default: return "system error " + std::to_string(error);
+  }
+}
+
+/// Closes on the way out.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  operator int() const { return number_; }
+
+ private:
+  int number_;
+};
+
+void check_path(const std::string& path) {
+  SAT_CHECK(!path.empty(), "a file name is empty");
+  SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
+}
+
+/// Opens a regular file and tells its size. Without O_NONBLOCK a pipe would wait here for a writer.
+int open_regular(const std::string& path, int64_t& size) {
+  check_path(path);
+  const int number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  SAT_CHECK(number >= 0, "cannot open ", path, ": ", reason(errno));
+  struct stat status {};
+  const bool known = ::fstat(number, &status) == 0;
+  const int error = errno;
+  if (known && S_ISREG(status.st_mode)) {
+    size = int64_t(status.st_size);
+    return number;
+  }
+  ::close(number);
+  SAT_CHECK(known, "cannot open ", path, ": ", reason(error));
+  fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
+}
+
+/// A name that no other writer of this folder uses, of a length that fits wherever the target's name does.
+std::string temporary_name(const std::string& folder) {
+  std::random_device random;
+  char name[64];
+  std::snprintf(name, sizeof name, "/.sat-%08x%08x.tmp", unsigned(random()), unsigned(random()));
+  return folder + name;
+}
+
+/// One chunk as raw deflate blocks that end on a byte boundary; the last chunk ends the stream.
+std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, bool last) {
+  z_stream stream{};
+  SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) == Z_OK,
+            "gzip: cannot start at level ", level);
+  std::string out(size_t(deflateBound(&stream, uLong(count))) + 16, '\0');
+  stream.next_in = const_cast<Bytef*>(bytes);
+  stream.avail_in = uInt(count);
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = uInt(out.size());
+  const int status = deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
+  const bool complete = stream.avail_in == 0 && stream.avail_out > 0 && status == (last ? Z_STREAM_END : Z_OK);
+  out.resize(out.size() - stream.avail_out);
+  deflateEnd(&stream);
+  SAT_CHECK(complete, "gzip: deflate stopped with status ", status);
+  return out;
+}
+
+void append_u32(std::string& text, uint32_t value) {
+  for (int shift = 0; shift < 32; shift += 8) text += char(value >> shift & 255);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const Descriptor file(open_regular(path, size_));
+  SAT_CHECK(size_ > 0, "cannot read ", path, ": it is empty");
+  void* address = ::mmap(nullptr, size_t(size_), PROT_READ, MAP_PRIVATE, file, 0);
+  SAT_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_, " bytes): ", reason(errno));
+  data_ = static_cast<const uint8_t*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<uint8_t*>(data_), size_t(size_));
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+std::string read_file(const std::string& path, int64_t max_bytes) {
+  int64_t size = 0;
+  const Descriptor file(open_regular(path, size));
+  SAT_CHECK(size <= max_bytes, "cannot read ", path, ": it has ", size, " bytes, at most ", max_bytes, " fit here");
+  std::string bytes(size_t(size), '\0');
+  int64_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file, &bytes[size_t(done)], size_t(std::min(size - done, kSystemStep)));
+    if (got < 0 && errno == EINTR) continue;
+    SAT_CHECK(got >= 0, "cannot read ", path, ": ", reason(errno));
+    SAT_CHECK(got > 0, "cannot read ", path, ": it shrank from ", size, " to ", done, " bytes while being read");
+    done += got;
+  }
+  return bytes;
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  check_path(path);
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    SAT_CHECK(S_ISREG(status.st_mode) || S_ISLNK(status.st_mode), "cannot write ", path, ": it exists and is ",
+              S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
+  }
+  SAT_CHECK(path.back() != '/', "cannot write ", path, ": it names a folder");
+  folder_ = folder_of(path);
+  do {
+    temporary_ = temporary_name(folder_);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
+  SAT_CHECK(descriptor_ >= 0, "cannot write ", path, ": ", reason(errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* bytes, int64_t count) {
+  SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
+  const char* at = static_cast<const char*>(bytes);
+  if (int64_t(pending_.size()) + count > kWriteBuffer) flush();
+  if (count >= kWriteBuffer) {
+    write_through(at, count);
+  } else if (count > 0) {
+    pending_.append(at, size_t(count));
+  }
+}
+
+void AtomicFile::flush() {
+  write_through(pending_.data(), int64_t(pending_.size()));
+  pending_.clear();
+}
+
+void AtomicFile::write_through(const char* bytes, int64_t count) {
+  while (count > 0) {
+    const ssize_t done = ::write(descriptor_, bytes, size_t(std::min(count, kSystemStep)));
+    if (done < 0 && errno == EINTR) continue;
+    SAT_CHECK(done >= 0, "cannot write ", path_, ": ", reason(errno));
+    bytes += done;
+    count -= done;
+  }
+}
+
+void AtomicFile::commit() {
+  SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
+  flush();
+  SAT_CHECK(::fsync(descriptor_) == 0, "cannot write ", path_, ": ", reason(errno));
+  SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", reason(errno));
+  ::close(std::exchange(descriptor_, -1));
+  // The new name must outlive a power cut too. Some file systems cannot sync a folder; the file itself is safe then.
+  const Descriptor folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder >= 0 && ::fsync(folder) != 0) {
+    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", reason(errno));
+  }
+}
+
+void write_file_atomically(const std::string& path, const std::string& bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+bool is_gzip(const uint8_t* bytes, int64_t count) { return count >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B; }
+
+struct GzipReader::State {
+  z_stream stream{};
+  const uint8_t* bytes;
+  int64_t count;
+  std::string name;
+  int64_t fed = 0;  // bytes given to zlib so far, of which stream.avail_in are not yet used
+  int64_t members = 0;
+  bool inside = true;  // a member; otherwise at the end
+
+  int64_t used() const { return fed - int64_t(stream.avail_in); }
+
+  void feed() {
+    if (stream.avail_in > 0) return;
+    stream.next_in = const_cast<Bytef*>(bytes + fed);
+    stream.avail_in = uInt(std::min(count - fed, kZlibStep));
+    fed += int64_t(stream.avail_in);
+  }
+
+  /// After a member: another one, or nothing but zeros.
+  void next_member() {
+    ++members;
+    const int64_t at = used();
+    inside = is_gzip(bytes + at, count - at);
+    if (inside) {
+      inflateReset(&stream);
+      return;
+    }
+    const uint8_t* odd = std::find_if(bytes + at, bytes + count, [](uint8_t byte) { return byte != 0; });
+    SAT_CHECK(odd == bytes + count, name, ": bytes that are not gzip follow the compressed data at byte ", odd - bytes);
+  }
+};
+
+GzipReader::GzipReader(const uint8_t* bytes, int64_t count, const std::string& name)
+    : state_(std::make_unique<State>()) {
+  state_->bytes = bytes;
+  state_->count = count;
+  state_->name = name;
+  SAT_CHECK(is_gzip(bytes, count), name, ": not gzip data");
+  SAT_CHECK(inflateInit2(&state_->stream, 15 + 16) == Z_OK, name, ": cannot start to decompress, out of memory");
+}
+
+GzipReader::~GzipReader() { inflateEnd(&state_->stream); }
+
+int64_t GzipReader::read(void* out, int64_t count) {
+  State& s = *state_;
+  int64_t done = 0;
+  while (done < count && s.inside) {
+    s.feed();
+    const int64_t room = std::min(count - done, kZlibStep);
+    s.stream.next_out = static_cast<Bytef*>(out) + done;
+    s.stream.avail_out = uInt(room);
+    const int status = inflate(&s.stream, Z_NO_FLUSH);
+    done += room - int64_t(s.stream.avail_out);
+    if (status == Z_STREAM_END) {
+      s.next_member();
+      continue;
+    }
+    const char* what = s.stream.msg ? s.stream.msg : "damaged data";
+    SAT_CHECK(status == Z_OK || status == Z_BUF_ERROR, s.name, ": gzip data is damaged at byte ", s.used(), " of ",
+              s.count, ": ", status == Z_NEED_DICT ? "it needs a dictionary" : what);
+    SAT_CHECK(s.stream.avail_out == 0 || s.used() < s.count, s.name, ": gzip data ends too early, after ", s.count,
+              " compressed bytes");
+  }
+  return done;
+}
+
+void GzipReader::finish(int64_t max_extra) {
+  std::vector<uint8_t> rest(size_t(std::min<int64_t>(max_extra + 1, kWriteBuffer)));
+  int64_t extra = 0;
+  while (state_->inside) {
+    extra += read(rest.data(), int64_t(rest.size()));
+    SAT_CHECK(extra <= max_extra, state_->name, ": more than ", max_extra,
+              " bytes follow the end of what it should hold");
+  }
+}
+
+GzipWriter::GzipWriter(AtomicFile& file, int level) : file_(file), level_(level) {
+  SAT_CHECK(level >= 1 && level <= 9, "gzip: level is ", level, ", needs 1 to 9");
+  pending_.reserve(size_t(kChunk * kChunksAtOnce));
+  // Deflate, no flags, time 0; the system is given as "unknown" (255) so that every machine writes the same bytes.
+  file_.write("\x1F\x8B\x08\0\0\0\0\0\0\xFF", 10);
+}
+
+void GzipWriter::write(const void* bytes, int64_t count) {
+  const uint8_t* at = static_cast<const uint8_t*>(bytes);
+  while (count > 0) {
+    const int64_t room = std::min(count, kChunk * kChunksAtOnce - int64_t(pending_.size()));
+    pending_.insert(pending_.end(), at, at + room);
+    at += room;
+    count -= room;
+    if (int64_t(pending_.size()) == kChunk * kChunksAtOnce) deflate_pending(false);
+  }
+}
+
+void GzipWriter::deflate_pending(bool last) {
+  const int64_t size = int64_t(pending_.size());
+  const int64_t chunks = size / kChunk + (last ? 1 : 0);  // the last one may be empty
+  std::vector<std::string> packed(static_cast<size_t>(chunks));
+  std::vector<uint32_t> crcs(static_cast<size_t>(chunks));
+  parallel_for(chunks, 1, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t count = std::min(kChunk, size - i * kChunk);
+      const uint8_t* bytes = pending_.data() + i * kChunk;
+      packed[size_t(i)] = deflate_chunk(bytes, count, level_, last && i == chunks - 1);
+      crcs[size_t(i)] = crc32(bytes, count);
+    }
+  });
+  for (int64_t i = 0; i < chunks; ++i) {
+    crc_ = uint32_t(::crc32_combine(crc_, crcs[size_t(i)], z_off_t(std::min(kChunk, size - i * kChunk))));
+    file_.write(packed[size_t(i)]);
+  }
+  length_ += uint32_t(size);
+  pending_.clear();
+}
+
+void GzipWriter::finish() {
+  deflate_pending(true);
+  std::string trailer;
+  append_u32(trailer, crc_);
+  append_u32(trailer, length_);
+  file_.write(trailer);
+}
+
+std::string zlib_compress(const std::string& bytes, int level) {
+  SAT_CHECK(int64_t(bytes.size()) <= kZlibStep, "zlib: ", bytes.size(), " bytes, at most ", kZlibStep, " fit");
+  uLongf size = compressBound(uLong(bytes.size()));
+  std::string out(size_t(size), '\0');
+  const int status = compress2(reinterpret_cast<Bytef*>(out.data()), &size,
+                               reinterpret_cast<const Bytef*>(bytes.data()), uLong(bytes.size()), level);
+  SAT_CHECK(status == Z_OK, "zlib: level ", level, " failed with status ", status);
+  out.resize(size_t(size));
+  return out;
+}
+
+uint32_t crc32(const void* bytes, int64_t count, uint32_t crc) {
+  if (count == 0) return crc;  // zlib takes a null pointer for "start afresh"
+  return uint32_t(::crc32_z(crc, static_cast<const Bytef*>(bytes), size_t(count)));
+}
+
+bool has_extension(const std::string& path, const std::string& extension) {
+  if (path.size() <= extension.size() || path[path.size() - extension.size() - 1] == '/') return false;
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; };
+  return std::equal(extension.begin(), extension.end(), path.end() - std::ptrdiff_t(extension.size()),
+                    [&](char a, char b) { return lower(a) == lower(b); });
+}
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace sat

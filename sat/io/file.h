@@ -1,0 +1,115 @@
+// Bytes on disk: reading them whole or mapped, replacing a file in one step, and the deflate family of formats.
+// Knows no image format; the only place that sees zlib.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sat/tensor/error.h"
+
+namespace sat {
+
+/// A regular file mapped for reading. Missing, empty and unreadable files, folders, pipes and devices throw Error.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  int64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  const uint8_t* data_ = nullptr;
+  int64_t size_ = 0;
+  std::string path_;
+};
+
+/// The bytes of a regular file, possibly none; one larger than max_bytes throws Error before it is read.
+std::string read_file(const std::string& path, int64_t max_bytes);
+
+/// A file that appears at its path complete or not at all: bytes go to a temporary file in the same folder, and
+/// commit() makes them durable and renames. An existing regular file is replaced (a symbolic link itself, not what it
+/// points to); anything else at the path is refused. Without commit() nothing is left behind.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, int64_t count);
+  void write(const std::string& bytes) { write(bytes.data(), int64_t(bytes.size())); }
+  void commit();  // once, after the last write
+  const std::string& path() const { return path_; }
+
+ private:
+  void flush();
+  void write_through(const char* bytes, int64_t count);
+
+  std::string path_, folder_, temporary_, pending_;
+  int descriptor_ = -1;
+};
+
+void write_file_atomically(const std::string& path, const std::string& bytes);
+
+/// Do these bytes start as a gzip member does?
+bool is_gzip(const uint8_t* bytes, int64_t count);
+
+/// Inflates gzip members from memory, piece by piece, so that what a stream claims to hold never decides an allocation.
+/// Throws Error on a bad header, damaged data, a wrong checksum or length, truncation, and anything but further members
+/// or zero padding after a member. The bytes must outlive the reader; `name` is the file's, for messages.
+class GzipReader {
+ public:
+  GzipReader(const uint8_t* bytes, int64_t count, const std::string& name);
+  ~GzipReader();
+  GzipReader(const GzipReader&) = delete;
+  GzipReader& operator=(const GzipReader&) = delete;
+
+  /// Inflates up to `count` bytes into `out`; fewer are returned only at the end of the last member.
+  int64_t read(void* out, int64_t count);
+  /// Reads on to the end, so that every checksum is seen; throws if more than `max_extra` bytes were still to come.
+  void finish(int64_t max_extra);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Writes one gzip member. The result depends on the bytes and the level alone (no time stamp, no name), neither on how
+/// they were split over write() nor on the number of threads: every 256 KiB are deflated apart, on the context's
+/// threads.
+class GzipWriter {
+ public:
+  explicit GzipWriter(AtomicFile& file, int level = 6);  // 1 fastest to 9 smallest
+
+  void write(const void* bytes, int64_t count);
+  void finish();  // once, after the last write; committing the file is the caller's
+
+ private:
+  void deflate_pending(bool last);
+
+  AtomicFile& file_;
+  int level_;
+  std::vector<uint8_t> pending_;
+  uint32_t crc_ = 0;
+  uint32_t length_ = 0;  // modulo 2^32, as the format has it
+};
+
+/// A zlib stream (RFC 1950) of the bytes, as PNG wants it.
+std::string zlib_compress(const std::string& bytes, int level = 6);
+/// CRC-32 as in gzip and PNG; `crc` continues an earlier part.
+uint32_t crc32(const void* bytes, int64_t count, uint32_t crc = 0);
+
+/// Does the path end with this extension (".nii.gz"), in small or capital ASCII letters, after a name of its own?
+bool has_extension(const std::string& path, const std::string& extension);
+/// The folder of a path: "a" of "a/b", "/" of "/b", "." of "b".
+std::string folder_of(const std::string& path);
+
+}  // namespace sat

@@ -1,0 +1,24 @@
+// Text that came from a stranger: is it UTF-8, and how to show it in a message.
+// Knows no format (json.h) and no tables of Unicode.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sat {
+
+/// Length in bytes of the well-formed UTF-8 character at the start of `text` (1 to 4), or 0 if there is none:
+/// truncated, overlong, a surrogate, or beyond U+10FFFF.
+int utf8_length(std::string_view text);
+
+/// Whether the whole text is well-formed UTF-8.
+bool is_utf8(std::string_view text);
+
+/// Appends one code point as UTF-8. It must not be a surrogate or beyond U+10FFFF.
+void append_utf8(std::string& text, uint32_t code_point);
+
+/// The text in single quotes for an error message: at most 80 characters of it, and nothing that is not printable.
+std::string quoted(std::string_view text);
+
+}  // namespace sat

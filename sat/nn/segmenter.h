@@ -1,0 +1,109 @@
+// From a scan and words to masks: the whole path, one call a step.
+// Reads no scans and writes no files (io/nifti.h does); the network is in sat_model.h.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sat/io/bit_masks.h"
+#include "sat/io/preprocess.h"
+#include "sat/io/volume.h"
+#include "sat/nn/sat_config.h"
+#include "sat/tensor/context.h"
+
+namespace sat {
+
+struct SegmenterOptions {
+  std::string model;       // .safetensors, .pth, .pt or .bin
+  std::string config;      // JSON description, only for a model that neither is published nor carries one
+  std::string bank;        // prompt embeddings made before; or
+  std::string text_model;  // the text encoder, with
+  std::string vocabulary;  // its word pieces (vocab.txt)
+  int threads = 0;         // 0: as many as the machine has
+  int64_t max_ram = 0;     // bytes the whole process may hold; 0: no limit
+  CpuLevel cpu = best_cpu_level();
+};
+
+enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
+
+/// How far a run is. `fraction` grows from 0 to 1 over the whole case.
+struct Progress {
+  const char* stage;  // "preprocess", "network", "restore"
+  int64_t window = 0, windows = 0;
+  double fraction = 0;
+};
+
+struct RunOptions {
+  std::string modality;     // "ct", "mri", "pet", "us", or a name that contains one of them
+  std::string orientation;  // three letters; empty: the model's
+  Space space = Space::scan;
+  /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room
+  /// for every voxel [H, W, D] of that grid, where the probabilities are written.
+  std::function<std::vector<float*>(const Geometry&)> probabilities;
+  std::function<void(const Progress&)> on_progress;    // on the calling thread
+  std::function<bool()> cancelled;                     // asked often, from the calling thread; true: throws Cancelled
+  std::function<void(const std::string&)> on_warning;  // something odd that did not stop the run
+};
+
+/// What a run will take, known before anything is loaded.
+struct SegmentationPlan {
+  int64_t windows = 0;              // of the uncropped scan: an upper bound
+  std::array<int64_t, 3> window{};  // voxels
+  std::array<int64_t, 3> grid{};    // voxels after resampling, before cropping
+  int64_t weights_bytes = 0;        // of the segmentation model, as it lies in memory
+  int64_t tensor_bytes = 0;         // peak of all tensors, weights included
+  int64_t process_bytes = 0;        // what max_ram is compared with: tensors and the program itself
+  int slow_axis = 0;                // the axis along which finished rows leave
+  bool keeps_features = false;      // windows' features are kept instead of scores (many prompts)
+};
+
+/// Plans a run of `prompts` prompts; computes nothing and needs no weights. With max_ram > 0, throws Error with the
+/// figure needed when no way of running fits.
+SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
+                                   int64_t prompts, int64_t max_ram = 0);
+
+/// One bit a voxel a prompt, and every decision that led there.
+struct Segmentation {
+  std::vector<std::string> prompts;
+  BitMasks masks;         // on `grid.scan`, or on `grid.model` for Space::model
+  ModelGrid grid;         // how the network's voxels lie in the scan, with the crop
+  SegmentationPlan plan;  // for the grid after cropping
+  int64_t windows = 0;
+  struct Stage {
+    std::string name;
+    double seconds;
+  };
+  std::vector<Stage> stages;
+  int64_t peak_bytes = 0;        // of all tensors, measured
+  bool pairing_checked = false;  // the text side is known to belong to the model
+  std::vector<std::string> warnings;
+};
+
+/// A loaded model, ready for any number of scans. Not for use from several threads at once; make one for each.
+class Segmenter {
+ public:
+  explicit Segmenter(const SegmenterOptions& options);
+  ~Segmenter();
+  Segmenter(Segmenter&&) noexcept;
+
+  const SatConfig& config() const;
+  const std::string& model_identity() const;  // sha256
+  const std::string& text_identity() const;   // sha256
+
+  SegmentationPlan plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const;
+
+  /// Masks for `prompts` in `scan`. Tensors it returns stay valid after the Segmenter is gone.
+  Segmentation run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const;
+
+  /// The same from ready queries [N, text_dim] in place of words; `prompts` only names the result.
+  Segmentation run(const Volume& scan, const std::vector<std::string>& prompts, const Tensor& queries,
+                   const RunOptions& run) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sat
