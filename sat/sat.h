@@ -43,6 +43,20 @@
 
 #include "sat/io/volume.h"
 
+#include "sat/io/unicode.h"
+
+#include "sat/io/wordpiece.h"
+
+#include "sat/io/resample.h"
+
+#include "sat/io/preprocess.h"
+
+#include "sat/io/windows.h"
+
+#include "sat/io/bit_masks.h"
+
+#include "sat/io/restore.h"
+
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
 
@@ -55,5 +69,9 @@
 #include "sat/nn/sat_model.h"
 
 #include "sat/nn/model_file.h"
+
+#include "sat/nn/blender.h"
+
+#include "sat/nn/segment_volume.h"
 
 #include "sat/nn/segmenter.h"
