@@ -8,8 +8,8 @@
 #include "sat/io/safetensors.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
-#include "support/checkpoint_bytes.h"
-#include "support/golden.h"
+#include "tests/support/checkpoint_bytes.h"
+#include "tests/support/golden.h"
 
 namespace {
 

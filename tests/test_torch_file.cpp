@@ -7,8 +7,8 @@
 #include "sat/io/checkpoint.h"
 #include "sat/io/file.h"
 #include "sat/io/torch_file.h"
-#include "support/checkpoint_bytes.h"
-#include "support/golden.h"
+#include "tests/support/checkpoint_bytes.h"
+#include "tests/support/golden.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Bytes of checkpoints.
-#include "support/checkpoint_bytes.h"
+#include "tests/support/checkpoint_bytes.h"
 
 #include <zlib.h>
 
