@@ -7,6 +7,7 @@
 #include <map>
 
 #include "sat/nn/bert.h"
+#include "sat/nn/embedding_bank.h"
 #include "sat/nn/mpnet.h"
 #include "sat/nn/text_encoder.h"
 #include "sat/tensor/context.h"
@@ -360,6 +361,16 @@ TEST_CASE("a plain sentence encoder takes its place in SAT, alone or with a proj
   CHECK(recognise_text_kind(bert) == TextKind::basebert);
   CHECK_THROWS_WITH_AS(text_weights({Weights(plain, "a"), Weights(plain, "b")}), doctest::Contains("appears twice"),
                        Error);
+}
+
+TEST_CASE("a bank made by an encoder gives the encoder's queries bit for bit") {
+  for (TextKind kind : {TextKind::ours, TextKind::medcpt}) {
+    const TextEncoder encoder = small_encoder(kind);
+    const std::vector<std::string> phrases{"liver", "left kidney", "brain tumor: enhancing"};
+    const EmbeddingBank bank = make_bank(encoder, phrases, "", "");
+    CHECK(same_bits(bank_queries(bank, phrases, "pet"), encoder.encode(phrases, "pet")));
+    CHECK(bank.text.kind == encoder.config().kind);
+  }
 }
 
 TEST_CASE("settings survive their JSON form, and a wrong one is named") {
