@@ -4,13 +4,15 @@
 #include <algorithm>
 #include <set>
 
+#include "sat/tensor/memory.h"
+
 namespace sat {
 
 struct Weights::Table {
   std::map<std::string, Entry> entries;
   std::set<std::string> read;
   std::string source;
-  bool imagined = false;
+  Maker make;
 };
 
 Weights::Weights(std::vector<Entry> entries, std::string source) : table_(std::make_shared<Table>()) {
@@ -30,9 +32,9 @@ Weights Weights::from_tensors(const std::map<std::string, Tensor>& tensors, cons
   return Weights(std::move(entries), source);
 }
 
-Weights Weights::imagined() {
+Weights Weights::made(Maker make) {
   Weights weights;
-  weights.table_->imagined = true;
+  weights.table_->make = std::move(make);
   return weights;
 }
 
@@ -45,14 +47,15 @@ Weights Weights::operator/(int64_t step) const { return *this / std::to_string(s
 std::string Weights::full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
 
 Tensor Weights::get(const std::string& name, const Shape& shape) const {
-  if (table_->imagined) return Tensor(shape);
+  if (table_->make) return table_->make(full(name), shape);
   const auto found = table_->entries.find(full(name));
   SAT_CHECK(found != table_->entries.end(), table_->source, ": tensor '", full(name), "' of shape ", shape,
             " is missing");
   SAT_CHECK(found->second.shape == shape, table_->source, ": tensor '", full(name), "' has shape ", found->second.shape,
             ", the model needs ", shape);
   table_->read.insert(full(name));
-  return found->second.load();
+  const Tensor tensor = found->second.load();
+  return tensor.buffer && tensor.buffer->foreign() ? tensor.clone() : tensor;
 }
 
 bool Weights::has(const std::string& name) const { return table_->entries.count(full(name)) > 0; }

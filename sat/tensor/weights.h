@@ -31,13 +31,14 @@ class Weights {
   Weights(std::vector<Entry> entries, std::string source);
   static Weights from_tensors(const std::map<std::string, Tensor>& tensors, const std::string& source = "memory");
 
-  /// A checkpoint that has whatever is asked for, uninitialised: for rehearsals in a dry context.
-  static Weights imagined();
+  /// A checkpoint that has whatever is asked for, made on the spot by `make(full name, shape)`.
+  using Maker = std::function<Tensor(const std::string& name, const Shape& shape)>;
+  static Weights made(Maker make);
 
   Weights operator/(const std::string& step) const;
   Weights operator/(int64_t step) const;
 
-  /// The tensor `prefix.name` as f32 of exactly this shape; throws Error naming file, tensor and both shapes otherwise.
+  /// The tensor `prefix.name` as f32 of exactly this shape, in bytes of the current context; throws Error naming file, tensor and both shapes otherwise.
   Tensor get(const std::string& name, const Shape& shape) const;
   bool has(const std::string& name) const;        // exact tensor `prefix.name`
   bool has_any() const;                           // any tensor below this prefix

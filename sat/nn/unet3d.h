@@ -1,0 +1,59 @@
+// The plain-conv 3-D U-Net under SAT: UNET, UNET-L, UNET-H and any other widths and depths (spec b.1).
+// Knows feature volumes only; prompts, tokens and masks are sat_model.h's.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "sat/nn/sat_config.h"
+#include "sat/tensor/ops.h"
+#include "sat/tensor/weights.h"
+
+namespace sat {
+
+/// Convolution 3x3x3 -> instance norm -> leaky ReLU.
+struct ConvBlock {
+  PackedConv3d weight;
+  Tensor bias, gain, shift;
+  int64_t stride = 1;
+
+  ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride);
+  Tensor operator()(Tensor x) const;           // [B, H, W, D, in] -> [B, H/stride, ..., out]
+  Tensor joined(Tensor x, Tensor skip) const;  // the same on two inputs, x's channels first
+};
+
+/// Hears what passes, by name: "encoder 0" is full resolution, "decoder 0" the full-resolution output.
+using Probe = std::function<void(const std::string& name, const Tensor& value)>;
+
+struct BackboneOutput {
+  std::vector<Tensor> pooled;     // every encoder stage averaged to the coarsest grid: [B, h, w, d, C_s]
+  std::vector<Tensor> per_voxel;  // decoder outputs, full resolution first: [B, H/2^s, W/2^s, D/2^s, C_s]
+};
+
+/// Encoder stages of stride 1, 2, 2, ...; decoder stages of transposed convolution, join (up-sampled first, skip
+/// second) and blocks. Weights: backbone.encoder.stages.{s}.0.convs.{j}, backbone.decoder.{transpconvs,stages}.{d}.
+class UNet3d {
+ public:
+  UNet3d(const Weights& backbone, const SatConfig& config);
+
+  /// x [B, H, W, D, in_channels], H, W, D multiples of the total stride. `all_scales` keeps the decoder's outputs at
+  /// 1/2, 1/4, ... too (deep supervision); otherwise only the full-resolution one is returned. Buffers die as soon as
+  /// the next layer has read them. `on_progress` hears the share of the work done.
+  BackboneOutput operator()(Tensor x, bool all_scales = false, const std::function<void(double)>& on_progress = {},
+                            const Probe& probe = {}) const;
+
+ private:
+  struct Stage {
+    std::vector<ConvBlock> blocks;
+  };
+  struct UpStage {
+    PackedMatrix up;
+    Tensor up_bias;
+    std::vector<ConvBlock> blocks;
+  };
+  std::vector<Stage> encoder_;
+  std::vector<UpStage> decoder_;
+};
+
+}  // namespace sat
