@@ -34,14 +34,6 @@
 
 #include "sat/tensor/weights.h"
 
-#include "sat/tensor/cpu_vector_avx2.h"
-
-#include "sat/tensor/moments.h"
-
-#include "sat/tensor/product.h"
-
-#include "sat/tensor/simd.h"
-
 // Files, millimetres and words.
 #include "sat/io/file.h"
 
@@ -69,17 +61,17 @@
 
 #include "sat/io/restore.h"
 
-#include "sat/io/checkpoint.h"
-
 #include "sat/io/stored_tensor.h"
+
+#include "sat/io/checkpoint.h"
 
 #include "sat/io/safetensors.h"
 
-#include "sat/io/torch_file.h"
+#include "sat/io/zip.h"
 
 #include "sat/io/pickle.h"
 
-#include "sat/io/zip.h"
+#include "sat/io/torch_file.h"
 
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
