@@ -1,6 +1,7 @@
 // Dense layers and attention on the CPU, vector forms: blocked products.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/product.h"
@@ -57,25 +58,24 @@ void simd_attention(const Simd& simd, float* y, const float* q, const float* k, 
   parallel_for(heads * runs, 1, [&](int64_t item, int64_t) {
     const int64_t head = item / runs, first_query = item % runs * run, rows = std::min(run, queries - first_query);
     const float* keys = packed.data<float>() + head * (key_floats + value_floats);
-    const Tensor scores({rows, tokens}), totals({rows});
+    std::vector<float> scores(size_t(rows * tokens)), totals(size_t(rows), 0.f);
     const auto store_scores = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
                                   const float* sums) {
-      std::copy_n(sums, outputs, scores.data<float>() + (group.first + row) * tokens + first);
+      std::copy_n(sums, outputs, scores.data() + (group.first + row) * tokens + first);
     };
     run_product(simd, {keys, rows, 1, tokens, {width, 0}},
                 MatrixRows{q + first_query * channels + head * width, channels}, store_scores);
     for (int64_t row = 0; row < rows; ++row) {
       const float* added = bias ? bias + (head * queries + first_query + row) * tokens : nullptr;
-      totals.data<float>()[row] = simd.exponentials(scores.data<float>() + row * tokens, added, scale, tokens);
+      totals[size_t(row)] = simd.exponentials(scores.data() + row * tokens, added, scale, tokens);
     }
     const auto store_mean = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
                                 const float* sums) {
       float* to = y + (first_query + group.first + row) * channels + head * width + first;
-      const float total = totals.data<float>()[group.first + row];
+      const float total = totals[size_t(group.first + row)];
       for (int64_t o = 0; o < outputs; ++o) to[o] = sums[o] / total;
     };
-    run_product(simd, {keys + key_floats, rows, 1, width, {tokens, 0}}, MatrixRows{scores.data<float>(), tokens},
-                store_mean);
+    run_product(simd, {keys + key_floats, rows, 1, width, {tokens, 0}}, MatrixRows{scores.data(), tokens}, store_mean);
   });
 }
 

@@ -59,14 +59,14 @@ void instance_norm_leaky_relu(float* y, const float* x, const float* gain, const
         slab[c] = m;
       }
     });
-    for (int64_t c = 0; c < channels; ++c) {
+    parallel_for(channels, 1, [&](int64_t c, int64_t) {
       Moments whole;
       for (int64_t slab = 0; slab < slabs; ++slab) whole.merge(parts[size_t(slab * channels + c)]);
       const double factor = double(gain[c]) / std::sqrt(whole.m2 / whole.count + double(eps));
       center[size_t(c)] = float(whole.mean);  // taken off first: x - mean is exact where |mean| >> std
       scale[size_t(c)] = float(factor);
       shift[size_t(c)] = float(double(bias[c]) - (whole.mean - double(center[size_t(c)])) * factor);
-    }
+    });
     float* to = y + b * voxels * channels;
     parallel_for(voxels, kVoxelsASlab, [&](int64_t first, int64_t last) {
       for (int64_t v = first; v < last; ++v) {

@@ -45,14 +45,16 @@ void simd_instance_norm_leaky_relu(const Simd& simd, float* y, const float* x, c
         for (size_t c = 0; c < C; ++c) part[c].merge({double(count), mean[c], m2[c]});
       }
     });
-    for (size_t c = 0; c < C; ++c) {
-      Moments whole;
-      for (size_t part = c; part < parts.size(); part += C) whole.merge(parts[part]);
-      const double scale = double(gain[c]) / std::sqrt(whole.m2 / whole.count + double(eps));
-      center[c] = float(whole.mean);
-      factor[c] = float(scale);
-      shift[c] = float(double(bias[c]) - (whole.mean - double(center[c])) * scale);
-    }
+    parallel_for(channels, 64, [&](int64_t first, int64_t last) {
+      for (auto c = size_t(first); c < size_t(last); ++c) {
+        Moments whole;
+        for (size_t part = c; part < parts.size(); part += C) whole.merge(parts[part]);
+        const double scale = double(gain[c]) / std::sqrt(whole.m2 / whole.count + double(eps));
+        center[c] = float(whole.mean);
+        factor[c] = float(scale);
+        shift[c] = float(double(bias[c]) - (whole.mean - double(center[c])) * scale);
+      }
+    });
     float* to = y + b * voxels * channels;
     parallel_for(voxels, piece, [&](int64_t first, int64_t last) {
       simd.normalise_leaky_relu(to + first * channels, from + first * channels, center.data(), factor.data(),

@@ -1,4 +1,4 @@
-// Declarations of the AVX2 loops that both tables of simd.h hold; contracts there. Private.
+// Private: the AVX2 loops that both tables of simd.h hold. Contracts there.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Count, mean and sum of squared deviations, and how those of two parts merge. Private.
+// Private: count, mean and sum of squared deviations, and how those of two parts merge.
 #pragma once
 
 namespace sat::cpu {

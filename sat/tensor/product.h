@@ -1,6 +1,7 @@
 // The blocked matrix product behind the vector forms of every dense op: dense layers, convolutions (whose rows are
 // voxels and whose taps are the kernel's positions), attention and mask scores.
-// Private. Knows neither where a row's numbers lie nor where its results go: two functors of the op tell.
+// Private: not installed. Knows neither where a row's numbers lie nor where its results go: two functors of the op
+// tell.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // The vector forms of the hot loops: one table of functions for each CPU level above plain.
-// Private. Holds plain declarations only, so that a file compiled for AVX2 or AVX-512 can include it without sharing an
-// inline function with files that are not: the linker might keep either copy.
+// Private: not installed. Holds plain declarations only, so that a file compiled for AVX2 or AVX-512 can include it
+// without sharing an inline function with files that are not: the linker might keep either copy.
 #pragma once
 
 #include <cstdint>
