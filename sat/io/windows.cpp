@@ -1,0 +1,88 @@
+// Window starts and the Gaussian importance map of the published inference.
+#include "sat/io/windows.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+void check_window(const char* caller, const std::array<int64_t, 3>& window) {
+  for (int64_t size : window) {
+    SAT_CHECK(size >= 2, caller, ": window is ", window[0], " x ", window[1], " x ", window[2],
+              " voxels, needs at least 2 along each axis");
+  }
+}
+
+struct Interval {
+  int64_t start, end;
+};
+
+std::vector<Interval> along_axis(int64_t size, int64_t window) {
+  const int64_t stride = window / 2;
+  const int64_t count = std::max<int64_t>((size + stride - 1) / stride - 1, 1);
+  std::vector<Interval> intervals;
+  for (int64_t i = 0; i < count; ++i) {
+    Interval next{i * stride, i * stride + window};
+    if (next.end > size) next = {std::max<int64_t>(size - window, 0), size};
+    intervals.push_back(next);
+  }
+  return intervals;
+}
+
+}  // namespace
+
+std::vector<Window> sliding_windows(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window) {
+  check_window("sliding_windows", window);
+  for (int64_t n : size) {
+    SAT_CHECK(n >= 1, "sliding_windows: volume is ", size[0], " x ", size[1], " x ", size[2],
+              " voxels, needs at least 1 along each axis");
+  }
+  std::vector<Window> windows;
+  for (const Interval& h : along_axis(size[0], window[0])) {
+    for (const Interval& w : along_axis(size[1], window[1])) {
+      for (const Interval& d : along_axis(size[2], window[2])) {
+        windows.push_back({{h.start, w.start, d.start}, {h.end, w.end, d.end}});
+      }
+    }
+  }
+  return windows;
+}
+
+Tensor importance_map(const std::array<int64_t, 3>& window, Rounding rounding) {
+  check_window("importance_map", window);
+  std::array<std::vector<double>, 3> squared;  // ((i - c) / s)^2 along each axis
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t n = window[axis];
+    for (int64_t i = 0; i < n; ++i) {
+      const double z = double(i - n / 2) / (double(n) / 8);
+      squared[axis].push_back(z * z);
+    }
+  }
+  Tensor map({window[0], window[1], window[2]});
+  float* values = map.data<float>();
+  const int64_t plane = window[1] * window[2];
+  std::vector<float> smallest(size_t(window[0]), HUGE_VALF);  // that is not zero, of each H plane
+  parallel_for(window[0], 1, [&](int64_t first, int64_t last) {
+    for (int64_t h = first; h < last; ++h) {
+      for (int64_t v = 0; v < plane; ++v) {
+        const double sum =
+            squared[0][size_t(h)] + squared[1][size_t(v / window[2])] + squared[2][size_t(v % window[2])];
+        float value = float(10 * std::exp(-0.5 * sum));
+        if (rounding == Rounding::f16) value = to_float(to_f16(value));
+        values[h * plane + v] = value;
+        if (value > 0) smallest[size_t(h)] = std::min(smallest[size_t(h)], value);
+      }
+    }
+  });
+  const float floor = *std::min_element(smallest.begin(), smallest.end());
+  parallel_for(map.numel(), 1 << 16, [&](int64_t first, int64_t last) {
+    for (int64_t v = first; v < last; ++v) values[v] = std::max(values[v], floor);
+  });
+  return map;
+}
+
+}  // namespace sat
