@@ -1,17 +1,59 @@
-// The C++ door: every public header, in reading order.
+// The C++ door: every public header of the library, in reading order.
 //
+//   sat::SegmenterOptions options;
+//   options.model = "sat-small.safetensors";                        // the network, and
+//   options.bank = "sat-small-bank.safetensors";                    // the prompts it was given vectors for
+//   const sat::Segmenter segmenter(options);
+//
+//   sat::RunOptions run;
+//   run.modality = "ct";
+//   run.on_progress = [](const sat::Progress& p) { show(p.fraction); };
+//   const sat::Volume scan = sat::read_nifti("head.nii.gz");
+//   const sat::Segmentation found = segmenter.run(scan, {"brainstem", "mandible"}, run);
+//   for (size_t i = 0; i < found.prompts.size(); ++i) {
+//     show(found.prompts[i], found.masks.count(int64_t(i)));        // one bit a voxel, on the scan's own grid
+//   }
+//
+// Whatever is wrong with a file or a request arrives as sat::Error. Nothing is printed, and nothing is global.
 #pragma once
 
+// Numbers.
 #include "sat/tensor/error.h"
 
 #include "sat/tensor/tensor.h"
 
 #include "sat/tensor/memory.h"
+
 #include "sat/tensor/parallel.h"
 
 #include "sat/tensor/context.h"
+
 #include "sat/tensor/profile.h"
+
+#include "sat/tensor/ops.h"
+
 #include "sat/tensor/weights.h"
 
+// Files, millimetres and words.
+#include "sat/io/file.h"
+
+#include "sat/io/text.h"
+
 #include "sat/io/json.h"
+
 #include "sat/io/volume.h"
+
+// The network, from its parts to the whole path.
+#include "sat/nn/layers.h"
+
+#include "sat/nn/sat_config.h"
+
+#include "sat/nn/unet3d.h"
+
+#include "sat/nn/query_decoder.h"
+
+#include "sat/nn/sat_model.h"
+
+#include "sat/nn/model_file.h"
+
+#include "sat/nn/segmenter.h"

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -227,8 +228,7 @@ void normalise(Preprocessed& result, const Normalisation& how) {
 
 Affine shifted(const Affine& affine, const std::array<std::array<int64_t, 2>, 3>& crop) {
   Affine result = affine;
-  const std::array<double, 3> origin =
-      apply(affine, {double(crop[0][0]), double(crop[1][0]), double(crop[2][0])});
+  const std::array<double, 3> origin = apply(affine, {double(crop[0][0]), double(crop[1][0]), double(crop[2][0])});
   for (size_t r = 0; r < 3; ++r) result.m[r][3] = origin[r];
   return result;
 }
@@ -281,6 +281,10 @@ Preprocessed preprocess(const Volume& scan, const PreprocessOptions& options) {
   Preprocessed result;
   result.grid = std::move(planned.grid);
   const Tensor resampled = resample(scan.voxels, planned.order, planned.spaced);
+  if (Context::current().dry()) {  // a rehearsal knows no voxels: nothing is cropped
+    result.voxels = resampled;
+    return result;
+  }
   const Box box = foreground(resampled);
   if (!box.found) result.warnings.push_back("no voxel is above 0, so nothing was cropped");
   set_crop(result.grid, box.ends);

@@ -24,8 +24,8 @@ struct Normalisation {
 };
 
 struct PreprocessOptions {
-  std::string orientation = "RAS";             // where array axes 0, 1, 2 grow to
-  std::array<double, 3> spacing_mm{1, 1, 3};   // along array axes 0, 1, 2, after turning
+  std::string orientation = "RAS";            // where array axes 0, 1, 2 grow to
+  std::array<double, 3> spacing_mm{1, 1, 3};  // along array axes 0, 1, 2, after turning
   Normalisation normalisation;
 };
 
@@ -35,19 +35,19 @@ PreprocessOptions published_preprocess(const std::string& modality);
 
 /// How a model's voxels lie in the scan, and back.
 struct ModelGrid {
-  Geometry scan;       // as in the file
-  Geometry oriented;   // turned, its affine rounded to float32
-  Geometry resampled;  // at the model's spacing
+  Geometry scan;                                 // as in the file
+  Geometry oriented;                             // turned, its affine rounded to float32
+  Geometry resampled;                            // at the model's spacing
   std::array<std::array<int64_t, 2>, 3> crop{};  // half-open box in `resampled`: {start, end} an axis
   Geometry model;                                // the voxels in that box
-  Affine scan_to_resampled;    // voxel index -> voxel index; whole numbers when nothing was resampled
-  bool resampled_any = false;  // false: every model voxel is a scan voxel
+  Affine scan_to_resampled;                      // voxel index -> voxel index; whole numbers when nothing was resampled
+  bool resampled_any = false;                    // false: every model voxel is a scan voxel
 };
 
 struct Preprocessed {
   Tensor voxels;  // f32 [H, W, D] of grid.model, normalised
   ModelGrid grid;
-  double low = 0, high = 0;     // bounds that intensities were clipped to
+  double low = 0, high = 0;        // bounds that intensities were clipped to
   double mean = 0, deviation = 0;  // of the clipped, cropped volume
   std::vector<std::string> warnings;
 };

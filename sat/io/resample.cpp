@@ -14,8 +14,8 @@ namespace {
 using Matrix3 = std::array<std::array<double, 3>, 3>;
 using Point = std::array<double, 3>;
 
-constexpr double kKeepSpacingMm = 1e-3;     // an axis this near its target is not resampled
-constexpr double kSameAffine = 1e-3;        // absolute; affines this near count as equal
+constexpr double kKeepSpacingMm = 1e-3;  // an axis this near its target is not resampled
+constexpr double kSameAffine = 1e-3;     // absolute; affines this near count as equal
 constexpr double kSameAffineRelative = 1e-5;
 constexpr double kCornerTolerance = 1e-8;
 constexpr int64_t kMostVoxels = int64_t(1) << 31;

@@ -25,8 +25,8 @@ std::vector<Window> sliding_windows(const std::array<int64_t, 3>& size, const st
 enum class Rounding : uint8_t { f16, f32 };
 
 /// Weight of each voxel of a window in the blend, f32 [w0, w1, w2]: 10 * exp(-1/2 sum_a ((i_a - c_a) / s_a)^2) with
-/// c = w / 2 (whole voxels) and s = w / 8. Values that the rounding turns into zero become the smallest one that is not.
-/// A window shorter than this at the volume's end uses the leading corner of the map.
+/// c = w / 2 (whole voxels) and s = w / 8. Values that the rounding turns into zero become the smallest one that is
+/// not. A window shorter than this at the volume's end uses the leading corner of the map.
 Tensor importance_map(const std::array<int64_t, 3>& window, Rounding rounding);
 
 }  // namespace sat

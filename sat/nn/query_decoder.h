@@ -25,8 +25,8 @@ class QueryDecoder {
  public:
   QueryDecoder(const Weights& w, int64_t width, int64_t heads, int64_t layers, int64_t feedforward);
 
-  ImageMemory remember(const Tensor& tokens, const Tensor& position) const;          // [T, Q] each
-  Tensor operator()(Tensor queries, const ImageMemory& memory) const;                // [N, Q] -> [N, Q]
+  ImageMemory remember(const Tensor& tokens, const Tensor& position) const;  // [T, Q] each
+  Tensor operator()(Tensor queries, const ImageMemory& memory) const;        // [N, Q] -> [N, Q]
 
  private:
   struct Layer {

@@ -36,8 +36,8 @@ void check(const SatConfig& config, const std::string& source) {
   };
   SAT_CHECK(config.stages() >= 2 && config.stages() <= 8, source, ": channels names ", config.stages(),
             " stages, must be 2 to 8");
-  SAT_CHECK(config.encoder_blocks.size() == config.channels.size(), source, ": encoder_blocks needs one entry a stage, ",
-            config.channels.size());
+  SAT_CHECK(config.encoder_blocks.size() == config.channels.size(), source,
+            ": encoder_blocks needs one entry a stage, ", config.channels.size());
   SAT_CHECK(config.decoder_blocks.size() + 1 == config.channels.size(), source, ": decoder_blocks needs ",
             config.channels.size() - 1, " entries");
   SAT_CHECK(config.mid_mask_hidden.size() < config.channels.size() - 1, source, ": mid_mask_hidden has ",
@@ -73,7 +73,7 @@ void check(const SatConfig& config, const std::string& source) {
 template <size_t N, class T>
 std::array<T, N> fixed(const std::vector<T>& values, const std::string& source, const char* key) {
   SAT_CHECK(values.size() == N, source, ": ", key, " has ", values.size(), " entries, needs ", N);
-  std::array<T, N> array;
+  std::array<T, N> array{};
   std::copy(values.begin(), values.end(), array.begin());
   return array;
 }
@@ -171,7 +171,8 @@ SatConfig config_from_json(const Json& json, const std::string& source) {
                 "', must be f16 or f32");
       config.importance = value.string() == "f16" ? Rounding::f16 : Rounding::f32;
     } else if (key == "preprocess") {
-      for (const auto& [name, part] : value.members()) config.modalities[lower(name)] = modality_from_json(part, source);
+      for (const auto& [name, part] : value.members())
+        config.modalities[lower(name)] = modality_from_json(part, source);
     } else if (key == "text") {
       if (const Json* width = value.find("dim")) config.text_dim = width->integer();
     } else if (key == "sliding") {

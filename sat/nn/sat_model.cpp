@@ -39,7 +39,7 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
   BackboneOutput visual = backbone_(std::move(x), heads_.size() > 1, on_progress, probe);
 
   // Multi-scale image tokens: every scale averaged to the coarsest grid, joined, projected.
-  const Tensor joined = concat_channels(visual.pooled);                           // [1, h, w, d, sum C_s]
+  const Tensor joined = concat_channels(visual.pooled);  // [1, h, w, d, sum C_s]
   const std::array<int64_t, 3> grid{joined.shape[1], joined.shape[2], joined.shape[3]};
   ImageFeatures features;
   features.tokens = project_tokens_(joined.reshape({grid[0] * grid[1] * grid[2], joined.shape[4]}));  // [T, Q]

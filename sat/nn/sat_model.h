@@ -13,9 +13,10 @@ namespace sat {
 
 /// What one window gives, whatever is asked of it afterwards.
 struct ImageFeatures {
-  std::vector<Tensor> per_voxel;  // [H/2^s, W/2^s, D/2^s, C_s], full resolution first; only that unless heads are loaded
-  Tensor tokens;                  // [T, Q], the multi-scale image tokens
-  ImageMemory memory;             // the query decoder's keys and values of these tokens
+  std::vector<Tensor>
+      per_voxel;       // [H/2^s, W/2^s, D/2^s, C_s], full resolution first; only that unless heads are loaded
+  Tensor tokens;       // [T, Q], the multi-scale image tokens
+  ImageMemory memory;  // the query decoder's keys and values of these tokens
 };
 
 /// Whether the deep-supervision heads are loaded (training, fine-tuning) or passed over (inference).
@@ -46,7 +47,7 @@ class SatModel {
   ActivatedMlp project_tokens_;
   std::vector<ActivatedMlp> project_query_;  // one where the widths differ, else none
   QueryDecoder decoder_;
-  std::vector<ActivatedMlp> heads_;          // full resolution first
+  std::vector<ActivatedMlp> heads_;  // full resolution first
 };
 
 }  // namespace sat

@@ -19,8 +19,8 @@ struct ConvBlock {
   int64_t stride = 1;
 
   ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride);
-  Tensor operator()(Tensor x) const;                     // [B, H, W, D, in] -> [B, H/stride, ..., out]
-  Tensor joined(Tensor x, Tensor skip) const;            // the same on two inputs, x's channels first
+  Tensor operator()(Tensor x) const;           // [B, H, W, D, in] -> [B, H/stride, ..., out]
+  Tensor joined(Tensor x, Tensor skip) const;  // the same on two inputs, x's channels first
 };
 
 /// Hears what passes, by name: "encoder 0" is full resolution, "decoder 0" the full-resolution output.

@@ -54,6 +54,7 @@ class Buffer {
 
   void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
+  bool foreign() const { return memory_ == nullptr; }
 
  private:
   void* data_;

@@ -116,7 +116,4 @@ struct ScoreRegion {
 void accumulate_mask_scores(const Tensor& scores, const Tensor& features, const PackedMatrix& masks,
                             const Tensor& importance, const ScoreRegion& region);
 
-/// rows[r, :] /= divisor[r] in place: rows [R, N], divisor [R].
-void divide_rows(const Tensor& rows, const Tensor& divisor);
-
 }  // namespace sat

@@ -50,18 +50,4 @@ Tensor concat_channels(const std::vector<Tensor>& parts) {
   return joined;
 }
 
-void divide_rows(const Tensor& rows, const Tensor& divisor) {
-  SAT_CHECK(rows.shape.rank() == 2 && divisor.shape == Shape({rows.shape[0]}), "divide_rows: rows ", rows.shape,
-            " and divisor ", divisor.shape, ", need [R, N] and [R]");
-  const int64_t width = rows.shape[1];
-  profile::Range range("divide_rows", rows.shape);
-  parallel_for(rows.shape[0], std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width)), [&](int64_t a, int64_t b) {
-    for (int64_t r = a; r < b; ++r) {
-      float* row = rows.data<float>() + r * width;
-      const float by = divisor.data<float>()[r];
-      for (int64_t n = 0; n < width; ++n) row[n] /= by;
-    }
-  });
-}
-
 }  // namespace sat

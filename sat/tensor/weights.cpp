@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "sat/tensor/memory.h"
+
 namespace sat {
 
 struct Weights::Table {
@@ -52,7 +54,8 @@ Tensor Weights::get(const std::string& name, const Shape& shape) const {
   SAT_CHECK(found->second.shape == shape, table_->source, ": tensor '", full(name), "' has shape ", found->second.shape,
             ", the model needs ", shape);
   table_->read.insert(full(name));
-  return found->second.load();
+  const Tensor tensor = found->second.load();
+  return tensor.buffer && tensor.buffer->foreign() ? tensor.clone() : tensor;
 }
 
 bool Weights::has(const std::string& name) const { return table_->entries.count(full(name)) > 0; }

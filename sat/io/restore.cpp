@@ -1,0 +1,240 @@
+// Streaming inverse of preprocessing: which scan voxels a slab of scores decides, and what it decides.
+#include "sat/io/restore.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kWordBits = 64;
+
+/// One slab of scores and where it lies.
+struct Slab {
+  const float* scores;
+  const uint64_t* positive;  // for each voxel of the slab, bit p % 64 of word p / 64: the score of prompt p is > 0
+  std::array<int64_t, 3> origin, step;  // step: voxels from one to the next along each axis
+  int64_t prompts, words;
+};
+
+/// Scan voxels along one row whose position may lie within limits; a voxel more at either end does no harm.
+struct Range {
+  int64_t first, last;                                               // half-open
+  void keep(double offset, double slope, double low, double high) {  // low <= offset + slope * index < high
+    constexpr double kStill = 1e-9, kMargin = 1e-3;  // no row is long enough to move kMargin at kStill a voxel
+    if (std::fabs(slope) < kStill) {
+      if (offset < low - kMargin || offset > high + kMargin) last = first;
+      return;
+    }
+    double from = (low - offset) / slope, to = (high - offset) / slope;
+    if (from > to) std::swap(from, to);
+    first = int64_t(std::clamp(std::floor(from) - 1, double(first), double(last)));
+    last = int64_t(std::clamp(std::ceil(to) + 2, double(first), double(last)));
+  }
+};
+
+/// The voxels of `resampled` whose neighbourhood this call decides: floor of the clamped position in [low, high).
+struct Limits {
+  std::array<int64_t, 3> low, high;    // in `resampled`
+  std::array<double, 3> from, before;  // the same for positions that are not clamped yet
+};
+
+Limits limits_of(const ModelGrid& grid, int axis, int64_t first, int64_t last) {
+  Limits limits;
+  for (size_t a = 0; a < 3; ++a) {
+    const int64_t start = grid.crop[a][0];
+    const bool rows = int(a) == axis;
+    limits.low[a] = start + (rows && first > 0 ? first : -1);
+    limits.high[a] = rows ? start + last : grid.crop[a][1];
+    const bool clamped_below = limits.low[a] <= 0, clamped_above = limits.high[a] >= grid.resampled.size[a];
+    constexpr double kFar = std::numeric_limits<double>::infinity();
+    limits.from[a] = clamped_below ? -kFar : double(limits.low[a]);
+    limits.before[a] = clamped_above ? kFar : double(limits.high[a]);
+  }
+  return limits;
+}
+
+/// The model voxels around one position: along each axis the two that enclose it, then their up to eight corners.
+class Neighbourhood {
+ public:
+  Neighbourhood(const ModelGrid& grid, const Limits& limits, const Slab& slab)
+      : grid_(grid), limits_(limits), slab_(slab) {}
+
+  /// Moves to a position in `resampled`; false when this call does not decide it.
+  bool move_to(const std::array<double, 3>& position) {
+    for (size_t a = 0; a < 3; ++a) {
+      const double q = std::clamp(position[a], 0.0, double(grid_.resampled.size[a] - 1));
+      const int64_t lower = int64_t(q);
+      if (lower < limits_.low[a] || lower >= limits_.high[a]) return false;
+      fraction_[a] = q - double(lower);
+      const int64_t in_crop = lower - grid_.crop[a][0], rows = grid_.model.size[a];
+      offset_[a] = (in_crop - slab_.origin[a]) * slab_.step[a];
+      inside_[a] = {in_crop >= 0, in_crop + 1 < rows && fraction_[a] > 0};
+    }
+    weighed_ = false;
+    return true;
+  }
+
+  /// The prompts of one word that are positive at any corner; the others cannot have a positive mean.
+  uint64_t candidates(int64_t word) const {
+    uint64_t any = 0;
+    for (int corner = 0; corner < 8; ++corner) {
+      if (inside(corner)) any |= slab_.positive[voxel(corner) * slab_.words + word];
+    }
+    return any;
+  }
+
+  float score(int64_t prompt) {
+    if (!weighed_) weigh();
+    float sum = -outside_;
+    for (size_t i = 0; i < size_t(count_); ++i) sum += weight_[i] * slab_.scores[voxel_[i] * slab_.prompts + prompt];
+    return sum;
+  }
+
+ private:
+  static size_t side(int corner, int axis) { return size_t(corner >> (2 - axis) & 1); }
+  bool inside(int corner) const {
+    return inside_[0][side(corner, 0)] && inside_[1][side(corner, 1)] && inside_[2][side(corner, 2)];
+  }
+  int64_t voxel(int corner) const {
+    int64_t at = 0;
+    for (int a = 0; a < 3; ++a) at += offset_[size_t(a)] + (side(corner, a) ? slab_.step[size_t(a)] : 0);
+    return at;
+  }
+
+  void weigh() {
+    count_ = 0, outside_ = 0;
+    for (int corner = 0; corner < 8; ++corner) {
+      double weight = 1;
+      for (int a = 0; a < 3; ++a) weight *= side(corner, a) ? fraction_[size_t(a)] : 1 - fraction_[size_t(a)];
+      if (inside(corner)) {
+        voxel_[size_t(count_)] = voxel(corner), weight_[size_t(count_)] = float(weight);
+        ++count_;
+      } else {
+        outside_ += float(weight);
+      }
+    }
+    weighed_ = true;
+  }
+
+  const ModelGrid& grid_;
+  const Limits& limits_;
+  const Slab& slab_;
+  std::array<double, 3> fraction_{};
+  std::array<int64_t, 3> offset_{};              // of the lower voxel, as voxels in the slab
+  std::array<std::array<bool, 2>, 3> inside_{};  // lower and upper: in the crop, and with a weight
+  bool weighed_ = false;
+  int count_ = 0;
+  std::array<int64_t, 8> voxel_{};
+  std::array<float, 8> weight_{};
+  float outside_ = 0;  // weight of the corners outside the crop
+};
+
+/// Bit i: values[i] > 0, for up to 64 values.
+uint64_t positive_mask(const float* values, int64_t count) {
+  uint64_t mask = 0;
+  int64_t i = 0;
+#if defined(__SSE2__)
+  for (; i + 4 <= count; i += 4) {
+    mask |= uint64_t(_mm_movemask_ps(_mm_cmpgt_ps(_mm_loadu_ps(values + i), _mm_setzero_ps()))) << i;
+  }
+#endif
+  for (; i < count; ++i) mask |= uint64_t(values[i] > 0) << i;
+  return mask;
+}
+
+/// Bits of the prompts whose score is positive, for every voxel of the slab.
+Tensor positive_bits(const Tensor& scores, int64_t words) {
+  const int64_t voxels = scores.shape[0] * scores.shape[1] * scores.shape[2], prompts = scores.shape[3];
+  Tensor bits({voxels, words}, DType::i64);
+  const float* values = scores.data<float>();
+  uint64_t* out = static_cast<uint64_t*>(bits.raw());
+  parallel_for(voxels, 4096, [&](int64_t first, int64_t last) {
+    for (int64_t v = first; v < last; ++v) {
+      for (int64_t word = 0; word < words; ++word) {
+        const int64_t begin = word * kWordBits, count = std::min(kWordBits, prompts - begin);
+        out[v * words + word] = positive_mask(values + v * prompts + begin, count);
+      }
+    }
+  });
+  return bits;
+}
+
+void check_fits(const BitMasks& out, const ModelGrid& grid, const Tensor& scores, const std::array<int64_t, 3>& origin,
+                int axis, int64_t first, int64_t last, int64_t first_prompt) {
+  SAT_CHECK(scores.shape.rank() == 4 && scores.dtype == DType::f32, "restore_rows: scores are ", scores.dtype, " ",
+            scores.shape, ", need f32 [rows, rows, rows, prompts]");
+  SAT_CHECK(axis >= 0 && axis < 3, "restore_rows: axis is ", axis, ", needs 0, 1 or 2");
+  SAT_CHECK(out.size == grid.scan.size, "restore_rows: masks are ", out.size[0], " x ", out.size[1], " x ", out.size[2],
+            " voxels, the scan ", grid.scan.size[0], " x ", grid.scan.size[1], " x ", grid.scan.size[2]);
+  SAT_CHECK(first_prompt >= 0 && first_prompt + scores.shape[3] <= out.prompts, "restore_rows: prompts ", first_prompt,
+            " to ", first_prompt + scores.shape[3], " of ", out.prompts);
+  const int64_t rows = grid.model.size[size_t(axis)];
+  SAT_CHECK(0 <= first && first < last && last <= rows, "restore_rows: rows ", first, " to ", last, " of ", rows);
+  for (int a = 0; a < 3; ++a) {
+    const int64_t from = origin[size_t(a)], size = grid.model.size[size_t(a)];
+    const int64_t needed_from = a == axis ? first : 0, needed_to = a == axis ? std::min(last + 1, rows) : size;
+    SAT_CHECK(from >= 0 && from <= needed_from && from + scores.shape[a] >= needed_to && from + scores.shape[a] <= size,
+              "restore_rows: scores hold voxels ", from, " to ", from + scores.shape[a], " along axis ", a, ", need ",
+              needed_from, " to ", needed_to, " of ", size);
+  }
+}
+
+}  // namespace
+
+void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, const std::array<int64_t, 3>& origin,
+                  int axis, int64_t first, int64_t last, int64_t first_prompt, float* const* probabilities) {
+  check_fits(out, grid, scores, origin, axis, first, last, first_prompt);
+  const int64_t prompts = scores.shape[3], words = (prompts + kWordBits - 1) / kWordBits;
+  const Tensor positive = positive_bits(scores, words);
+  const Slab slab{scores.data<float>(),
+                  static_cast<const uint64_t*>(positive.raw()),
+                  origin,
+                  {scores.shape[1] * scores.shape[2], scores.shape[2], 1},
+                  prompts,
+                  words};
+  const Limits limits = limits_of(grid, axis, first, last);
+  const auto& m = grid.scan_to_resampled.m;
+  const std::array<int64_t, 3>& size = grid.scan.size;
+  parallel_for(size[0], 1, [&](int64_t begin, int64_t end) {
+    Neighbourhood around(grid, limits, slab);
+    std::array<double, 3> start, position;
+    for (int64_t h = begin; h < end; ++h) {
+      for (int64_t w = 0; w < size[1]; ++w) {
+        Range range{0, size[2]};
+        for (size_t a = 0; a < 3; ++a) {
+          start[a] = m[a][0] * double(h) + m[a][1] * double(w) + m[a][3];
+          range.keep(start[a], m[a][2], limits.from[a], limits.before[a]);
+        }
+        for (int64_t d = range.first; d < range.last; ++d) {
+          for (size_t a = 0; a < 3; ++a) position[a] = start[a] + m[a][2] * double(d);
+          if (!around.move_to(position)) continue;
+          for (int64_t word = 0; word < words; ++word) {
+            for (uint64_t left = around.candidates(word); left != 0; left &= left - 1) {
+              const int64_t prompt = word * kWordBits + std::countr_zero(left);
+              if (around.score(prompt) > 0) out.set(first_prompt + prompt, h, w, d);
+            }
+          }
+          if (probabilities == nullptr) continue;
+          for (int64_t prompt = 0; prompt < prompts; ++prompt) {
+            if (probabilities[prompt] == nullptr) continue;
+            float& p = probabilities[prompt][(h * size[1] + w) * size[2] + d];
+            p = std::clamp(0.5f + 0.5f * around.score(prompt), 0.0f, 1.0f);
+          }
+        }
+      }
+    }
+  });
+}
+
+}  // namespace sat

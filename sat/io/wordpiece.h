@@ -1,0 +1,77 @@
+// Words to vocabulary ids: the uncased WordPiece tokenizers of BERT and MPNet, id for id as the published fast ones.
+// Knows nothing of start and end tokens, lengths or padding: those belong to a text encoder (nn/text_encoder.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace sat {
+
+/// Which strings inside a text stand for a vocabulary entry as a whole.
+enum class TokenizerFamily : uint8_t {
+  bert,   // [PAD] [UNK] [CLS] [SEP] [MASK]
+  mpnet,  // <s> <pad> </s> [UNK], <mask> (which takes the white space on its left), and <unk> in any case
+};
+
+/// One token of a text.
+struct Token {
+  int64_t id = 0;
+  bool took_space = false;  // a <mask> that swallowed white space on its left
+};
+
+/// Entries of a vocab.txt, one a line, in the order of their ids. Throws Error, naming the line, for a file of more
+/// than 16 MiB, text that is not UTF-8, an empty or a repeated line.
+std::vector<std::string> read_vocabulary(const std::string& path);
+
+/// MPNet's vocabulary from BERT's: <s> <pad> </s> <unk>, then BERT's entries, then <mask>.
+std::vector<std::string> mpnet_vocabulary(const std::vector<std::string>& bert);
+
+/// The words that the uncased pipeline splits a text into, before any vocabulary is asked: cleaned, ideographs apart,
+/// without accents, lower-case, punctuation apart. Unicode's tables are those of the published library (unicode.h).
+std::vector<std::u32string> split_words(std::u32string_view text);
+
+/// A vocabulary and its greedy longest-match-first search.
+class WordPiece {
+ public:
+  /// Entries in the order of their ids; `source` names them in messages. Throws Error when one repeats or a string
+  /// that the family needs is missing.
+  WordPiece(const std::vector<std::string>& entries, TokenizerFamily family, std::string source);
+
+  /// A vocab.txt. A BERT vocabulary read for MPNet gets MPNet's five extra entries.
+  static WordPiece read(const std::string& path, TokenizerFamily family);
+
+  /// The tokens of UTF-8 text, without start and end. A word of more than 100 characters, or with a part that is in no
+  /// entry, is one [UNK]. Malformed UTF-8 throws Error.
+  std::vector<Token> tokenize(std::string_view text) const;
+
+  int64_t id_of(const std::string& entry) const;  // throws Error when absent
+  int64_t unknown_id() const { return unknown_; }
+  int64_t size() const { return int64_t(ids_.size()); }
+  TokenizerFamily family() const { return family_; }
+  const std::string& source() const { return source_; }
+
+ private:
+  struct Special {
+    std::u32string text;
+    int64_t id;
+    bool takes_space;
+  };
+  void append_normal(std::vector<Token>& out, std::u32string_view text) const;
+  void append_words(std::vector<Token>& out, const std::u32string& normalised) const;
+  void append_pieces(std::vector<Token>& out, const std::u32string& word) const;
+  const Special* special_at(std::u32string_view text) const;
+
+  std::unordered_map<std::string, int64_t> ids_;
+  std::vector<Special> specials_;  // matched in the text as written
+  std::u32string late_special_;    // matched after normalising; empty for none
+  int64_t late_special_id_ = 0;
+  int64_t unknown_ = 0;
+  size_t longest_entry_ = 0;  // bytes
+  TokenizerFamily family_;
+  std::string source_;
+};
+
+}  // namespace sat

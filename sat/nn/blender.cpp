@@ -1,0 +1,217 @@
+// Blending, with rows that leave as soon as no window can touch them any more.
+#include "sat/nn/blender.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kChunk = 16;                    // prompts finished at once from kept features: one panel
+constexpr int64_t kSlabBytes = int64_t(1) << 26;  // what such a chunk's rows may take
+constexpr int64_t kNormaliseGrain = 1 << 12;      // voxels a piece
+
+/// A row-major array seen as [outer, rows, inner] around one axis.
+struct Rows {
+  int64_t outer = 1, rows = 0, inner = 1;
+  Rows(const std::array<int64_t, 3>& size, int axis, int64_t width) : rows(size[size_t(axis)]), inner(width) {
+    for (int a = 0; a < axis; ++a) outer *= size[size_t(a)];
+    for (int a = axis + 1; a < 3; ++a) inner *= size[size_t(a)];
+  }
+};
+
+/// Copies rows [first, last) of `from` to rows [to_first, ...) of `to`, front to back, so the two may overlap forwards.
+void copy_rows(const Tensor& to, const Rows& target, int64_t to_first, const Tensor& from, const Rows& source,
+               int64_t first, int64_t last) {
+  parallel_for(source.outer, 1, [&](int64_t o, int64_t) {
+    std::memmove(to.data<float>() + (o * target.rows + to_first) * target.inner,
+                 from.data<float>() + (o * source.rows + first) * source.inner,
+                 size_t((last - first) * source.inner) * sizeof(float));
+  });
+}
+
+void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
+  parallel_for(rows.outer, 1, [&](int64_t o, int64_t) {
+    float* from = x.data<float>() + (o * rows.rows + first) * rows.inner;
+    std::fill(from, x.data<float>() + (o + 1) * rows.rows * rows.inner, 0.f);
+  });
+}
+
+}  // namespace
+
+Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, Rounding importance,
+                 int64_t prompts, BlendPlan plan, RowSink sink)
+    : size_(size),
+      window_(window),
+      prompts_(prompts),
+      plan_(plan),
+      sink_(std::move(sink)),
+      windows_(sliding_windows(size, window)),
+      importance_(importance_map(window, importance)) {
+  SAT_CHECK(prompts > 0, "blender: there are no prompts");
+  const auto axis = size_t(plan_.axis);
+  std::stable_sort(windows_.begin(), windows_.end(),
+                   [&](const Window& a, const Window& b) { return a.start[axis] < b.start[axis]; });
+  if (plan_.keep_features) return;
+  const std::array<int64_t, 3> extent = box(std::min(size_[axis], window_[axis] + 1));  // one row stays behind
+  scores_ = zeros({extent[0], extent[1], extent[2], prompts_});
+  weights_ = zeros({extent[0], extent[1], extent[2]});
+}
+
+std::array<int64_t, 3> Blender::box(int64_t rows) const {
+  std::array<int64_t, 3> extent = size_;
+  extent[size_t(plan_.axis)] = rows;
+  return extent;
+}
+
+void Blender::add(Tensor features, const Tensor& masks) {
+  SAT_CHECK(added_ < windows_.size(), "blender: all ", windows_.size(), " windows have been added");
+  const auto axis = size_t(plan_.axis);
+  const Window& window = windows_[added_];
+  Kept part{window, 0, std::move(features), masks};
+  if (plan_.keep_features) {
+    kept_.push_back(std::move(part));
+  } else {
+    accumulate(part, pack_linear(masks), scores_, base_, window.start[axis], window.end[axis]);
+    count(window, weights_, base_, window.start[axis], window.end[axis]);
+    part = {};
+  }
+  ++added_;
+  const bool last = added_ == windows_.size();
+  const int64_t until = last ? size_[axis] : windows_[added_].start[axis];
+  if (until <= final_) return;  // the next window still touches the first open row
+  if (plan_.keep_features) {
+    finish_features(until);
+    give_back_rows(until);
+  } else {
+    finish_scores(until);
+  }
+}
+
+void Blender::accumulate(const Kept& part, const PackedMatrix& masks, const Tensor& scores, int64_t base, int64_t first,
+                         int64_t last) const {
+  ScoreRegion region;
+  for (size_t a = 0; a < 3; ++a) {
+    region.in_scores[a] = part.window.start[a];
+    region.size[a] = part.window.end[a] - part.window.start[a];
+  }
+  const auto axis = size_t(plan_.axis);
+  const int64_t skipped = std::max(first, part.window.start[axis]) - part.window.start[axis];
+  region.size[axis] = std::min(last, part.window.end[axis]) - part.window.start[axis] - skipped;
+  if (region.size[axis] <= 0) return;
+  region.in_importance[axis] = skipped;
+  region.in_features[axis] = skipped - part.cut;
+  region.in_scores[axis] = part.window.start[axis] + skipped - base;
+  accumulate_mask_scores(scores, part.features, masks, importance_, region);
+}
+
+void Blender::count(const Window& window, const Tensor& weights, int64_t base, int64_t first, int64_t last) const {
+  std::array<int64_t, 3> from = window.start, to = window.end;
+  from[size_t(plan_.axis)] = std::max(first, from[size_t(plan_.axis)]);
+  to[size_t(plan_.axis)] = std::min(last, to[size_t(plan_.axis)]);
+  std::array<int64_t, 3> shift{};
+  shift[size_t(plan_.axis)] = base;
+  parallel_for(std::max<int64_t>(0, to[0] - from[0]), 1, [&](int64_t line, int64_t) {
+    const int64_t h = from[0] + line;
+    for (int64_t w = from[1]; w < to[1]; ++w) {
+      float* sum =
+          weights.data<float>() + ((h - shift[0]) * weights.shape[1] + w - shift[1]) * weights.shape[2] - shift[2];
+      const float* share = importance_.data<float>() +
+                           ((h - window.start[0]) * window_[1] + w - window.start[1]) * window_[2] - window.start[2];
+      for (int64_t d = from[2]; d < to[2]; ++d) sum[d] += share[d];
+    }
+  });
+}
+
+/// Rows [first, last) of the arrays become weighted means.
+void Blender::normalise(const Tensor& scores, const Tensor& weights, int64_t first, int64_t last) const {
+  const std::array<int64_t, 3> extent{weights.shape[0], weights.shape[1], weights.shape[2]};
+  const Rows rows(extent, plan_.axis, 1);
+  const int64_t width = scores.shape[3], span = (last - first) * rows.inner;
+  parallel_for(rows.outer * span, kNormaliseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t voxel = (i / span * rows.rows + first) * rows.inner + i % span;
+      const float by = weights.data<float>()[voxel];
+      float* row = scores.data<float>() + voxel * width;
+      for (int64_t n = 0; n < width; ++n) row[n] /= by;
+    }
+  });
+}
+
+void Blender::finish_scores(int64_t until) {
+  const auto axis = size_t(plan_.axis);
+  normalise(scores_, weights_, final_ - base_, until - base_);
+  final_ = until;
+  const bool last = until == size_[axis];
+  std::array<int64_t, 3> origin{};
+  origin[axis] = base_;
+  sink_(scores_, origin, decided_, last ? until : until - 1, 0);
+  if (last) return;
+  decided_ = until - 1;
+  const std::array<int64_t, 3> extent{weights_.shape[0], weights_.shape[1], weights_.shape[2]};
+  const Rows score_rows(extent, plan_.axis, prompts_), weight_rows(extent, plan_.axis, 1);
+  const int64_t dropped = decided_ - base_, stays = extent[axis] - dropped;
+  copy_rows(scores_, score_rows, 0, scores_, score_rows, dropped, extent[axis]);
+  copy_rows(weights_, weight_rows, 0, weights_, weight_rows, dropped, extent[axis]);
+  zero_rows(scores_, score_rows, stays);
+  zero_rows(weights_, weight_rows, stays);
+  base_ = decided_;
+}
+
+void Blender::finish_features(int64_t until) {
+  const auto axis = size_t(plan_.axis);
+  const std::array<int64_t, 3> one_row = box(1);
+  const int64_t area = one_row[0] * one_row[1] * one_row[2];
+  const int64_t rows_at_once = std::max<int64_t>(1, kSlabBytes / (area * kChunk * int64_t(sizeof(float))));
+  if (last_row_.empty()) last_row_ = Tensor({prompts_, area});
+  while (final_ < until) {
+    const int64_t stop = std::min(until, final_ + rows_at_once);
+    const bool last = stop == size_[axis];
+    const std::array<int64_t, 3> extent = box(stop - decided_);
+    std::array<int64_t, 3> origin{};
+    origin[axis] = decided_;
+    const Tensor weights = zeros({extent[0], extent[1], extent[2]});
+    for (const Kept& part : kept_) count(part.window, weights, decided_, final_, stop);
+    for (int64_t first = 0; first < prompts_; first += kChunk) {
+      const int64_t width = std::min(kChunk, prompts_ - first);
+      const Tensor scores = zeros({extent[0], extent[1], extent[2], width});
+      const Rows rows(extent, plan_.axis, width), carried(one_row, plan_.axis, width);
+      const Tensor carry = last_row_.slice(first, first + width);  // [area, width] in memory, whatever its shape says
+      if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
+      for (const Kept& part : kept_) {
+        accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
+      }
+      normalise(scores, weights, final_ - decided_, extent[axis]);
+      sink_(scores, origin, decided_, last ? stop : stop - 1, first);
+      copy_rows(carry, carried, 0, scores, rows, extent[axis] - 1, extent[axis]);
+    }
+    final_ = stop;
+    decided_ = stop - 1;
+  }
+}
+
+/// Drops windows that end at or before row `until`, and the rows before it of the others.
+void Blender::give_back_rows(int64_t until) {
+  const auto axis = size_t(plan_.axis);
+  kept_.erase(
+      std::remove_if(kept_.begin(), kept_.end(), [&](const Kept& part) { return part.window.end[axis] <= until; }),
+      kept_.end());
+  for (Kept& part : kept_) {
+    const int64_t drop = until - part.window.start[axis] - part.cut;
+    if (drop <= 0) continue;
+    std::array<int64_t, 3> extent{part.features.shape[0], part.features.shape[1], part.features.shape[2]};
+    const int64_t channels = part.features.shape[3];
+    const Rows source(extent, plan_.axis, channels);
+    extent[axis] -= drop;
+    const Rows target(extent, plan_.axis, channels);
+    Tensor shorter({extent[0], extent[1], extent[2], channels});
+    copy_rows(shorter, target, 0, part.features, source, drop, source.rows);
+    part.features = std::move(shorter);
+    part.cut += drop;
+  }
+}
+
+}  // namespace sat
