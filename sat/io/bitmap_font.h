@@ -1,4 +1,4 @@
-// A small font, drawn for this project, and a canvas to write on.
+// Private: A small font, drawn for this project, and a canvas to write on.
 // Knows pixels only; what is written where is preview.cpp's.
 #pragma once
 

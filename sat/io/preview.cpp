@@ -16,8 +16,10 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kPanelPixels = 420;  // of the longest side of any panel
-constexpr double kLongestSide = 1.6;   // of the shown part, against the shortest side of the scan's largest face
+constexpr int64_t kPanelHeight = 380, kPanelWidth = 460;  // pixels that a panel fits into
+constexpr std::array<double, 2> kLongestSide{3, 1.8};     // of what a panel shows across and up, against the other side
+constexpr double kBorder = 0.03;                          // shown around the patient, of the patient's length
+constexpr int64_t kLineVoxels = 3;                        // fewer than this in a line are noise, not patient
 constexpr int64_t kMargin = 14, kTextScale = 2, kLineHeight = 24, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
 constexpr double kTint = 0.36;
@@ -27,17 +29,15 @@ constexpr Colour kPaper{16, 17, 20}, kInk{232, 234, 238}, kFaint{134, 138, 146};
 struct View {
   const Volume& scan;
   AxisOrder order;
-  std::array<int64_t, 3> size{};          // voxels
-  std::array<double, 3> spacing_mm{};     // a voxel
-  std::array<int64_t, 3> plane{};         // where the planes cut
-  std::array<double, 3> first{}, last{};  // shown range, in voxels, edges included: -0.5 is the lower edge of voxel 0
+  std::array<int64_t, 3> size{};       // voxels
+  std::array<double, 3> spacing_mm{};  // a voxel
+  std::array<int64_t, 3> plane{};      // where the planes cut
 
   std::array<int64_t, 3> to_array(const std::array<int64_t, 3>& index) const {
     std::array<int64_t, 3> voxel{};
     for (size_t k = 0; k < 3; ++k) voxel[size_t(order.from[k])] = order.reversed[k] ? size[k] - 1 - index[k] : index[k];
     return voxel;
   }
-  double shown_mm(size_t k) const { return (last[k] - first[k]) * spacing_mm[k]; }
 };
 
 /// One of the three pictures: which view axes run along it, and whether they run against the pixel order.
@@ -51,7 +51,7 @@ constexpr std::array<Panel, 3> kPanels{{{"axial", 0, 1, 2, {"R", "L", "A", "P"}}
                                         {"sagittal", 1, 2, 0, {"A", "P", "S", "I"}}}};
 
 View make_view(const Volume& scan, const PreviewPlanes& planes) {
-  View view{scan, axis_order(scan.geometry.voxel_to_world_mm, "RAS"), {}, {}, {}, {}, {}};
+  View view{scan, axis_order(scan.geometry.voxel_to_world_mm, "RAS"), {}, {}, {}};
   const std::array<double, 3> norms = column_norms(scan.geometry.voxel_to_world_mm);
   for (size_t k = 0; k < 3; ++k) {
     const size_t from = size_t(view.order.from[k]);
@@ -59,19 +59,54 @@ View make_view(const Volume& scan, const PreviewPlanes& planes) {
     view.spacing_mm[k] = norms[from];
     view.plane[k] = view.order.reversed[k] ? view.size[k] - 1 - planes.voxel[from] : planes.voxel[from];
   }
-  std::array<double, 3> sides{};
-  for (size_t k = 0; k < 3; ++k) sides[k] = double(view.size[k]) * view.spacing_mm[k];
-  std::array<double, 3> sorted = sides;
-  std::sort(sorted.begin(), sorted.end());
-  const double longest = kLongestSide * sorted[1];  // of a whole body only the part around the planes is shown
-  for (size_t k = 0; k < 3; ++k) {
-    view.first[k] = -0.5, view.last[k] = double(view.size[k]) - 0.5;
-    if (sides[k] <= longest) continue;
-    const double length = longest / view.spacing_mm[k];
-    view.first[k] = std::clamp(double(view.plane[k]) - length / 2, -0.5, view.last[k] - length);
-    view.last[k] = view.first[k] + length;
-  }
   return view;
+}
+
+/// What a panel shows along one axis, in voxels, edges included: -0.5 is the lower edge of voxel 0.
+struct Range {
+  double first = 0, last = 0;
+  double length() const { return last - first; }
+};
+
+/// The lines that hold part of the patient, with a border; all of them if none does.
+Range patient_range(const std::vector<int64_t>& voxels_a_line) {
+  const auto is_patient = [](int64_t voxels) { return voxels >= kLineVoxels; };
+  const auto start = std::find_if(voxels_a_line.begin(), voxels_a_line.end(), is_patient);
+  const double size = double(voxels_a_line.size());
+  if (start == voxels_a_line.end()) return {-0.5, size - 0.5};
+  const auto end = std::find_if(voxels_a_line.rbegin(), voxels_a_line.rend(), is_patient).base();
+  const double border = std::ceil(kBorder * double(end - start));
+  return {std::max(double(start - voxels_a_line.begin()) - border, 0.0) - 0.5,
+          std::min(double(end - voxels_a_line.begin()) + border, size) - 0.5};
+}
+
+/// Along across and up: the part of the plane where there are masks or voxels clearly brighter than air.
+std::array<Range, 2> shown_part(const View& view, const Panel& panel, const BitMasks& masks,
+                                const DisplayWindow& window) {
+  const float threshold = window.low + 0.2f * (window.high - window.low);
+  const Shape& shape = view.scan.voxels.shape;
+  const float* values = view.scan.voxels.data<float>();
+  std::vector<int64_t> columns(size_t(view.size[panel.across])), rows(size_t(view.size[panel.up]));
+  std::array<int64_t, 3> index = view.plane;
+  for (int64_t u = 0; u < view.size[panel.across]; ++u) {
+    for (int64_t v = 0; v < view.size[panel.up]; ++v) {
+      index[panel.across] = u, index[panel.up] = v;
+      const auto [h, w, d] = view.to_array(index);
+      bool patient = values[(h * shape[1] + w) * shape[2] + d] > threshold;
+      for (int64_t prompt = 0; prompt < masks.prompts && !patient; ++prompt) patient = masks.get(prompt, h, w, d);
+      columns[size_t(u)] += patient, rows[size_t(v)] += patient;
+    }
+  }
+  std::array<Range, 2> part{patient_range(columns), patient_range(rows)};
+  const std::array<double, 2> mm{view.spacing_mm[panel.across], view.spacing_mm[panel.up]};
+  for (size_t side = 0; side < 2; ++side) {  // of a whole body only what lies around the other planes
+    const double longest = kLongestSide[side] * part[1 - side].length() * mm[1 - side] / mm[side];
+    if (part[side].length() <= longest) continue;
+    const double middle = double(view.plane[side == 0 ? panel.across : panel.up]);
+    part[side].first = std::clamp(middle - longest / 2, part[side].first, part[side].last - longest);
+    part[side].last = part[side].first + longest;
+  }
+  return part;
 }
 
 /// The four voxels around a pixel's centre in a panel's plane, and their shares.
@@ -84,19 +119,20 @@ struct Sample {
 struct Placed {
   const Panel& panel;
   const View& view;
+  std::array<Range, 2> part;    // along across and up
   int64_t x, y, width, height;  // pixels
+  double pixel_mm;
 
-  double position(size_t axis, double part) const {
-    const double at = view.first[axis] + part * (view.last[axis] - view.first[axis]);
-    return std::clamp(at, 0.0, double(view.size[axis] - 1));
+  double position(const Range& range, size_t axis, double share) const {
+    return std::clamp(range.first + share * range.length(), 0.0, double(view.size[axis] - 1));
   }
 
   Sample sample(int64_t column, int64_t row) const {
     const double right = (double(column) + 0.5) / double(width);
     // The view's axes grow to the patient's right, front and top. Axial and coronal pictures have the right of the
     // patient on the left, the sagittal has the front there: all of them run against the pixels.
-    const double u = position(panel.across, 1 - right),
-                 v = position(panel.up, 1 - (double(row) + 0.5) / double(height));
+    const double u = position(part[0], panel.across, 1 - right);
+    const double v = position(part[1], panel.up, 1 - (double(row) + 0.5) / double(height));
     const int64_t u0 = int64_t(u), v0 = int64_t(v);
     const int64_t u1 = std::min(u0 + 1, view.size[panel.across] - 1), v1 = std::min(v0 + 1, view.size[panel.up] - 1);
     const double du = u - double(u0), dv = v - double(v0);
@@ -179,6 +215,20 @@ std::string fixed(double value, int digits) {
   char text[64];
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits);
   return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
+}
+
+/// A bar of a round length, about a fifth of the panel, at the lower right.
+void draw_scale_bar(const Tensor& image, const Placed& placed) {
+  double length_mm = 1;
+  for (double candidate : {2., 5., 10., 20., 50., 100., 200.}) {
+    if (candidate <= 0.3 * double(placed.width) * placed.pixel_mm) length_mm = candidate;
+  }
+  const int64_t length = std::lround(length_mm / placed.pixel_mm);
+  const int64_t x = placed.x + placed.width - length - 8, y = placed.y + placed.height - 9;
+  fill_rectangle(image, x + 1, y + 1, length, 3, {0, 0, 0});
+  fill_rectangle(image, x, y, length, 3, kInk);
+  const std::string text = length_mm < 10 ? fixed(length_mm, 0) + " mm" : fixed(length_mm / 10, 0) + " cm";
+  draw_marked(image, placed.x + placed.width - 6 - text_width(text, kTextScale), y - 20, text);
 }
 
 struct LegendEntry {
@@ -323,21 +373,31 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   SAT_CHECK(int64_t(names.size()) == masks.prompts, "preview: ", names.size(), " names for ", masks.prompts, " masks");
 
   const View view = make_view(scan, preview_planes(masks));
-  const double longest_mm = std::max({view.shown_mm(0), view.shown_mm(1), view.shown_mm(2)});
-  const auto pixels = [&](size_t axis) {
-    return std::max<int64_t>(std::lround(double(kPanelPixels) * view.shown_mm(axis) / longest_mm), 1);
-  };
+  const std::array<int64_t, 3> cut = view.to_array(view.plane);
+  const std::array<double, 3> cut_voxel{double(cut[0]), double(cut[1]), double(cut[2])};
+  const std::array<double, 3> cut_mm = sat::apply(scan.geometry.voxel_to_world_mm, cut_voxel);
 
+  std::vector<Placed> panels;
+  std::vector<std::string> places;
   int64_t row_height = 0, width = kMargin;
   for (const Panel& panel : kPanels) {
-    row_height = std::max(row_height, pixels(panel.up));
-    width += pixels(panel.across) + kMargin;
+    const std::array<Range, 2> part = shown_part(view, panel, masks, window);
+    const double across_mm = part[0].length() * view.spacing_mm[panel.across];
+    const double up_mm = part[1].length() * view.spacing_mm[panel.up];
+    const double pixel_mm = std::max(across_mm / double(kPanelWidth), up_mm / double(kPanelHeight));
+    const int64_t columns = std::max<int64_t>(std::lround(across_mm / pixel_mm), 1);
+    const int64_t rows = std::max<int64_t>(std::lround(up_mm / pixel_mm), 1);
+    places.push_back(std::string(1, "xyz"[panel.through]) + " = " + fixed(cut_mm[panel.through], 0) + " mm");
+    const int64_t caption = text_width(panel.name + (" " + places.back()), kTextScale);
+    const int64_t cell = std::max(columns, caption);
+    panels.push_back({panel, view, part, width + (cell - columns) / 2, 0, columns, rows, pixel_mm});
+    row_height = std::max(row_height, rows);
+    width += cell + kMargin;
   }
   std::vector<int64_t> voxels;
   for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) voxels.push_back(masks.count(prompt));
   const std::array<double, 3>& mm = view.spacing_mm;
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
-  width = std::max<int64_t>(width, 640);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
   width = std::max(width, layout.column_pixels * layout.columns + 2 * kMargin - 28);
   const int64_t captions_y = kMargin + row_height + 8, legend_y = captions_y + kLineHeight + kMargin;
@@ -350,24 +410,21 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   std::iota(largest_first.begin(), largest_first.end(), int64_t(0));
   std::stable_sort(largest_first.begin(), largest_first.end(),
                    [&](int64_t a, int64_t b) { return voxels[size_t(a)] > voxels[size_t(b)]; });
-  const std::array<double, 3> centre_mm = apply(scan.geometry.voxel_to_world_mm, [&] {
-    const std::array<int64_t, 3> voxel = view.to_array(view.plane);
-    return std::array<double, 3>{double(voxel[0]), double(voxel[1]), double(voxel[2])};
-  }());
-
-  int64_t x = kMargin;
-  for (const Panel& panel : kPanels) {
-    const int64_t panel_height = pixels(panel.up);
-    const Placed placed{panel, view, x, kMargin + (row_height - panel_height) / 2, pixels(panel.across), panel_height};
+  for (size_t i = 0; i < panels.size(); ++i) {
+    Placed& placed = panels[i];
+    placed.y = kMargin + (row_height - placed.height) / 2;
     draw_scan(image, placed, window);
     for (int64_t prompt : largest_first) {
       if (voxels[size_t(prompt)] > 0) draw_mask(image, placed, masks, prompt);
     }
     draw_letters(image, placed);
-    const std::string place = std::string(1, "xyz"[panel.through]) + " = " + fixed(centre_mm[panel.through], 0) + " mm";
-    draw_text(image, x, captions_y, panel.name, kTextScale, kInk);
-    draw_text(image, x + text_width(std::string(panel.name) + " ", kTextScale), captions_y, place, kTextScale, kFaint);
-    x += placed.width + kMargin;
+    draw_scale_bar(image, placed);
+    const std::string name = placed.panel.name;
+    const int64_t name_width = text_width(name + " ", kTextScale);
+    const int64_t x =
+        placed.x + std::min<int64_t>(0, placed.width - name_width - text_width(places[i], kTextScale)) / 2;
+    draw_text(image, x, captions_y, name, kTextScale, kInk);
+    draw_text(image, x + name_width, captions_y, places[i], kTextScale, kFaint);
   }
   draw_legend(image, kMargin, legend_y, entries, layout);
   return image;

@@ -32,11 +32,12 @@ struct PreviewPlanes {
 /// middle of the scan when all masks are empty.
 PreviewPlanes preview_planes(const BitMasks& masks);
 
-/// An RGB image u8 [rows, columns, 3]: axial, coronal and sagittal plane side by side, at one scale in millimetres, as
+/// An RGB image u8 [rows, columns, 3]: axial, coronal and sagittal plane side by side, each with a scale bar, as
 /// radiologists look at them (the patient's right at the left of the picture, the front at the left in the sagittal),
 /// marked with letters; masks as tints with outlines, smaller structures on top; below a legend with the names and
-/// volumes in ml. Oblique scans are shown along their own axes under the nearest names. Throws Error when sizes or the
-/// number of names do not fit.
+/// volumes in ml. Air around the patient is cut away, and of a long body only the part around the planes is shown.
+/// Oblique scans are shown along their own axes under the nearest names. Throws Error when sizes or the number of names
+/// do not fit.
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
                const DisplayWindow& window);
 

@@ -82,7 +82,7 @@ std::string safe_name(const std::string& name) {
   }
   drop_trailing(safe);
   for (size_t at = 0; at < safe.size() && safe[at] == '.'; ++at) safe[at] = '_';
-  if (is_device_name(safe)) safe.insert(0, "_");
+  if (is_device_name(safe)) safe.insert(safe.begin(), '_');
   safe = shortened(safe, size_t(kMaxSafeNameBytes));
   return safe.empty() ? "unnamed" : safe;
 }

@@ -114,7 +114,7 @@ MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume&
     result.maximum = intensity.maximum;
   }
   for (size_t axis = 0; axis < 3; ++axis) result.centroid_voxel[axis] = index_sums[axis] / double(result.voxels);
-  result.centroid_mm = apply(affine, result.centroid_voxel);
+  result.centroid_mm = sat::apply(affine, result.centroid_voxel);
   result.box = masks.bounding_box(prompt);
   for (size_t axis = 0; axis < 3; ++axis) {
     if (result.box.start[axis] == 0 || result.box.end[axis] == masks.size[axis]) result.touches_border = true;
