@@ -34,6 +34,14 @@
 
 #include "sat/tensor/weights.h"
 
+#include "sat/tensor/cpu_vector_avx2.h"
+
+#include "sat/tensor/moments.h"
+
+#include "sat/tensor/product.h"
+
+#include "sat/tensor/simd.h"
+
 // Files, millimetres and words.
 #include "sat/io/file.h"
 
@@ -42,6 +50,36 @@
 #include "sat/io/json.h"
 
 #include "sat/io/volume.h"
+
+#include "sat/io/nifti_header.h"
+
+#include "sat/io/nifti.h"
+
+#include "sat/io/unicode.h"
+
+#include "sat/io/wordpiece.h"
+
+#include "sat/io/resample.h"
+
+#include "sat/io/preprocess.h"
+
+#include "sat/io/windows.h"
+
+#include "sat/io/bit_masks.h"
+
+#include "sat/io/restore.h"
+
+#include "sat/io/checkpoint.h"
+
+#include "sat/io/stored_tensor.h"
+
+#include "sat/io/safetensors.h"
+
+#include "sat/io/torch_file.h"
+
+#include "sat/io/pickle.h"
+
+#include "sat/io/zip.h"
 
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
@@ -55,5 +93,9 @@
 #include "sat/nn/sat_model.h"
 
 #include "sat/nn/model_file.h"
+
+#include "sat/nn/blender.h"
+
+#include "sat/nn/segment_volume.h"
 
 #include "sat/nn/segmenter.h"

@@ -13,28 +13,36 @@ need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev ninja-
   zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046
-cmake --preset "$preset" $(cache_options) "$@"
-cmake --build --preset "$preset" -j "$(build_jobs)"
+cmake --preset "$preset" $(cache_options) "$@" && cmake --build --preset "$preset" -j "$(build_jobs)" || {
+  echo "the build failed"
+  echo "0 passed, 1 failed"
+  exit 1
+}
 
 case $preset in
   release) build=build ;;
   *) build=build-$preset ;;
 esac
 log=$build/Testing/Temporary/LastTest.log
-rm -f "$log"
+failures=$build/Testing/Temporary/LastTestsFailed.log
+rm -f "$log" "$failures"
 status=0
 ctest --preset "$preset" -j "$(nproc)" --no-tests=error || status=$?
 
 # A run of the test program prints its own count; any other check counts as one. A run that failed without a failed
-# case (a crash, a leak, a time limit) counts as one failure more.
+# case (a crash, a leak, a time limit) counts as one failure more. The first file holds "number:name" of what failed.
+touch "$log" "$failures"
 awk -v status="$status" '
-  /^[0-9]+\/[0-9]+ Testing: / { passed_here = failed_here = counted = 0 }
-  /^\[doctest\] test cases: / { counted = 1; passed_here = $6; failed_here = $9 }
-  /^Test Passed\./ { passed += counted ? passed_here : 1; failed += failed_here; ++runs }
-  /^Test Failed\./ { passed += passed_here; failed += failed_here > 0 ? failed_here : 1; ++runs }
+  FILENAME == ARGV[1] { sub(/^[0-9]+:/, ""); bad[$0] = 1; next }
+  /^[0-9]+\/[0-9]+ Testing: / { name = $0; sub(/^[^:]*: /, "", name); seen[name] = 1 }
+  /^\[doctest\] test cases: / { counted[name] = 1; cases_passed[name] = $6; cases_failed[name] = $9 }
   END {
-    if (status != 0 && failed == 0) failed = 1
-    if (runs == 0) failed = 1
+    for (name in bad) seen[name] = 1
+    for (name in seen) {
+      passed += counted[name] ? cases_passed[name] : !bad[name]
+      failed += bad[name] && !cases_failed[name] ? 1 : cases_failed[name]
+    }
+    if (status != 0 && !failed) failed = 1
     printf "%d passed, %d failed\n", passed, failed
     exit failed > 0
-  }' "$log"
+  }' "$failures" "$log"

@@ -44,7 +44,8 @@ BitMasks::BitMasks(const std::array<int64_t, 3>& grid, int64_t count_of_prompts)
 
 int64_t BitMasks::count(int64_t prompt) const {
   check_prompt("BitMasks::count", *this, prompt);
-  std::vector<int64_t> counts(size_t(size[0]));
+  const size_t planes = size_t(size[0]);
+  std::vector<int64_t> counts(planes);
   parallel_for(size[0], 1, [&](int64_t first, int64_t last) {
     for (int64_t h = first; h < last; ++h) {
       for (int64_t at = 0; at < plane_bytes; at += 8) {
@@ -61,7 +62,8 @@ int64_t BitMasks::count(int64_t prompt) const {
 
 VoxelBox BitMasks::bounding_box(int64_t prompt) const {
   check_prompt("BitMasks::bounding_box", *this, prompt);
-  std::vector<VoxelBox> boxes(size_t(size[0]));  // of each plane, axes 1 and 2
+  const size_t planes = size_t(size[0]);
+  std::vector<VoxelBox> boxes(planes);  // of each plane, axes 1 and 2
   parallel_for(size[0], 1, [&](int64_t first, int64_t last) {
     for (int64_t h = first; h < last; ++h) {
       if (!any_set(plane(prompt, h), plane_bytes)) continue;

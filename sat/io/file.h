@@ -62,6 +62,9 @@ void write_file_atomically(const std::string& path, const std::string& bytes);
 /// Do these bytes start as a gzip member does?
 bool is_gzip(const uint8_t* bytes, int64_t count);
 
+/// Deflate never expands further than this: two bits for 258 bytes. So it bounds what a compressed file can hold.
+inline constexpr int64_t kMaxInflation = 1032;
+
 /// Inflates gzip members from memory, piece by piece, so that what a stream claims to hold never decides an allocation.
 /// Throws Error on a bad header, damaged data, a wrong checksum or length, truncation, and anything but further members
 /// or zero padding after a member. The bytes must outlive the reader; `name` is the file's, for messages.

@@ -228,7 +228,7 @@ void normalise(Preprocessed& result, const Normalisation& how) {
 
 Affine shifted(const Affine& affine, const std::array<std::array<int64_t, 2>, 3>& crop) {
   Affine result = affine;
-  const std::array<double, 3> origin = apply(affine, {double(crop[0][0]), double(crop[1][0]), double(crop[2][0])});
+  const std::array<double, 3> origin = sat::apply(affine, {double(crop[0][0]), double(crop[1][0]), double(crop[2][0])});
   for (size_t r = 0; r < 3; ++r) result.m[r][3] = origin[r];
   return result;
 }

@@ -92,7 +92,7 @@ std::array<Point, 8> corner_positions(const Geometry& grid) {
   for (size_t i = 0; i < 8; ++i) {
     const Point index{i & 4 ? double(grid.size[0] - 1) : 0, i & 2 ? double(grid.size[1] - 1) : 0,
                       i & 1 ? double(grid.size[2] - 1) : 0};
-    corners[i] = apply(grid.voxel_to_world_mm, index);
+    corners[i] = sat::apply(grid.voxel_to_world_mm, index);
   }
   return corners;
 }
@@ -242,7 +242,7 @@ SpacedGrid space_grid(const Geometry& source, const std::array<double, 3>& spaci
   const Affine to_index = inverse(placed);
   const std::array<Point, 8> corners = corner_positions(source);
   std::array<Point, 8> indices;
-  for (size_t i = 0; i < 8; ++i) indices[i] = apply(to_index, corners[i]);
+  for (size_t i = 0; i < 8; ++i) indices[i] = sat::apply(to_index, corners[i]);
   double voxels = 1;
   for (size_t axis = 0; axis < 3; ++axis) {
     const auto by_axis = [axis](const Point& a, const Point& b) { return a[axis] < b[axis]; };
@@ -275,7 +275,7 @@ SpacedGrid space_grid(const Geometry& source, const std::array<double, 3>& spaci
     const auto half = [](const std::array<int64_t, 3>& size) {
       return Point{double(size[0]) / 2, double(size[1]) / 2, double(size[2]) / 2};
     };
-    const Point middle = apply(affine, half(source.size)), offset = apply(placed, half(grid.geometry.size));
+    const Point middle = sat::apply(affine, half(source.size)), offset = sat::apply(placed, half(grid.geometry.size));
     for (size_t r = 0; r < 3; ++r) placed.m[r][3] = middle[r] - offset[r];
   }
 

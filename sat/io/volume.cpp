@@ -112,7 +112,7 @@ Affine inverse(const Affine& a) {
       b.m[i][j] = right[i][j] / norms[i];
       shift += b.m[i][j] * a.m[j][3];
     }
-    b.m[i][3] = -shift;
+    b.m[i][3] = 0 - shift;  // never -0
   }
   return b;
 }

@@ -65,7 +65,8 @@ Tensor importance_map(const std::array<int64_t, 3>& window, Rounding rounding) {
   Tensor map({window[0], window[1], window[2]});
   float* values = map.data<float>();
   const int64_t plane = window[1] * window[2];
-  std::vector<float> smallest(size_t(window[0]), HUGE_VALF);  // that is not zero, of each H plane
+  const size_t planes = size_t(window[0]);
+  std::vector<float> smallest(planes, HUGE_VALF);  // that is not zero, of each H plane
   parallel_for(window[0], 1, [&](int64_t first, int64_t last) {
     for (int64_t h = first; h < last; ++h) {
       for (int64_t v = 0; v < plane; ++v) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "sat/io/bit_masks.h"
+#include "sat/io/restore.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
@@ -50,32 +50,36 @@ void segment_volume(const SatModel& model, const Tensor& volume, const ModalityC
   if (on_progress) on_progress(count, count, 1);
 }
 
-Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts,
-                   const std::array<int64_t, 3>& scan, const std::array<int64_t, 3>& volume,
-                   const std::array<int64_t, 3>& target) {
+Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
+                   const ModelGrid& target) {
   ContextOptions options;
   options.dry = true;
   Context context(options);
   UseContext use(context);
   const auto& memory = context.memory();
+  const auto volume = [](const std::array<int64_t, 3>& size) { return Tensor({size[0], size[1], size[2]}); };
 
   Rehearsal best;
-  const SatModel model(Weights::imagined(), config);
+  const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
   best.weights_bytes = memory->live_bytes();
   int64_t load_peak = memory->peak_bytes();
   const Tensor queries({prompts, config.text_dim});
-  const Tensor voxels({volume[0], volume[1], volume[2]});
-  const Tensor read({scan[0], scan[1], scan[2]});
+  const Tensor scan = volume(grid.scan.size), resampled = volume(grid.resampled.size);
   {
-    const Tensor sorted({volume[0], volume[1], volume[2]});  // percentiles are found on a copy
+    const Tensor sorted = volume(grid.model.size);  // percentiles are found on a copy
     load_peak = std::max(load_peak, memory->live_bytes());
   }
-  const BitMasks masks(target, prompts);
+  const Tensor voxels = resampled.reshape({resampled.numel()})
+                            .slice(0, grid.model.voxels())
+                            .reshape({grid.model.size[0], grid.model.size[1], grid.model.size[2]});
+  BitMasks masks(target.scan.size, prompts);
   for (int axis = 0; axis < 3; ++axis) {
     for (bool keep_features : {false, true}) {
       memory->reset_peak();
-      segment_volume(model, voxels, modality, queries, {axis, keep_features},
-                     [](const Tensor&, const std::array<int64_t, 3>&, int64_t, int64_t, int64_t) {});
+      segment_volume(
+          model, voxels, modality, queries, {axis, keep_features},
+          [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+              int64_t first_prompt) { restore_rows(masks, target, scores, origin, axis, first, last, first_prompt); });
       const int64_t peak = std::max(load_peak, memory->peak_bytes());
       if (best.peak_bytes == 0 || peak < best.peak_bytes) {
         best.plan = {axis, keep_features};
@@ -83,7 +87,7 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
       }
     }
   }
-  best.windows = int64_t(sliding_windows(volume, modality.window).size());
+  best.windows = int64_t(sliding_windows(grid.model.size, modality.window).size());
   return best;
 }
 

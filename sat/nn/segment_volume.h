@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "sat/io/preprocess.h"
 #include "sat/nn/blender.h"
 #include "sat/nn/sat_model.h"
 
@@ -28,9 +29,8 @@ struct Rehearsal {
   int64_t peak_bytes = 0;     // tensors of the whole run: scan, model, volume, windows, masks
 };
 
-/// scan: voxels read; volume: voxels after resampling; target: voxels of each result mask.
-Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts,
-                   const std::array<int64_t, 3>& scan, const std::array<int64_t, 3>& volume,
-                   const std::array<int64_t, 3>& target);
+/// grid: how the model's voxels lie in the scan; target: the same, or model_space(grid) when masks stay there.
+Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
+                   const ModelGrid& target);
 
 }  // namespace sat

@@ -91,6 +91,8 @@ class Segmenter {
   const SatConfig& config() const;
   const std::string& model_identity() const;  // sha256
   const std::string& text_identity() const;   // sha256
+  /// Its threads and memory. Read scans inside UseContext(segmenter.context()), so that they count and read fast.
+  Context& context() const;
 
   SegmentationPlan plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const;
 

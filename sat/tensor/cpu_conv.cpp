@@ -8,6 +8,9 @@ namespace sat::cpu {
 
 void conv3d(float* y, const float* x0, const float* x1, const float* panels, const float* bias,
             const ConvShape& shape) {
+  if (const Simd* simd = current_simd()) {
+    return simd_conv3d(*simd, y, x0, x1, panels, bias, shape);
+  }
   const auto [H, W, D] = shape.in_size;
   const auto [OH, OW, OD] = shape.out_size;
   const int64_t k = shape.kernel, in = shape.in0 + shape.in1;
@@ -40,6 +43,9 @@ void conv3d(float* y, const float* x0, const float* x1, const float* panels, con
 
 void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
                       std::array<int64_t, 3> size, int64_t in, int64_t out) {
+  if (const Simd* simd = current_simd()) {
+    return simd_conv_transpose3d(*simd, y, x, panels, bias, batch, size, in, out);
+  }
   const auto [H, W, D] = size;
   parallel_for(batch * H * W, 1, [&, H = H, W = W, D = D](int64_t line, int64_t) {
     const int64_t bh = line / W, w = line % W;  // bh counts samples and rows together: both double alike

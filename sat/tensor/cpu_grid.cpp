@@ -28,6 +28,9 @@ void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> 
 
 void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
                             const ScoreSizes& sizes, const ScoreRegion& region) {
+  if (const Simd* simd = current_simd()) {
+    return simd_accumulate_mask_scores(*simd, scores, features, mask_panels, importance, sizes, region);
+  }
   const auto index = [](const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& first, int64_t h, int64_t w,
                         int64_t d) { return ((first[0] + h) * size[1] + first[1] + w) * size[2] + first[2] + d; };
   parallel_for(region.size[0] * region.size[1], 1, [&](int64_t line, int64_t) {

@@ -25,6 +25,9 @@ float activated(float x, Activation act) {
 
 void linear(float* y, const float* x, const float* panels, const float* bias, int64_t rows, int64_t in, int64_t out,
             Activation act) {
+  if (const Simd* simd = current_simd()) {
+    return simd_linear(*simd, y, x, panels, bias, rows, in, out, act);
+  }
   parallel_for(rows, kRowsAPiece, [&](int64_t first, int64_t last) {
     for (int64_t panel = 0; panel * 16 < out; ++panel) {
       const float* weight = panels + panel * in * 16;
@@ -45,6 +48,9 @@ void linear(float* y, const float* x, const float* panels, const float* bias, in
 
 void attention(float* y, const float* q, const float* k, const float* v, const float* bias, int64_t queries,
                int64_t tokens, int64_t channels, int64_t heads) {
+  if (const Simd* simd = current_simd()) {
+    return simd_attention(*simd, y, q, k, v, bias, queries, tokens, channels, heads);
+  }
   const int64_t width = channels / heads;
   const float scale = 1.f / std::sqrt(float(width));
   parallel_for(queries, kRowsAPiece, [&](int64_t first, int64_t last) {

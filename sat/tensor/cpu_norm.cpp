@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sat/tensor/kernels.h"
+#include "sat/tensor/moments.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
@@ -12,23 +13,13 @@ namespace {
 
 constexpr int64_t kVoxelsASlab = 4096;
 
-/// count, mean and sum of squared deviations of part of a channel; parts merge by Chan's formula.
-struct Moments {
-  double count = 0, mean = 0, m2 = 0;
-
-  void merge(const Moments& other) {
-    if (other.count == 0) return;
-    const double total = count + other.count, delta = other.mean - mean;
-    mean += delta * other.count / total;
-    m2 += other.m2 + delta * delta * count * other.count / total;
-    count = total;
-  }
-};
-
 }  // namespace
 
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t rows, int64_t channels,
                 float eps) {
+  if (const Simd* simd = current_simd()) {
+    return simd_layer_norm(*simd, y, x, gain, bias, rows, channels, eps);
+  }
   parallel_for(rows, 16, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const float* from = x + row * channels;
@@ -46,9 +37,12 @@ void layer_norm(float* y, const float* x, const float* gain, const float* bias, 
 
 void instance_norm_leaky_relu(float* y, const float* x, const float* gain, const float* bias, int64_t batch,
                               int64_t voxels, int64_t channels, float eps, float slope) {
+  if (const Simd* simd = current_simd()) {
+    return simd_instance_norm_leaky_relu(*simd, y, x, gain, bias, batch, voxels, channels, eps, slope);
+  }
   const int64_t slabs = pieces(voxels, kVoxelsASlab);
   std::vector<Moments> parts(size_t(slabs * channels));
-  std::vector<float> scale(size_t(channels), 0.f), shift(size_t(channels), 0.f);
+  std::vector<float> center(size_t(channels), 0.f), scale(center), shift(center);
   for (int64_t b = 0; b < batch; ++b) {
     const float* from = x + b * voxels * channels;
     parallel_for(voxels, kVoxelsASlab, [&](int64_t first, int64_t last) {
@@ -65,18 +59,19 @@ void instance_norm_leaky_relu(float* y, const float* x, const float* gain, const
         slab[c] = m;
       }
     });
-    for (int64_t c = 0; c < channels; ++c) {
+    parallel_for(channels, 1, [&](int64_t c, int64_t) {
       Moments whole;
       for (int64_t slab = 0; slab < slabs; ++slab) whole.merge(parts[size_t(slab * channels + c)]);
       const double factor = double(gain[c]) / std::sqrt(whole.m2 / whole.count + double(eps));
+      center[size_t(c)] = float(whole.mean);  // taken off first: x - mean is exact where |mean| >> std
       scale[size_t(c)] = float(factor);
-      shift[size_t(c)] = float(double(bias[c]) - whole.mean * factor);
-    }
+      shift[size_t(c)] = float(double(bias[c]) - (whole.mean - double(center[size_t(c)])) * factor);
+    });
     float* to = y + b * voxels * channels;
     parallel_for(voxels, kVoxelsASlab, [&](int64_t first, int64_t last) {
       for (int64_t v = first; v < last; ++v) {
         for (int64_t c = 0; c < channels; ++c) {
-          const float value = from[v * channels + c] * scale[size_t(c)] + shift[size_t(c)];
+          const float value = (from[v * channels + c] - center[size_t(c)]) * scale[size_t(c)] + shift[size_t(c)];
           to[v * channels + c] = value < 0 ? slope * value : value;
         }
       }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "sat/tensor/ops.h"
+#include "sat/tensor/simd.h"
 
 namespace sat::cpu {
 
@@ -46,5 +47,22 @@ struct ScoreSizes {
 };
 void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
                             const ScoreSizes& sizes, const ScoreRegion& region);
+
+// ---- vector forms: what the kernels above run when the CPU level is not plain --------------------------------------
+
+void simd_linear(const Simd& simd, float* y, const float* x, const float* panels, const float* bias, int64_t rows,
+                 int64_t in, int64_t out, Activation act);
+void simd_attention(const Simd& simd, float* y, const float* q, const float* k, const float* v, const float* bias,
+                    int64_t queries, int64_t tokens, int64_t channels, int64_t heads);
+void simd_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, const float* panels, const float* bias,
+                 const ConvShape& shape);
+void simd_conv_transpose3d(const Simd& simd, float* y, const float* x, const float* panels, const float* bias,
+                           int64_t batch, std::array<int64_t, 3> size, int64_t in, int64_t out);
+void simd_layer_norm(const Simd& simd, float* y, const float* x, const float* gain, const float* bias, int64_t rows,
+                     int64_t channels, float eps);
+void simd_instance_norm_leaky_relu(const Simd& simd, float* y, const float* x, const float* gain, const float* bias,
+                                   int64_t batch, int64_t voxels, int64_t channels, float eps, float slope);
+void simd_accumulate_mask_scores(const Simd& simd, float* scores, const float* features, const float* mask_panels,
+                                 const float* importance, const ScoreSizes& sizes, const ScoreRegion& region);
 
 }  // namespace sat::cpu

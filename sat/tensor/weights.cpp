@@ -12,7 +12,7 @@ struct Weights::Table {
   std::map<std::string, Entry> entries;
   std::set<std::string> read;
   std::string source;
-  bool imagined = false;
+  Maker make;
 };
 
 Weights::Weights(std::vector<Entry> entries, std::string source) : table_(std::make_shared<Table>()) {
@@ -32,9 +32,9 @@ Weights Weights::from_tensors(const std::map<std::string, Tensor>& tensors, cons
   return Weights(std::move(entries), source);
 }
 
-Weights Weights::imagined() {
+Weights Weights::made(Maker make) {
   Weights weights;
-  weights.table_->imagined = true;
+  weights.table_->make = std::move(make);
   return weights;
 }
 
@@ -47,7 +47,7 @@ Weights Weights::operator/(int64_t step) const { return *this / std::to_string(s
 std::string Weights::full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
 
 Tensor Weights::get(const std::string& name, const Shape& shape) const {
-  if (table_->imagined) return Tensor(shape);
+  if (table_->make) return table_->make(full(name), shape);
   const auto found = table_->entries.find(full(name));
   SAT_CHECK(found != table_->entries.end(), table_->source, ": tensor '", full(name), "' of shape ", shape,
             " is missing");

@@ -31,8 +31,9 @@ class Weights {
   Weights(std::vector<Entry> entries, std::string source);
   static Weights from_tensors(const std::map<std::string, Tensor>& tensors, const std::string& source = "memory");
 
-  /// A checkpoint that has whatever is asked for, uninitialised: for rehearsals in a dry context.
-  static Weights imagined();
+  /// A checkpoint that has whatever is asked for, made on the spot by `make(full name, shape)`.
+  using Maker = std::function<Tensor(const std::string& name, const Shape& shape)>;
+  static Weights made(Maker make);
 
   Weights operator/(const std::string& step) const;
   Weights operator/(int64_t step) const;

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "sat/tensor/parallel.h"
+
 namespace sat::test {
 
 namespace {
@@ -127,13 +129,15 @@ Tensor field(const std::string& name, const Shape& shape, double scale, double o
   Tensor x(shape);
   float* values = x.data<float>();
   const uint32_t start = fnv(name);
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    uint32_t bits = start + uint32_t(i) * 0x9E3779B1u;
-    bits = (bits ^ bits >> 15) * 0x2C1B3C6Du;
-    bits = (bits ^ bits >> 12) * 0x297A2D39u;
-    bits ^= bits >> 15;
-    values[i] = float(offset + scale * (2.0 * (bits / 4294967296.0) - 1.0));
-  }
+  parallel_for(x.numel(), 1 << 16, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      uint32_t bits = start + uint32_t(i) * 0x9E3779B1u;
+      bits = (bits ^ bits >> 15) * 0x2C1B3C6Du;
+      bits = (bits ^ bits >> 12) * 0x297A2D39u;
+      bits ^= bits >> 15;
+      values[i] = float(offset + scale * (2.0 * (bits / 4294967296.0) - 1.0));
+    }
+  });
   return x;
 }
 

@@ -1,0 +1,302 @@
+// NIfTI voxels: streamed slab by slab between the file's order (first axis fastest) and ours (last axis fastest).
+#include "sat/io/nifti.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "sat/io/file.h"
+#include "sat/io/nifti_header.h"
+#include "sat/tensor/parallel.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kSlabBytes = 8 << 20;
+constexpr int64_t kTile = 16;              // voxels along the file's first axis that are turned together
+constexpr int64_t kMaxSlices = 64;         // of a slab
+constexpr int64_t kMaxExtra = 1 << 20;     // bytes that may follow the voxels of a compressed file
+constexpr int64_t kPieceVoxels = 1 << 16;  // of a thread's piece
+
+/// The bytes of a file in order, inflated if it is gzip, whatever its name.
+class Source {
+ public:
+  explicit Source(const std::string& path) : file_(path) {
+    if (!is_gzip(file_.data(), file_.size())) return;
+    gzip_ = std::make_unique<GzipReader>(file_.data(), file_.size(), path);
+  }
+
+  /// An upper bound of the bytes there are, known before any is inflated.
+  int64_t most() const {
+    constexpr int64_t limit = std::numeric_limits<int64_t>::max() / kMaxInflation;
+    return gzip_ ? std::min(file_.size(), limit) * kMaxInflation : file_.size();
+  }
+
+  void need(int64_t bytes, const char* what) const {
+    SAT_CHECK(bytes <= most() - at_, file_.path(), ": truncated: ", what, " need ", bytes, " bytes, the file has ",
+              gzip_ ? "room for at most " : "only ", most() - at_);
+  }
+
+  /// The next bytes: in the mapped file, or inflated into `scratch`, which grows at need. Valid until the next call.
+  const uint8_t* take(int64_t count, Tensor& scratch, const char* what) {
+    need(count, what);
+    at_ += count;
+    if (!gzip_) return file_.data() + at_ - count;
+    if (scratch.empty() || scratch.numel() < count) scratch = Tensor(Shape{count}, DType::u8);
+    uint8_t* bytes = scratch.data<uint8_t>();
+    const int64_t got = gzip_->read(bytes, count);
+    SAT_CHECK(got == count, file_.path(), ": truncated: ", what, " end after ", at_ - count + got,
+              " inflated bytes, needs at least ", at_);
+    return bytes;
+  }
+
+  void skip_to(int64_t offset, Tensor& scratch) {
+    need(offset - at_, "bytes before the voxels");
+    while (at_ < offset) take(std::min(offset - at_, kSlabBytes), scratch, "bytes before the voxels");
+  }
+
+  void finish() {
+    if (gzip_) gzip_->finish(kMaxExtra);
+  }
+
+ private:
+  MappedFile file_;
+  std::unique_ptr<GzipReader> gzip_;
+  int64_t at_ = 0;
+};
+
+/// "a/b.img.gz" with ".img" and ".hdr" gives "a/b.hdr.gz"; empty if the path has not that extension.
+std::string other_of_pair(const std::string& path, const std::string& from, const std::string& to) {
+  for (const std::string& packed : {std::string(), std::string(".gz")}) {
+    if (!has_extension(path, from + packed)) continue;
+    const size_t stem = path.size() - from.size() - packed.size();
+    return path.substr(0, stem) + to + path.substr(stem + from.size());
+  }
+  return "";
+}
+
+/// A scan's file after its header was read, at the first voxel.
+struct OpenScan {
+  NiftiLayout layout;
+  std::unique_ptr<Source> voxels;
+  Tensor scratch;
+};
+
+OpenScan open_scan(const std::string& path) {
+  const std::string beside_image = other_of_pair(path, ".img", ".hdr");
+  const std::string header_path = beside_image.empty() ? path : beside_image;
+  OpenScan scan;
+  scan.voxels = std::make_unique<Source>(header_path);
+  std::array<uint8_t, kNifti2Bytes> bytes{};
+  const auto read_header = [&](int64_t from, int64_t to) {
+    std::memcpy(bytes.data() + from, scan.voxels->take(to - from, scan.scratch, "the header's fields"),
+                size_t(to - from));
+  };
+  read_header(0, 4);
+  read_header(4, nifti_header_bytes(bytes.data(), header_path));
+  scan.layout = parse_nifti_header(bytes.data(), header_path);
+  if (scan.layout.pair) {
+    const std::string image_path = other_of_pair(header_path, ".hdr", ".img");
+    SAT_CHECK(!image_path.empty(), path, ": its voxels are in another file, so its name must end in .hdr");
+    scan.voxels->finish();
+    scan.voxels = std::make_unique<Source>(image_path);
+  }
+  int64_t end = 0;
+  SAT_CHECK(!__builtin_add_overflow(scan.layout.voxel_offset, scan.layout.voxel_bytes, &end), path,
+            ": more voxels than any file can hold");
+  scan.voxels->skip_to(scan.layout.voxel_offset, scan.scratch);
+  scan.voxels->need(scan.layout.voxel_bytes, "the voxels");
+  return scan;
+}
+
+struct Scaling {
+  bool on;
+  double slope, inter;
+};
+
+/// A grid's sizes and the slices [z, z + slices) along its last axis.
+struct Slab {
+  int64_t H, W, D, z, slices;
+};
+
+/// Slices whose bytes fit a slab: as many as keep writes to our order whole cache lines, but at least one.
+int64_t slices_at_once(const std::array<int64_t, 3>& size, int64_t element_bytes) {
+  const int64_t fit = std::min(kMaxSlices, kSlabBytes / element_bytes / size[0] / size[1]);
+  return fit >= kTile ? fit / kTile * kTile : std::max<int64_t>(fit, 1);
+}
+
+template <class T, bool kSwapped>
+T load(const uint8_t* at) {
+  std::array<uint8_t, sizeof(T)> bytes;
+  std::memcpy(bytes.data(), at, sizeof(T));
+  if (kSwapped) std::reverse(bytes.begin(), bytes.end());
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  return value;
+}
+
+/// Converts one slab of stored numbers into its place in `out` [H, W, D]; returns how many are NaN or infinite.
+template <class T, bool kSwapped>
+int64_t read_slab(const uint8_t* stored, float* out, const Slab& slab, const Scaling& scaling) {
+  const auto [H, W, D, z0, slices] = slab;
+  const int64_t grain = std::max<int64_t>(1, kPieceVoxels / std::max<int64_t>(1, H * slices));
+  std::vector<int64_t> bad(size_t(pieces(W, grain)), 0);
+  parallel_for(W, grain, [&, H = H, W = W, D = D, z0 = z0, slices = slices](int64_t first, int64_t last) {
+    float tile[kMaxSlices][kTile];
+    int64_t count = 0;
+    for (int64_t w = first; w < last; ++w) {
+      for (int64_t h0 = 0; h0 < H; h0 += kTile) {
+        const int64_t n = std::min(kTile, H - h0);
+        for (int64_t s = 0; s < slices; ++s) {
+          const uint8_t* row = stored + ((s * W + w) * H + h0) * int64_t(sizeof(T));
+          for (int64_t i = 0; i < n; ++i) {
+            const T raw = load<T, kSwapped>(row + i * int64_t(sizeof(T)));
+            float value = static_cast<float>(raw);
+            if (scaling.on) {
+              double scaled = static_cast<double>(raw);
+              if (scaling.slope != 1) scaled *= scaling.slope;
+              if (scaling.inter != 0) scaled += scaling.inter;
+              value = static_cast<float>(scaled);
+            }
+            tile[s][i] = value;
+            count += !(std::fabs(value) <= std::numeric_limits<float>::max());
+          }
+        }
+        for (int64_t i = 0; i < n; ++i) {
+          float* column = out + ((h0 + i) * W + w) * D + z0;
+          for (int64_t s = 0; s < slices; ++s) column[s] = tile[s][i];
+        }
+      }
+    }
+    bad[size_t(first / grain)] = count;
+  });
+  int64_t total = 0;
+  for (int64_t count : bad) total += count;
+  return total;
+}
+
+using ReadSlab = int64_t (*)(const uint8_t*, float*, const Slab&, const Scaling&);
+
+template <class T>
+ReadSlab reader_of(bool swapped) {
+  return swapped ? read_slab<T, true> : read_slab<T, false>;
+}
+
+ReadSlab reader_of_type(int datatype, bool swapped) {
+  switch (datatype) {
+    case 2: return reader_of<uint8_t>(swapped);
+    case 4: return reader_of<int16_t>(swapped);
+    case 8: return reader_of<int32_t>(swapped);
+    case 16: return reader_of<float>(swapped);
+    case 64: return reader_of<double>(swapped);
+    case 256: return reader_of<int8_t>(swapped);
+    case 512: return reader_of<uint16_t>(swapped);
+    case 768: return reader_of<uint32_t>(swapped);
+    case 1024: return reader_of<int64_t>(swapped);
+    case 1280: return reader_of<uint64_t>(swapped);
+    default: fail("no reader for NIfTI type ", datatype);
+  }
+}
+
+/// One slab of `voxels` [H, W, D] in the file's order.
+template <class T>
+void turn_slab(const T* voxels, T* out, const Slab& slab) {
+  const auto [H, W, D, z0, slices] = slab;
+  const int64_t grain = std::max<int64_t>(1, kPieceVoxels / std::max<int64_t>(1, H * slices));
+  parallel_for(W, grain, [&, H = H, W = W, D = D, z0 = z0, slices = slices](int64_t first, int64_t last) {
+    T tile[kMaxSlices][kTile];
+    for (int64_t w = first; w < last; ++w) {
+      for (int64_t h0 = 0; h0 < H; h0 += kTile) {
+        const int64_t n = std::min(kTile, H - h0);
+        for (int64_t i = 0; i < n; ++i) {
+          const T* column = voxels + ((h0 + i) * W + w) * D + z0;
+          for (int64_t s = 0; s < slices; ++s) tile[s][i] = column[s];
+        }
+        for (int64_t s = 0; s < slices; ++s) {
+          std::memcpy(out + (s * W + w) * H + h0, tile[s], size_t(n) * sizeof(T));
+        }
+      }
+    }
+  });
+}
+
+int datatype_of(DType dtype) {
+  switch (dtype) {
+    case DType::u8:
+    case DType::boolean: return 2;
+    case DType::i32: return 8;
+    case DType::f32: return 16;
+    default: fail("write_nifti: dtype is ", dtype, ", needs u8, boolean, i32 or f32");
+  }
+}
+
+template <class Sink>
+void write_voxels(const Tensor& voxels, Sink& sink) {
+  const int64_t H = voxels.shape[0], W = voxels.shape[1], D = voxels.shape[2], element = size_of(voxels.dtype);
+  const int64_t at_once = std::min(D, slices_at_once({H, W, D}, element));
+  const Tensor turned(Shape{at_once * H * W * element}, DType::u8);
+  for (int64_t z = 0; z < D; z += at_once) {
+    const Slab slab{H, W, D, z, std::min(at_once, D - z)};
+    if (element == 1) {
+      turn_slab(static_cast<const uint8_t*>(voxels.raw()), static_cast<uint8_t*>(turned.raw()), slab);
+    } else {
+      turn_slab(static_cast<const uint32_t*>(voxels.raw()), static_cast<uint32_t*>(turned.raw()), slab);
+    }
+    sink.write(turned.raw(), slab.slices * H * W * element);
+  }
+}
+
+}  // namespace
+
+NiftiHeader read_nifti_header(const std::string& path) { return open_scan(path).layout.header; }
+
+NiftiScan read_nifti(const std::string& path) {
+  OpenScan scan = open_scan(path);
+  NiftiScan result;
+  result.header = scan.layout.header;
+  const auto [H, W, D] = result.header.geometry.size;
+  result.volume.geometry = result.header.geometry;
+  result.volume.voxels = Tensor({H, W, D});
+
+  const double slope = result.header.slope, inter = result.header.inter;
+  const Scaling scaling{slope != 0 && std::isfinite(slope) && (slope != 1 || inter != 0), slope, inter};
+  const ReadSlab read = reader_of_type(result.header.datatype, scan.layout.swapped);
+  const int64_t slice_bytes = scan.layout.voxel_bytes / D;
+  const int64_t at_once = slices_at_once({H, W, D}, slice_bytes / (H * W));
+  for (int64_t z = 0; z < D; z += at_once) {
+    const Slab slab{H, W, D, z, std::min(at_once, D - z)};
+    const uint8_t* stored = scan.voxels->take(slab.slices * slice_bytes, scan.scratch, "the voxels");
+    result.non_finite += read(stored, result.volume.voxels.data<float>(), slab, scaling);
+  }
+  scan.voxels->finish();
+  return result;
+}
+
+void write_nifti(const std::string& path, const Tensor& voxels, const NiftiHeader& like,
+                 const NiftiWriteOptions& options) {
+  const std::array<int64_t, 3>& size = like.geometry.size;
+  SAT_CHECK(voxels.shape == Shape({size[0], size[1], size[2]}), "write_nifti: ", path, ": voxels are ", voxels.shape,
+            ", the grid is ", Shape({size[0], size[1], size[2]}));
+  SAT_CHECK(voxels.numel() > 0 && !voxels.empty(), "write_nifti: ", path, ": there are no voxels");
+  const bool packed = has_extension(path, ".nii.gz");
+  SAT_CHECK(packed || has_extension(path, ".nii"), "write_nifti: ", path, ": the name must end in .nii or .nii.gz");
+  const std::string header = format_nifti_header(like, datatype_of(voxels.dtype));
+  AtomicFile file(path);
+  if (packed) {
+    GzipWriter gzip(file, options.gzip_level);
+    gzip.write(header.data(), int64_t(header.size()));
+    write_voxels(voxels, gzip);
+    gzip.finish();
+  } else {
+    file.write(header);
+    write_voxels(voxels, file);
+  }
+  file.commit();
+}
+
+}  // namespace sat

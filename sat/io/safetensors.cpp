@@ -1,0 +1,178 @@
+// Reading and writing safetensors.
+#include "sat/io/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "sat/io/file.h"
+#include "sat/io/json.h"
+#include "sat/io/stored_tensor.h"
+#include "sat/io/text.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kMaxHeader = 100'000'000;  // the published reader's limit
+constexpr const char* kMetadataKey = "__metadata__";
+
+struct TypeName {
+  const char* name;
+  StoredType type;
+};
+constexpr std::array<TypeName, 8> kTypes{{{"F32", StoredType::f32},
+                                          {"F16", StoredType::f16},
+                                          {"BF16", StoredType::bf16},
+                                          {"F64", StoredType::f64},
+                                          {"I32", StoredType::i32},
+                                          {"I64", StoredType::i64},
+                                          {"U8", StoredType::u8},
+                                          {"BOOL", StoredType::boolean}}};
+
+struct Placed {
+  std::string name;
+  StoredTensor tensor;  // its offset counts from the start of the file
+  int64_t end = 0;
+};
+
+std::string_view header_of(const MappedBytes& file) {
+  SAT_CHECK(file.size() >= 8, file.path, ": has ", file.size(), " bytes, a safetensors file has at least 8");
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  SAT_CHECK(length <= uint64_t(kMaxHeader), file.path, ": header length is ", length, ", at most ", kMaxHeader,
+            " is allowed");
+  SAT_CHECK(length <= uint64_t(file.size() - 8), file.path, ": header length is ", length, ", the file has ",
+            file.size() - 8, " bytes after it");
+  const std::string_view header(reinterpret_cast<const char*>(file.data()) + 8, length);
+  SAT_CHECK(!header.empty() && header[0] == '{', file.path, ": the safetensors header does not start with '{'");
+  return header;
+}
+
+std::map<std::string, std::string> read_metadata(const Json& json) {
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : json.members()) metadata.emplace(key, value.string());
+  return metadata;
+}
+
+StoredType parse_type(const std::string& name) {
+  for (const TypeName& known : kTypes) {
+    if (name == known.name) return known.type;
+  }
+  fail("type ", quoted(name), " is not one of F32, F16, BF16, F64, I32, I64, U8, BOOL");
+}
+
+Placed read_place(const std::string& name, const Json& json, int64_t data_start, int64_t data_bytes) {
+  for (const auto& [key, value] : json.members()) {
+    SAT_CHECK(key == "dtype" || key == "shape" || key == "data_offsets", "unknown key ", quoted(key));
+  }
+  Placed placed;
+  placed.name = name;
+  placed.tensor.type = parse_type(json["dtype"].string());
+  placed.tensor.shape = Shape(json["shape"].integers());
+  placed.tensor.strides = contiguous_strides(placed.tensor.shape);
+  const std::vector<int64_t> offsets = json["data_offsets"].integers();
+  SAT_CHECK(offsets.size() == 2 && 0 <= offsets[0] && offsets[0] <= offsets[1] && offsets[1] <= data_bytes,
+            "data_offsets ", json["data_offsets"].dump(), " must be two ascending places within the file's ",
+            data_bytes, " bytes of data");
+  int64_t bytes = 0;
+  SAT_CHECK(!__builtin_mul_overflow(placed.tensor.shape.numel(), size_of(placed.tensor.type), &bytes) &&
+                bytes == offsets[1] - offsets[0],
+            "shape ", placed.tensor.shape, " of ", json["dtype"].string(), " does not fill the ",
+            offsets[1] - offsets[0], " bytes of data_offsets ", json["data_offsets"].dump());
+  placed.tensor.offset = data_start + offsets[0];
+  placed.end = data_start + offsets[1];
+  return placed;
+}
+
+/// The tensors must tile the data: each begins where the one before it ends, and the last ends with the file.
+void check_tiling(const MappedBytes& file, std::vector<Placed>& placed, int64_t data_start) {
+  std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
+    return std::pair(a.tensor.offset, a.end) < std::pair(b.tensor.offset, b.end);
+  });
+  int64_t filled = data_start;
+  for (const Placed& next : placed) {
+    SAT_CHECK(next.tensor.offset == filled, file.path, ": tensor ", quoted(next.name), " begins at byte ",
+              next.tensor.offset - data_start, " of the data, the one before it ends at ", filled - data_start,
+              next.tensor.offset < filled ? ": they overlap" : ": there is a hole");
+    filled = next.end;
+  }
+  SAT_CHECK(filled == file.size(), file.path, ": the tensors end at byte ", filled, ", the file at ", file.size());
+}
+
+}  // namespace
+
+Checkpoint read_safetensors(const std::string& path) {
+  const MappedBytes file = map_bytes(path);
+  const std::string_view header = header_of(file);
+  const auto data_start = int64_t(8 + header.size());
+  const Json json = Json::parse(header, path + ": safetensors header");
+
+  std::map<std::string, std::string> metadata;
+  std::vector<Placed> placed;
+  for (const auto& [name, value] : json.members()) {
+    try {
+      if (name == kMetadataKey) {
+        metadata = read_metadata(value);
+      } else {
+        placed.push_back(read_place(name, value, data_start, file.size() - data_start));
+      }
+    } catch (const Error& error) {
+      fail(path, ": safetensors header, entry ", quoted(name), ": ", error.what());
+    }
+  }
+  check_tiling(file, placed, data_start);
+
+  std::vector<Weights::Entry> entries;
+  for (Placed& one : placed) {
+    const DType dtype = dtype_of(one.tensor.type);
+    const Shape shape = one.tensor.shape;
+    entries.push_back({std::move(one.name), shape, dtype,
+                       [file, tensor = std::move(one.tensor)] { return read_stored(file, tensor); }});
+  }
+  return {Weights(std::move(entries), path), std::move(metadata)};
+}
+
+void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<std::pair<std::string, Tensor>> ordered(tensors.begin(), tensors.end());
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return std::pair(-size_of(a.second.dtype), a.second.dtype) < std::pair(-size_of(b.second.dtype), b.second.dtype);
+  });
+
+  std::vector<Json::Member> header;
+  if (!metadata.empty()) {
+    std::vector<Json::Member> texts(metadata.begin(), metadata.end());
+    header.emplace_back(kMetadataKey, Json::object(std::move(texts)));
+  }
+  int64_t filled = 0;
+  for (const auto& [name, tensor] : ordered) {
+    SAT_CHECK(name != kMetadataKey, path, ": a tensor cannot be called '", kMetadataKey, "'");
+    SAT_CHECK(!tensor.empty() && tensor.device == Device::cpu, path, ": tensor ", quoted(name), " has no CPU bytes");
+    const auto type = std::find_if(kTypes.begin(), kTypes.end(), [&, dtype = tensor.dtype](const TypeName& known) {
+      return known.type != StoredType::f64 && dtype_of(known.type) == dtype;
+    });
+    std::vector<Json> shape;
+    for (const int64_t size : tensor.shape.sizes()) shape.emplace_back(size);
+    const int64_t end = filled + tensor.bytes();
+    header.emplace_back(name, Json::object({{"dtype", type->name},
+                                            {"shape", Json::array(std::move(shape))},
+                                            {"data_offsets", Json::array({filled, end})}}));
+    filled = end;
+  }
+  std::string text = Json::object(std::move(header)).dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  SAT_CHECK(int64_t(text.size()) <= kMaxHeader, path, ": the header would take ", text.size(), " bytes, at most ",
+            kMaxHeader, " are allowed");
+
+  AtomicFile file(path);
+  const uint64_t length = text.size();
+  file.write(&length, sizeof length);
+  file.write(text);
+  for (const auto& [name, tensor] : ordered) {
+    if (tensor.bytes() > 0) file.write(tensor.raw(), tensor.bytes());
+  }
+  file.commit();
+}
+
+}  // namespace sat

@@ -1,0 +1,100 @@
+// The blocked matrix product behind the vector forms of every dense op: dense layers, convolutions (whose rows are
+// voxels and whose taps are the kernel's positions), attention and mask scores.
+// Private: not installed. Knows neither where a row's numbers lie nor where its results go: two functors of the op
+// tell.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "sat/tensor/parallel.h"
+#include "sat/tensor/simd.h"
+
+namespace sat::cpu {
+
+constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while a block of the weights passes
+constexpr int64_t kDepth = 256;      // most terms of a sum in registers
+constexpr int64_t kTapChannels = 64;
+constexpr int64_t kBlockTaps = 32;
+
+/// result[r, o] = sum over taps t and channels i of row(r, t)[i] * weight[o, t, i].
+struct Product {
+  const float* panels;  // [ceil(out / 16), taps, in, 16]
+  int64_t rows, taps, out;
+  std::array<int64_t, 2> in;  // channels of the (up to two) inputs that are joined
+};
+
+/// A run of terms: `channels` channels from `channel` of one input at `taps` taps from `tap`.
+struct Terms {
+  int input;
+  int64_t channel, channels, tap, taps;
+};
+
+/// The order in which a product's terms are summed. It depends on the weights' shape alone.
+std::vector<Terms> order_of_terms(const Product& product);
+
+/// kDepth zeros: what a tap outside the grid and a row beyond the last one read.
+extern const float kZeros[kDepth];
+
+/// Runs a product on the current context's threads. The result of a row does not depend on the other rows.
+///   Rows: a type whose nested Group(const Rows&, first row, count) is made for every group of up to kGroupRows rows;
+///     group.point(const float** pointers, first row in group, const Terms&) sets pointers[t * 6 + r] for 6 rows.
+///   finish(const Group&, row in group, first output, outputs, const float* sums) takes the results of one row.
+template <class Rows, class Finish>
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish) {
+  if (product.rows <= 0 || product.out <= 0) return;
+  const std::vector<Terms> order = order_of_terms(product);
+  const int64_t in = product.in[0] + product.in[1];
+  const int64_t panels = pieces(product.out, kPanel), spans = pieces(panels, kTilePanels);
+  // Groups of one size, a multiple of the tile; smaller ones where there would be too few to share out.
+  const int64_t wanted = std::max(pieces(product.rows, kGroupRows), std::min(16 / spans, pieces(product.rows, 48)));
+  const int64_t group_rows = pieces(pieces(product.rows, wanted), kTileRows) * kTileRows;
+  const int64_t groups = pieces(product.rows, group_rows);
+
+  parallel_for(spans * groups, 1, [&](int64_t item, int64_t) {
+    const int64_t first_panel = item / groups * kTilePanels, first_row = item % groups * group_rows;
+    const int64_t width = std::min(kTilePanels, panels - first_panel) * kPanel;
+    const int64_t count = std::min(group_rows, product.rows - first_row);
+    const typename Rows::Group group(rows, first_row, count);
+    alignas(64) float sums[kGroupRows * kTilePanels * kPanel];
+    const float* pointers[kBlockTaps * kTileRows];
+
+    for (const Terms& terms : order) {
+      const int64_t channel = terms.channel + (terms.input ? product.in[0] : 0);
+      const TileWeights weights{product.panels + ((first_panel * product.taps + terms.tap) * in + channel) * kPanel,
+                                terms.taps,
+                                in * kPanel,
+                                terms.channels,
+                                width / kPanel,
+                                product.taps * in * kPanel};
+      for (int64_t row = 0; row < count; row += kTileRows) {
+        group.point(pointers, row, terms);
+        simd.tile(sums + row * width, pointers, weights, &terms == order.data());
+      }
+    }
+    const int64_t first = first_panel * kPanel, outputs = std::min(width, product.out - first);
+    for (int64_t row = 0; row < count; ++row) finish(group, row, first, outputs, sums + row * width);
+  });
+}
+
+/// Rows of a matrix [rows, stride] in memory: the Rows of a product with one tap.
+struct MatrixRows {
+  const float* x;
+  int64_t stride;
+
+  struct Group {
+    const MatrixRows& rows;
+    int64_t first, count;
+
+    Group(const MatrixRows& from, int64_t first_row, int64_t row_count)
+        : rows(from), first(first_row), count(row_count) {}
+    void point(const float** pointers, int64_t row, const Terms& terms) const {
+      for (int64_t r = 0; r < kTileRows; ++r) {
+        pointers[r] = row + r < count ? rows.x + (first + row + r) * rows.stride + terms.channel : kZeros;
+      }
+    }
+  };
+};
+
+}  // namespace sat::cpu

@@ -1,0 +1,17 @@
+// The choice of the hot loops' form.
+#include "sat/tensor/simd.h"
+
+#include "sat/tensor/context.h"
+
+namespace sat::cpu {
+
+const Simd* current_simd() {
+  switch (Context::current().cpu()) {
+    case CpuLevel::plain: return nullptr;
+    case CpuLevel::avx2: return &kAvx2;
+    case CpuLevel::avx512: return &kAvx512;
+  }
+  return nullptr;
+}
+
+}  // namespace sat::cpu
