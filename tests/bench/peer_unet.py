@@ -1,9 +1,8 @@
 """Times the same U-Net in PyTorch on the CPU, f32: the peer of sat_bench_unet.
 
-  peer_unet.py --once [--size 96 96 96] [--threads 2]                        prints one figure: seconds of a window
-  peer_unet.py --check WEIGHTS...                                            not offered: timing only
+  peer_unet.py [--size 96 96 96] [--threads 2] [--repeats 3]       medians of both memory layouts
+  peer_unet.py --once --layout contiguous|channels_last_3d         one bare figure, for compare_unet.sh
 
-Both memory layouts are tried, contiguous and channels_last_3d; each figure is the better of the two.
 The network is SAT-Nano's backbone: six stages of two 3x3x3 convolutions (bias, instance norm, leaky ReLU), widths
 64, 64, 128, 256, 512, 768, transposed convolutions on the way up, skips joined by concatenation.
 """
