@@ -2,12 +2,12 @@
 # The program and the default model are installed by examples/.
 include(CMakePackageConfigHelpers)
 
-# A header that says "// Private:" in its first lines serves the library's own sources and is not installed.
+# A header that says "Private" in its first lines serves the library's own sources: not installed.
 file(GLOB sat_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} sat/*.h sat/tensor/*.h sat/io/*.h sat/nn/*.h)
 set(SAT_PUBLIC_HEADERS "")
 foreach(header ${sat_headers})
   file(STRINGS ${header} first_lines LIMIT_COUNT 4)
-  if(NOT first_lines MATCHES "(^|;)// Private:")
+  if(NOT first_lines MATCHES "Private")
     list(APPEND SAT_PUBLIC_HEADERS ${header})
     get_filename_component(folder ${header} DIRECTORY)
     install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/${folder} COMPONENT sat_development)

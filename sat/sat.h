@@ -43,6 +43,10 @@
 
 #include "sat/io/volume.h"
 
+#include "sat/io/nifti.h"
+
+#include "sat/io/png.h"
+
 #include "sat/io/unicode.h"
 
 #include "sat/io/wordpiece.h"
@@ -57,6 +61,20 @@
 
 #include "sat/io/restore.h"
 
+#include "sat/io/stored_tensor.h"
+
+#include "sat/io/checkpoint.h"
+
+#include "sat/io/safetensors.h"
+
+#include "sat/io/zip.h"
+
+#include "sat/io/pickle.h"
+
+#include "sat/io/torch_file.h"
+
+#include "sat/io/hash.h"
+
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
 
@@ -70,8 +88,20 @@
 
 #include "sat/nn/model_file.h"
 
+#include "sat/nn/post_norm.h"
+
+#include "sat/nn/bert.h"
+
+#include "sat/nn/mpnet.h"
+
+#include "sat/nn/text_encoder.h"
+
+#include "sat/nn/embedding_bank.h"
+
 #include "sat/nn/blender.h"
 
 #include "sat/nn/segment_volume.h"
 
 #include "sat/nn/segmenter.h"
+
+#include "sat/nn/text_file.h"

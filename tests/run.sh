@@ -13,11 +13,11 @@ need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev ninja-
   zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046
-cmake --preset "$preset" $(cache_options) "$@" && cmake --build --preset "$preset" -j "$(build_jobs)" || {
+if ! cmake --preset "$preset" $(cache_options) "$@" || ! cmake --build --preset "$preset" -j "$(build_jobs)"; then
   echo "the build failed"
   echo "0 passed, 1 failed"
   exit 1
-}
+fi
 
 case $preset in
   release) build=build ;;

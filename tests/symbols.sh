@@ -33,5 +33,8 @@ if comm -12 "$scratch/avx" "$scratch/portable" | c++filt | grep .; then
   echo "the functions above exist in an AVX form and a portable form under one name"
   failed=1
 fi
-[ -s "$scratch/calls" ] && [ -s "$scratch/weak" ] || { echo "$library: nothing was read"; failed=1; }
+if [ ! -s "$scratch/calls" ] || [ ! -s "$scratch/weak" ]; then
+  echo "$library: nothing was read"
+  failed=1
+fi
 exit $failed

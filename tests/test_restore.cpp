@@ -158,7 +158,7 @@ Case oblique_case(int64_t prompts) {
   const Volume volume{sampled(scan, [](const Point& p) { return ball(p, {20, -7, 38}, 16); }), scan};
   Case c{preprocess(volume, {}).grid, {}};
   const Index& size = c.grid.model.size;
-  c.scores = field("scores", {size[0], size[1], size[2], prompts}, 1, -0.2);
+  c.scores = field("scores", {size[0], size[1], size[2], prompts}, 0.8, -0.2);
   return c;
 }
 
@@ -212,9 +212,8 @@ TEST_CASE("all 48 axis orders, equal and unequal spacing, straight and oblique: 
       }
     }
   }
-  MESSAGE("least Dice ", least_dice, ", most centroid shift ", most_mm, " mm");
-  CHECK(least_dice > 0.97);
-  CHECK(most_mm < 0.15);  // a tenth of a voxel
+  CHECK(least_dice > 0.985);
+  CHECK(most_mm < 0.1);
 }
 
 TEST_CASE("an exact mask of plus and minus one in the model's space comes back within half a model voxel") {
@@ -288,6 +287,20 @@ TEST_CASE("the same bits for any axis, rows a call, prompts a call and number of
       }
     }
     CHECK(mismatch(masks.bits, whole.bits, {}) == "");
+  }
+}
+
+TEST_CASE("restoring takes eight bytes a voxel of the slab for every 64 prompts, as a rehearsal says") {
+  const Case c = oblique_case(67);
+  for (bool dry : {false, true}) {
+    ContextOptions with;
+    with.dry = dry;
+    Context context(with);
+    const UseContext use(context);
+    BitMasks masks(c.grid.scan.size, 67);
+    const int64_t before = context.memory()->live_bytes();
+    restore_all(masks, c.grid, c.scores);
+    CHECK(context.memory()->peak_bytes() == before + Memory::rounded(c.grid.model.voxels() * 2 * 8));
   }
 }
 

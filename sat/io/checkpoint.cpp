@@ -64,10 +64,10 @@ Checkpoint open_checkpoint(const std::string& path) {
   const MappedFile file(path);
   const uint8_t* bytes = file.data();
   if (is_zip(bytes, file.size()) || is_legacy_torch_file(bytes, file.size())) return read_torch_file(path);
-  const std::string_view text(reinterpret_cast<const char*>(bytes), size_t(file.size()));
-  const std::string guess = describe(text);
   if (is_safetensors(bytes, file.size())) return read_safetensors(path);
-  fail(path, ": is no checkpoint (safetensors or PyTorch); it begins with ", quoted(text.substr(0, 16)), ", ", guess);
+  const std::string_view text(reinterpret_cast<const char*>(bytes), size_t(file.size()));
+  fail(path, ": is no checkpoint (safetensors or PyTorch); it begins with ", quoted(text.substr(0, 16)), ", ",
+       describe(text));
 }
 
 }  // namespace sat

@@ -72,54 +72,54 @@ class Neighbourhood {
 
   /// Moves to a position in `resampled`; false when this call does not decide it.
   bool move_to(const std::array<double, 3>& position) {
+    std::array<int64_t, 3> offset;         // of the lower voxel, as voxels in the slab
+    std::array<int, 3> first_side, sides;  // of 0 lower, 1 upper: those in the crop and with a weight
     for (size_t a = 0; a < 3; ++a) {
       const double q = std::clamp(position[a], 0.0, double(grid_.resampled.size[a] - 1));
       const int64_t lower = int64_t(q);
       if (lower < limits_.low[a] || lower >= limits_.high[a]) return false;
       fraction_[a] = q - double(lower);
-      const int64_t in_crop = lower - grid_.crop[a][0], rows = grid_.model.size[a];
-      offset_[a] = (in_crop - slab_.origin[a]) * slab_.step[a];
-      inside_[a] = {in_crop >= 0, in_crop + 1 < rows && fraction_[a] > 0};
+      const int64_t in_crop = lower - grid_.crop[a][0];
+      offset[a] = (in_crop - slab_.origin[a]) * slab_.step[a];
+      first_side[a] = in_crop < 0;
+      sides[a] = in_crop + 1 < grid_.model.size[a] && fraction_[a] > 0 ? 2 : 1;
     }
-    weighed_ = false;
+    count_ = 0, weighed_ = false;
+    for (int i = first_side[0]; i < sides[0]; ++i) {
+      for (int j = first_side[1]; j < sides[1]; ++j) {
+        const int64_t line = offset[0] + i * slab_.step[0] + offset[1] + j * slab_.step[1] + offset[2];
+        for (int k = first_side[2]; k < sides[2]; ++k) {
+          corner_[count_] = i * 4 + j * 2 + k;
+          voxel_[count_++] = line + k;  // axis 2 is contiguous
+        }
+      }
+    }
     return true;
   }
 
   /// The prompts of one word that are positive at any corner; the others cannot have a positive mean.
   uint64_t candidates(int64_t word) const {
     uint64_t any = 0;
-    for (int corner = 0; corner < 8; ++corner) {
-      if (inside(corner)) any |= slab_.positive[voxel(corner) * slab_.words + word];
-    }
+    for (size_t i = 0; i < count_; ++i) any |= slab_.positive[voxel_[i] * slab_.words + word];
     return any;
   }
 
   float score(int64_t prompt) {
     if (!weighed_) weigh();
     float sum = -outside_;
-    for (size_t i = 0; i < size_t(count_); ++i) sum += weight_[i] * slab_.scores[voxel_[i] * slab_.prompts + prompt];
+    for (size_t i = 0; i < count_; ++i) sum += weight_[i] * slab_.scores[voxel_[i] * slab_.prompts + prompt];
     return sum;
   }
 
  private:
-  static size_t side(int corner, int axis) { return size_t(corner >> (2 - axis) & 1); }
-  bool inside(int corner) const {
-    return inside_[0][side(corner, 0)] && inside_[1][side(corner, 1)] && inside_[2][side(corner, 2)];
-  }
-  int64_t voxel(int corner) const {
-    int64_t at = 0;
-    for (int a = 0; a < 3; ++a) at += offset_[size_t(a)] + (side(corner, a) ? slab_.step[size_t(a)] : 0);
-    return at;
-  }
-
   void weigh() {
-    count_ = 0, outside_ = 0;
+    outside_ = 0;
+    size_t next = 0;
     for (int corner = 0; corner < 8; ++corner) {
       double weight = 1;
-      for (int a = 0; a < 3; ++a) weight *= side(corner, a) ? fraction_[size_t(a)] : 1 - fraction_[size_t(a)];
-      if (inside(corner)) {
-        voxel_[size_t(count_)] = voxel(corner), weight_[size_t(count_)] = float(weight);
-        ++count_;
+      for (size_t a = 0; a < 3; ++a) weight *= corner >> (2 - a) & 1 ? fraction_[a] : 1 - fraction_[a];
+      if (next < count_ && corner_[next] == corner) {
+        weight_[next++] = float(weight);
       } else {
         outside_ += float(weight);
       }
@@ -131,13 +131,12 @@ class Neighbourhood {
   const Limits& limits_;
   const Slab& slab_;
   std::array<double, 3> fraction_{};
-  std::array<int64_t, 3> offset_{};              // of the lower voxel, as voxels in the slab
-  std::array<std::array<bool, 2>, 3> inside_{};  // lower and upper: in the crop, and with a weight
-  bool weighed_ = false;
-  int count_ = 0;
+  size_t count_ = 0;  // of corners in the crop with a weight
+  std::array<int, 8> corner_{};
   std::array<int64_t, 8> voxel_{};
+  bool weighed_ = false;
   std::array<float, 8> weight_{};
-  float outside_ = 0;  // weight of the corners outside the crop
+  float outside_ = 0;  // weight of the other corners, which count as -1
 };
 
 /// Bit i: values[i] > 0, for up to 64 values.

@@ -40,7 +40,8 @@ struct AxisMap {
 };
 
 /// Greedy choice, array axis 0 first, on the rotation nearest to the affine with its spacing divided out, which is how
-/// nibabel reads an orientation. Throws Error when an axis has no direction.
+/// nibabel read an orientation when the reference's values were recorded (from 5.4 on it takes the clearest axis first,
+/// which differs for strong shear and for rotations near 45 degrees). Throws Error when an axis has no direction.
 AxisMap closest_axes(const Affine& voxel_to_world_mm);
 
 /// Three letters, the positive direction of each array axis: "RAS" grows to the right, front and top of the patient.

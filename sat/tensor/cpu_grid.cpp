@@ -1,6 +1,7 @@
 // Pooling and score accumulation on the CPU, plain form.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/parallel.h"
@@ -13,14 +14,20 @@ void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> 
   parallel_for(batch * OH * OW * OD, 1, [&, OW = OW, OD = OD](int64_t voxel, int64_t) {
     const int64_t bh = voxel / (OW * OD), ow = voxel / OD % OW, od = voxel % OD;
     float* to = y + voxel * channels;
+    const auto width = size_t(channels);
+    std::vector<float> row(width), plane(width);
     std::fill_n(to, channels, 0.f);
-    for (int64_t a = 0; a < k; ++a) {
+    for (int64_t a = 0; a < k; ++a) {  // rows, then planes: no f32 sum is longer than k
+      std::fill(plane.begin(), plane.end(), 0.f);
       for (int64_t b = 0; b < k; ++b) {
-        for (int64_t c = 0; c < k; ++c) {
-          const float* from = x + (((bh * k + a) * W + ow * k + b) * D + od * k + c) * channels;
-          for (int64_t i = 0; i < channels; ++i) to[i] += from[i];
+        std::fill(row.begin(), row.end(), 0.f);
+        const float* from = x + (((bh * k + a) * W + ow * k + b) * D + od * k) * channels;
+        for (int64_t c = 0; c < k; ++c, from += channels) {
+          for (int64_t i = 0; i < channels; ++i) row[size_t(i)] += from[i];
         }
+        for (int64_t i = 0; i < channels; ++i) plane[size_t(i)] += row[size_t(i)];
       }
+      for (int64_t i = 0; i < channels; ++i) to[i] += plane[size_t(i)];
     }
     for (int64_t i = 0; i < channels; ++i) to[i] /= float(k * k * k);
   });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "sat/io/nifti.h"
 #include "sat/io/preprocess.h"
@@ -44,13 +45,19 @@ double affine_error(const Geometry& got, const Json& want) {
   return largest;
 }
 
+/// Real scans are named from the folder above, which holds all recorded folders.
+std::string input_path(const std::string& folder, const std::string& input) {
+  const std::string here = folder + "/" + input;
+  return std::filesystem::exists(here) ? here : folder + "/../" + input;
+}
+
 }  // namespace
 
 std::vector<ParityLine> compare_preprocess(const std::string& folder, const Json& record) {
   constexpr double kMillimetres = 1e-4, kOfRange = 1e-4, kStatistics = 1e-5;
   PreprocessOptions options = published_preprocess(record["modality"].string());
   options.orientation = record["orientation_code"].string();
-  const NiftiScan scan = read_nifti(folder + "/" + record["input"].string());
+  const NiftiScan scan = read_nifti(input_path(folder, record["input"].string()));
   const Preprocessed result = preprocess(scan.volume, options);
   const ModelGrid& grid = result.grid;
 

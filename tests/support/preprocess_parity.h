@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "sat/io/json.h"
+#include "tests/support/parity_line.h"
 
 namespace sat::test {
-
-/// One quantity: its largest error and what is allowed. Whole numbers (shapes, boxes) count 1 for each that differs.
-struct ParityLine {
-  std::string quantity;
-  double error = 0, limit = 0;
-  bool passed() const { return error <= limit; }  // NaN fails
-};
 
 /// Runs one entry of a folder's values.json: reads its scan, preprocesses as published, compares every step, the
 /// result and the windows. Intensity errors are fractions of the recorded range. Throws Error when a file is missing.

@@ -1,0 +1,231 @@
+// One case from scan to masks, one call a step; and the plan of it.
+#include "sat/nn/segmenter.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+
+#include "sat/io/restore.h"
+#include "sat/nn/embedding_bank.h"
+#include "sat/nn/model_file.h"
+#include "sat/nn/segment_volume.h"
+#include "sat/nn/text_file.h"
+#include "sat/tensor/memory.h"
+
+namespace sat {
+
+namespace {
+
+/// What a process holds beside its tensors: code, stacks, and the buffers of readers and writers.
+constexpr int64_t kProgramBytes = int64_t(96) << 20;
+
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// A context that can be cancelled while this lives.
+class CancelScope {
+ public:
+  CancelScope(Context& context, const std::function<bool()>& cancelled) : context_(context) {
+    context_.set_cancelled(cancelled);
+  }
+  ~CancelScope() { context_.set_cancelled({}); }
+
+ private:
+  Context& context_;
+};
+
+PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& run) {
+  const ModalityConfig& modality = config.modality(run.modality);
+  return {run.orientation.empty() ? config.orientation : run.orientation, modality.spacing_mm, modality.normalisation};
+}
+
+SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, const RunOptions& run, int64_t prompts,
+                            int64_t max_ram) {
+  SAT_CHECK(prompts > 0, "there are no prompts");
+  const ModalityConfig& modality = config.modality(run.modality);
+  const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
+  const Rehearsal rehearsal = rehearse(config, modality, prompts, grid, target);
+  SegmentationPlan plan;
+  plan.windows = rehearsal.windows;
+  plan.window = modality.window;
+  plan.grid = grid.resampled.size;
+  plan.weights_bytes = rehearsal.weights_bytes;
+  plan.tensor_bytes = rehearsal.peak_bytes;
+  plan.process_bytes = plan.tensor_bytes + kProgramBytes;
+  plan.slow_axis = rehearsal.plan.axis;
+  plan.keeps_features = rehearsal.plan.keep_features;
+  SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", plan.process_bytes,
+            " bytes of memory, the limit is ", max_ram);
+  return plan;
+}
+
+}  // namespace
+
+SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
+                                   int64_t prompts, int64_t max_ram) {
+  return plan_grids(config, plan_grid(scan, preprocess_options(config, run)), run, prompts, max_ram);
+}
+
+struct Segmenter::State {
+  SegmenterOptions options;
+  Context context;
+  ModelFile file;
+  std::optional<SatModel> model;
+  std::optional<EmbeddingBank> bank;
+  std::string text_identity;
+  bool pairing_checked = false;
+  std::map<std::pair<std::string, std::string>, Tensor> queries;  // by modality and prompt: [text_dim]
+
+  explicit State(const SegmenterOptions& chosen) : options(chosen), context(context_options(chosen)) {}
+
+  static ContextOptions context_options(const SegmenterOptions& chosen) {
+    SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", chosen.max_ram,
+              " bytes is less than the program itself needs, ", kProgramBytes);
+    ContextOptions options;
+    options.threads = chosen.threads;
+    options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
+    options.cpu = chosen.cpu;
+    return options;
+  }
+
+  /// Queries [N, text_dim] of prompts, from the bank or the text encoder; the encoder is loaded only for prompts that
+  /// were not asked for before, and leaves memory before the network runs.
+  Tensor encode(const std::vector<std::string>& prompts, const std::string& modality) {
+    if (bank) return bank_queries(*bank, prompts, modality);
+    SAT_CHECK(!options.text_model.empty(), "there is neither a bank of prompt embeddings nor a text encoder for '",
+              prompts[0], "'");
+    std::vector<std::string> fresh;
+    for (const std::string& prompt : prompts) {
+      if (!queries.count({modality, prompt})) fresh.push_back(prompt);
+    }
+    if (!fresh.empty()) {
+      const TextEncoder encoder = open_text_encoder(options.text_model, options.vocabulary);
+      const Tensor encoded = encoder.encode(fresh, modality);
+      for (size_t i = 0; i < fresh.size(); ++i) queries[{modality, fresh[i]}] = encoded.select(int64_t(i));
+    }
+    const int64_t width = model->config().text_dim;
+    Tensor rows({int64_t(prompts.size()), width});
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const Tensor& row = queries.at({modality, prompts[i]});
+      std::copy_n(row.data<float>(), width, rows.data<float>() + int64_t(i) * width);
+    }
+    return rows;
+  }
+};
+
+Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<State>(options)) {
+  SAT_CHECK(!options.model.empty(), "no model was named");
+  SAT_CHECK(options.bank.empty() || options.text_model.empty(),
+            "both a bank and a text encoder were named; one is used");
+  UseContext use(state_->context);
+  State& state = *state_;
+  state.file = open_model_file(options.model, options.config);
+  if (!options.bank.empty()) {
+    state.bank = read_bank(options.bank);
+    state.text_identity = state.bank->text_identity;
+  } else if (!options.text_model.empty()) {
+    state.text_identity = open_text_file({options.text_model}).identity;
+  }
+  if (!state.text_identity.empty()) {
+    const std::string& path = options.bank.empty() ? options.text_model : options.bank;
+    state.pairing_checked = check_pairing(state.file, path, state.text_identity);
+  }
+  state.model.emplace(state.file.weights, state.file.config);
+  state.file.weights = Weights();  // the file can go; the packed layers stay
+}
+
+Segmenter::~Segmenter() = default;
+Segmenter::Segmenter(Segmenter&&) noexcept = default;
+
+const SatConfig& Segmenter::config() const { return state_->model->config(); }
+const std::string& Segmenter::model_identity() const { return state_->file.identity; }
+const std::string& Segmenter::text_identity() const { return state_->text_identity; }
+Context& Segmenter::context() const { return state_->context; }
+
+SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
+  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram);
+}
+
+Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
+  SAT_CHECK(!prompts.empty(), "there are no prompts");
+  config().modality(run.modality);  // refuses what the model was not made for, before the text encoder is loaded
+  UseContext use(state_->context);
+  Stopwatch watch;
+  const Tensor queries = state_->encode(prompts, run.modality);
+  const double seconds = watch.lap();
+  Segmentation result = this->run(scan, prompts, queries, run);
+  result.stages.insert(result.stages.begin(), {"encode prompts", seconds});
+  result.pairing_checked = state_->pairing_checked;
+  if (!result.pairing_checked) {
+    result.warnings.push_back("the model's file does not say which text encoder belongs to it: unchecked");
+    if (run.on_warning) run.on_warning(result.warnings.back());
+  }
+  return result;
+}
+
+Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const Tensor& queries,
+                            const RunOptions& run) const {
+  SAT_CHECK(queries.shape == Shape({int64_t(prompts.size()), config().text_dim}) && !prompts.empty(),
+            "queries have shape ", queries.shape, ", need [", prompts.size(), ", ", config().text_dim, "]");
+  State& state = *state_;
+  UseContext use(state.context);
+  const CancelScope cancel(state.context, run.cancelled);
+  state.context.memory()->reset_peak();
+  const ModalityConfig& modality = config().modality(run.modality);
+  const auto progress = [&](const Progress& now) {
+    if (run.on_progress) run.on_progress(now);
+  };
+
+  Segmentation result;
+  result.prompts = prompts;
+  Stopwatch watch;
+
+  progress({"preprocess", 0, 0, 0});
+  Preprocessed prepared = preprocess(scan, preprocess_options(config(), run));
+  result.grid = prepared.grid;
+  result.warnings = prepared.warnings;
+  for (const std::string& warning : result.warnings) {
+    if (run.on_warning) run.on_warning(warning);
+  }
+  result.stages.push_back({"preprocess", watch.lap()});
+
+  result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram);
+  result.windows = result.plan.windows;
+  const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);
+  result.masks = BitMasks(target.scan.size, int64_t(prompts.size()));
+  std::vector<float*> probabilities;
+  if (run.probabilities) probabilities = run.probabilities(target.scan);
+  SAT_CHECK(probabilities.empty() || probabilities.size() == prompts.size(), probabilities.size(),
+            " probability volumes for ", prompts.size(), " prompts");
+
+  double restoring = 0;
+  const BlendPlan blend{result.plan.slow_axis, result.plan.keeps_features};
+  const RowSink sink = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+                           int64_t first_prompt) {
+    Stopwatch restore_watch;
+    restore_rows(result.masks, target, scores, origin, blend.axis, first, last, first_prompt,
+                 probabilities.empty() ? nullptr : probabilities.data() + first_prompt);
+    restoring += restore_watch.lap();
+  };
+  segment_volume(*state.model, prepared.voxels, modality, queries, blend, sink,
+                 [&](int64_t done, int64_t windows, double fraction) {
+                   progress({"network", done, windows, fraction});
+                 });
+  result.stages.push_back({"network", watch.lap() - restoring});
+  result.stages.push_back({"restore", restoring});
+  result.peak_bytes = state.context.memory()->peak_bytes();
+  return result;
+}
+
+}  // namespace sat

@@ -1,0 +1,71 @@
+// Opening, describing and writing text encoders.
+#include "sat/nn/text_file.h"
+
+#include "sat/io/checkpoint.h"
+#include "sat/io/hash.h"
+#include "sat/io/safetensors.h"
+
+namespace sat {
+
+namespace {
+
+constexpr const char* kFormat = "sat-text-1";
+
+bool left_out(const std::string& name) {
+  return name.find("pooler.") != std::string::npos || name.find("position_ids") != std::string::npos;
+}
+
+}  // namespace
+
+bool is_text_file(const Weights& weights) {
+  for (const Weights::Entry& entry : weights.entries()) {
+    if (entry.name.find("embeddings.word_embeddings.weight") != std::string::npos) return true;
+  }
+  return false;
+}
+
+TextFile open_text_file(const std::vector<std::string>& paths) {
+  SAT_CHECK(!paths.empty(), "no text encoder was named");
+  TextFile text;
+  text.path = paths[0];
+  std::vector<Weights> parts;
+  for (const std::string& path : paths) {
+    Checkpoint checkpoint = open_checkpoint(path);
+    for (const Weights::Entry& entry : checkpoint.weights.entries()) {
+      if (entry.name.find("atlas_tower.") != std::string::npos) text.pretraining = true;
+    }
+    if (parts.empty()) text.metadata = std::move(checkpoint.metadata);
+    parts.push_back(checkpoint.weights);
+  }
+  text.weights = text_weights(parts);
+  const TextKind kind = recognise_text_kind(text.weights);
+  const auto described = text.metadata.find("text");
+  text.config =
+      described == text.metadata.end()
+          ? published_text_config(kind)
+          : text_config_from_json(Json::parse(described->second, text.path + " (text in its header)"), text.path);
+  const auto identity = text.metadata.find("identity");
+  text.identity = identity == text.metadata.end() ? sha256_of_file(text.path) : identity->second;
+  return text;
+}
+
+void write_text_file(const std::string& path, const TextFile& text, DType dtype) {
+  std::map<std::string, Tensor> tensors;
+  for (const Weights::Entry& entry : text.weights.entries()) {
+    if (!left_out(entry.name)) tensors[entry.name] = text.weights.get(entry.name, entry.shape).cast(dtype);
+  }
+  write_safetensors(path, tensors,
+                    {{"format", kFormat}, {"text", to_json(text.config).dump()}, {"identity", text.identity}});
+}
+
+TextEncoder open_text_encoder(const std::string& path, const std::string& vocabulary) {
+  SAT_CHECK(!vocabulary.empty(), path, ": a text encoder needs its vocabulary (vocab.txt)");
+  const TextFile text = open_text_file({path});
+  SAT_CHECK(!text.pretraining, path,
+            ": this file is from knowledge pre-training; its modality table never saw a "
+            "segmentation model. Use the text encoder published with the model");
+  const TokenizerFamily family = text.config.kind == TextKind::ours ? TokenizerFamily::mpnet : TokenizerFamily::bert;
+  return TextEncoder(text.weights, WordPiece::read(vocabulary, family), text.config);
+}
+
+}  // namespace sat

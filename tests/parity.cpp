@@ -1,0 +1,74 @@
+// parity DIR...: checks folders of recorded values against this build, whoever recorded them.
+// Each folder says in its case.json what it holds. Prints the largest error of each quantity beside its limit; exits
+// with 1 when a limit is exceeded and with 2 when a folder cannot be read.
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "sat/io/json.h"
+#include "sat/tensor/context.h"
+#include "tests/support/golden.h"
+#include "tests/support/preprocess_parity.h"
+#include "tests/support/sat_parity.h"
+
+namespace sat::test {
+
+namespace {
+
+std::vector<ParityLine> compare(const std::string& folder) {
+  const std::string path = folder + "/case.json";
+  const std::string kind = Json::parse(read_text(path), path)["kind"].string();
+  if (kind == "sat") return compare_network(folder);
+  if (kind == "end-to-end") return compare_end_to_end(folder);
+  if (kind == "trained") return compare_trained(folder);
+  SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind, "'; known are sat, end-to-end, trained, preprocess");
+  std::vector<ParityLine> all;
+  for (const Json& record : Json::parse(read_text(folder + "/values.json"), folder).items()) {
+    for (ParityLine& line : compare_preprocess(folder, record)) {
+      line.quantity = record["case"].string() + " " + record["orientation_code"].string() + ": " + line.quantity;
+      all.push_back(std::move(line));
+    }
+  }
+  return all;
+}
+
+int run(const std::vector<std::string>& folders) {
+  int exceeded = 0;
+  for (const std::string& folder : folders) {
+    std::printf("%s\n", folder.c_str());
+    std::fflush(stdout);
+    for (const ParityLine& line : compare(folder)) {
+      std::printf("  %-52s %10.3g  limit %8.3g  %s\n", line.quantity.c_str(), line.error, line.limit,
+                  line.passed() ? "ok" : "EXCEEDED");
+      exceeded += line.passed() ? 0 : 1;
+    }
+  }
+  std::printf("%d limits exceeded\n", exceeded);
+  return exceeded == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace sat::test
+
+int main(int argc, char** argv) {
+  std::vector<std::string> folders(argv + 1, argv + argc);
+  sat::ContextOptions options;
+  try {
+    while (folders.size() >= 2 && folders[0] == "--cpu") {
+      options.cpu = sat::parse_cpu_level(folders[1]);
+      folders.erase(folders.begin(), folders.begin() + 2);
+    }
+    if (folders.empty()) {
+      std::fprintf(stderr, "usage: parity [--cpu plain|avx2|avx512] DIR...\n");
+      return 2;
+    }
+    sat::Context context(options);
+    sat::UseContext use(context);
+    return sat::test::run(folders);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "parity: %s\n", error.what());
+    return 2;
+  }
+}
