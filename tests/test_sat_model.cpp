@@ -6,30 +6,12 @@
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
 #include "tests/support/sat_parity.h"
+#include "tests/support/tiny_model.h"
 
 using namespace sat;
 using namespace sat::test;
 
 namespace {
-
-/// A network small enough for any test: two stages more than needed, odd widths.
-SatConfig tiny_config() {
-  SatConfig config;
-  config.architecture = "tiny";
-  config.channels = {4, 6, 10};
-  config.encoder_blocks = {1, 2, 1};
-  config.decoder_blocks = {1, 2};
-  config.mid_mask_hidden = {7};
-  config.text_dim = 12;
-  config.query_dim = 24;
-  config.heads = 4;
-  config.decoder_layers = 2;
-  config.feedforward = 20;
-  config.token_hidden = 18;
-  config.mask_hidden = 9;
-  config.modalities["*"].window = {16, 16, 8};
-  return config;
-}
 
 void check_all(const std::vector<ParityLine>& lines) {
   CHECK(lines.size() > 5);

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "sat/io/checkpoint.h"
-#include "sat/io/file.h"
 #include "sat/io/torch_file.h"
 #include "tests/support/checkpoint_bytes.h"
 #include "tests/support/golden.h"
@@ -23,7 +22,7 @@ const std::string kSix = raw<float>({0, 1, 2, 3, 4, 5});
 
 Checkpoint read(const std::string& bytes) {
   const TempDir folder;
-  write_file_atomically(folder / "x.pth", bytes);
+  write_bytes(folder / "x.pth", bytes);
   return read_torch_file(folder / "x.pth");
 }
 
@@ -159,7 +158,9 @@ TEST_CASE("torch file: parameters, ordered dicts with attributes, sizes and memo
 }
 
 TEST_CASE("torch file: protocol 4 with frames, short texts and stacked globals") {
-  const auto short_text = [](const std::string& value) { return "\x8c" + raw(uint8_t(value.size())) + value + "\x94"; };
+  const auto short_text = [](const std::string& value) {
+    return std::string("\x8c") + raw(uint8_t(value.size())) + value + "\x94";
+  };
   const auto stacked = [&](const std::string& module, const std::string& name) {
     return short_text(module) + short_text(name) + "\x93\x94";
   };
@@ -168,7 +169,7 @@ TEST_CASE("torch file: protocol 4 with frames, short texts and stacked globals")
   const std::string tensor = stacked("torch._utils", "_rebuild_tensor_v2") + "(" + id + integer(0) + "K\x02K\x03\x86" +
                              "K\x03K\x01\x86\x89" + stacked("collections", "OrderedDict") + ")R\x94t\x94R";
   const std::string body = "}\x94" + short_text("w") + tensor + "s";
-  const std::string framed = "\x95" + raw(uint64_t(body.size() + 1)) + body;
+  const std::string framed = std::string("\x95") + raw(uint64_t(body.size() + 1)) + body;
   const Checkpoint checkpoint = read(torch_zip(whole(framed, 4), {{"0", kSix}}));
   CHECK(values_of<float>(checkpoint.weights.get("w", {2, 3})) == std::vector<float>{0, 1, 2, 3, 4, 5});
 }
@@ -216,7 +217,7 @@ TEST_CASE("torch file: a refused global is named with its place") {
   const TempDir folder;
   const std::string path = folder / "evil.pth";
   const std::string evil = pickle::call(pickle::global("os", "system"), {text("true")});
-  write_file_atomically(path, torch_zip(whole(dict({{"w", evil}})), {}));
+  write_bytes(path, torch_zip(whole(dict({{"w", evil}})), {}));
   CHECK_THROWS_WITH_AS(open_checkpoint(path),
                        (path + ": pickle, byte 10: global 'os.system' is not one that a state dict needs; nothing of "
                                "this file was run")
@@ -243,7 +244,7 @@ TEST_CASE("checkpoint: files of other kinds are described by their first bytes")
   const TempDir folder;
   for (const auto& [bytes, kind] : kinds) {
     CAPTURE(kind);
-    write_file_atomically(folder / "x", bytes);
+    write_bytes(folder / "x", bytes);
     std::string message = "accepted";
     try {
       open_checkpoint(folder / "x");

@@ -2,11 +2,10 @@
 // single Unicode character as they do.
 #include <doctest/doctest.h>
 
-#include <array>
-#include <cmath>
 #include <string>
 #include <vector>
 
+#include "sat/io/hash.h"
 #include "sat/io/json.h"
 #include "sat/io/unicode.h"
 #include "sat/io/wordpiece.h"
@@ -30,47 +29,6 @@ std::vector<int64_t> with_ends(const WordPiece& words, const std::string& start,
   for (const Token& token : words.tokenize(text)) ids.push_back(token.id);
   ids.push_back(words.id_of(end));
   return ids;
-}
-
-std::string sha256_hex(const std::string& bytes) {
-  std::array<uint32_t, 64> k{};
-  std::array<uint32_t, 8> h{};
-  int found = 0;
-  for (int p = 2; found < 64; ++p) {
-    bool prime = true;
-    for (int d = 2; d * d <= p; ++d) prime = prime && p % d != 0;
-    if (!prime) continue;
-    const long double cube = std::cbrt((long double)p), root = std::sqrt((long double)p);
-    k[size_t(found)] = uint32_t((cube - std::floor(cube)) * 4294967296.0L);
-    if (found < 8) h[size_t(found)] = uint32_t((root - std::floor(root)) * 4294967296.0L);
-    ++found;
-  }
-  std::string m = bytes + '\x80';
-  while (m.size() % 64 != 56) m += '\0';
-  for (int i = 7; i >= 0; --i) m += char(uint64_t(bytes.size()) * 8 >> (8 * i));
-  const auto turn = [](uint32_t x, int n) { return x >> n | x << (32 - n); };
-  for (size_t at = 0; at < m.size(); at += 64) {
-    std::array<uint32_t, 64> w{};
-    for (size_t i = 0; i < 64; ++i) w[i / 4] = i < 64 ? w[i / 4] << 8 | uint8_t(m[at + i]) : 0;
-    for (size_t i = 16; i < 64; ++i) {
-      w[i] = w[i - 16] + w[i - 7] + (turn(w[i - 15], 7) ^ turn(w[i - 15], 18) ^ w[i - 15] >> 3) +
-             (turn(w[i - 2], 17) ^ turn(w[i - 2], 19) ^ w[i - 2] >> 10);
-    }
-    std::array<uint32_t, 8> s = h;
-    for (size_t i = 0; i < 64; ++i) {
-      const uint32_t t1 =
-          s[7] + (turn(s[4], 6) ^ turn(s[4], 11) ^ turn(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
-      const uint32_t t2 =
-          (turn(s[0], 2) ^ turn(s[0], 13) ^ turn(s[0], 22)) + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-      s = {t1 + t2, s[0], s[1], s[2], s[3] + t1, s[4], s[5], s[6]};
-    }
-    for (size_t i = 0; i < 8; ++i) h[i] += s[i];
-  }
-  std::string hex;
-  for (uint32_t word : h) {
-    for (int i = 28; i >= 0; i -= 4) hex += "0123456789abcdef"[word >> i & 15];
-  }
-  return hex;
 }
 
 /// Spaces between the words that "a" c "b" is split into; a line feed alone for a surrogate.
@@ -118,7 +76,7 @@ TEST_CASE("every Unicode character is dropped, spaced, stripped, lower-cased and
     std::string lines;
     for (char32_t c = char32_t(block * 256); c < (block + 1) * 256; ++c) lines += line_of(c);
     CAPTURE(block);
-    CHECK(sha256_hex(lines).substr(0, 16) == blocks[block]);
+    CHECK(sha256(lines).substr(0, 16) == blocks[block]);
   }
 }
 

@@ -10,9 +10,9 @@
 namespace sat {
 
 /// The tensors of a file, each read when it is asked for, and the texts that travel with them.
-/// Float tensors (f32, f16, bf16, f64) arrive as f32; i32, i64, u8 and bool as they are. An f32 tensor that lies
-/// aligned in the file is a read-only view of the mapped file; every other one is a copy. The file must not be
-/// shortened while tensors of it are in use.
+/// Float tensors (f32, f16, bf16, f64) arrive as f32; i32, i64, u8 and bool as they are. The loader of an f32 tensor
+/// that lies aligned in the file gives a read-only view of the mapped file (Weights::get copies it); every other one
+/// reads a copy. The file must not be shortened while tensors of it are still to be read.
 struct Checkpoint {
   Weights weights;
   std::map<std::string, std::string> metadata;

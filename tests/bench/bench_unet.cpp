@@ -1,7 +1,9 @@
 // Times the U-Net and its layers on this machine: seconds of a window, GFLOP/s of convolutions.
-//   sat_bench_unet [--size H W D] [--threads N] [--cpu plain|avx2|avx512] [--repeats N] [--layers | --rate] [--once]
-// Weights and inputs are random; a U-Net of SAT-Nano's widths is built. With --once it prints one bare figure, the
-// seconds of one window after a warm-up, for compare_unet.sh.
+//   sat_bench_unet [--size H W D] [--threads N] [--cpu plain|avx2|avx512] [--repeats N]
+//                  [--layers | --layer IN SKIP OUT STRIDE | --once]
+// Weights and inputs are random. By default a U-Net of SAT-Nano's widths runs a window; --layers times convolutions of
+// that network one by one, --layer one of any channels; --once prints one bare figure, the seconds of one window after
+// a warm-up, for compare_unet.sh.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -23,7 +25,8 @@ struct Arguments {
   std::vector<int64_t> size = {96, 96, 96};
   ContextOptions context;
   int repeats = 3;
-  bool layers = false, rate = false, once = false;
+  std::vector<int64_t> layer;  // in, skip, out, stride
+  bool layers = false, once = false;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -44,8 +47,8 @@ Arguments parse(int argc, char** argv) {
       a.repeats = std::stoi(value());
     } else if (option == "--layers") {
       a.layers = true;
-    } else if (option == "--rate") {
-      a.rate = true;
+    } else if (option == "--layer") {
+      for (int field = 0; field < 4; ++field) a.layer.push_back(std::stoll(value()));
     } else if (option == "--once") {
       a.once = true;
     } else {
@@ -139,7 +142,6 @@ void bench_layers(const Arguments& a) {
   bench_layer(a, 1, 3, 0, 64, 1);
   bench_layer(a, 1, 64, 0, 64, 1);
   bench_layer(a, 1, 64, 64, 64, 1);
-  if (a.rate) return;
   bench_layer(a, 1, 64, 0, 64, 2);
   bench_layer(a, 2, 64, 0, 64, 1);
   bench_layer(a, 4, 128, 0, 128, 1);
@@ -177,10 +179,11 @@ void bench_unet(Arguments a) {
 int main(int argc, char** argv) {
   try {
     const Arguments a = parse(argc, argv);
-    if (a.layers || a.rate) {
+    if (a.layers || !a.layer.empty()) {
       Context context(a.context);
       UseContext use(context);
-      bench_layers(a);
+      if (a.layers) bench_layers(a);
+      if (!a.layer.empty()) bench_layer(a, 1, a.layer[0], a.layer[1], a.layer[2], a.layer[3]);
     } else {
       bench_unet(a);
     }

@@ -4,24 +4,25 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace sat::test {
 
 namespace pickle {
 
 std::string whole(const std::string& body, char protocol) { return std::string("\x80") + protocol + body + "."; }
-std::string text(const std::string& value) { return "X" + raw(uint32_t(value.size())) + value; }
+std::string text(const std::string& value) { return std::string("X") + raw(uint32_t(value.size())) + value; }
 
 std::string integer(int64_t value) {
-  if (value >= 0 && value < 256) return "K" + raw(uint8_t(value));
-  if (value >= INT32_MIN && value <= INT32_MAX) return "J" + raw(int32_t(value));
+  if (value >= 0 && value < 256) return std::string("K") + raw(uint8_t(value));
+  if (value >= INT32_MIN && value <= INT32_MAX) return std::string("J") + raw(int32_t(value));
   return std::string("\x8a\x08") + raw(value);
 }
 
 std::string real(double value) {
   std::string bytes = raw(value);
   std::reverse(bytes.begin(), bytes.end());
-  return "G" + bytes;
+  return std::string("G") + bytes;
 }
 
 std::string tuple(const std::vector<std::string>& items) {
@@ -42,7 +43,9 @@ std::string dict(const std::vector<std::pair<std::string, std::string>>& items) 
   return body + "u";
 }
 
-std::string global(const std::string& module, const std::string& name) { return "c" + module + "\n" + name + "\n"; }
+std::string global(const std::string& module, const std::string& name) {
+  return std::string("c") + module + "\n" + name + "\n";
+}
 
 std::string call(const std::string& callable, const std::vector<std::string>& arguments) {
   return callable + tuple(arguments) + "R";
@@ -78,13 +81,13 @@ std::string zip(const std::vector<ZipPart>& parts, const ZipLies& lies) {
     const std::string local_name = part.local_name.empty() ? part.name : part.local_name;
     const auto offset = uint32_t(or_truth(part.local_offset, int64_t(file.size())));
     const auto local_flags = uint16_t(or_truth(part.local_flags, part.flags));
-    file += "PK\x03\x04" + raw(uint16_t(20)) + raw(local_flags) + raw(uint16_t(part.method)) + raw(uint32_t(0)) +
-            raw(crc) + raw(local_size) + raw(local_size) + raw(uint16_t(local_name.size())) + raw(uint16_t(0)) +
-            local_name + part.data;
-    directory += "PK\x01\x02" + raw(uint32_t(0x00140014)) + raw(uint16_t(part.flags)) + raw(uint16_t(part.method)) +
-                 raw(uint32_t(0)) + raw(crc) + raw(packed) + raw(size) + raw(uint16_t(part.name.size())) +
-                 raw(uint16_t(part.extra.size())) + raw(uint16_t(0)) + raw(uint16_t(0)) + raw(uint16_t(0)) +
-                 raw(uint32_t(0)) + raw(offset) + part.name + part.extra;
+    file += std::string("PK\x03\x04") + raw(uint16_t(20)) + raw(local_flags) + raw(uint16_t(part.method)) +
+            raw(uint32_t(0)) + raw(crc) + raw(local_size) + raw(local_size) + raw(uint16_t(local_name.size())) +
+            raw(uint16_t(0)) + local_name + part.data;
+    directory += std::string("PK\x01\x02") + raw(uint32_t(0x00140014)) + raw(uint16_t(part.flags)) +
+                 raw(uint16_t(part.method)) + raw(uint32_t(0)) + raw(crc) + raw(packed) + raw(size) +
+                 raw(uint16_t(part.name.size())) + raw(uint16_t(part.extra.size())) + raw(uint16_t(0)) +
+                 raw(uint16_t(0)) + raw(uint16_t(0)) + raw(uint32_t(0)) + raw(offset) + part.name + part.extra;
   }
   const int64_t entries = or_truth(lies.entries, int64_t(parts.size()));
   const int64_t size = or_truth(lies.size, int64_t(directory.size()));
@@ -92,9 +95,9 @@ std::string zip(const std::vector<ZipPart>& parts, const ZipLies& lies) {
   file += directory;
   if (lies.zip64) {
     const int64_t at = or_truth(lies.end64_at, int64_t(file.size()));
-    file += "PK\x06\x06" + raw(int64_t(44)) + raw(uint32_t(0x002D002D)) + raw(uint32_t(0)) + raw(uint32_t(0)) +
-            raw(entries) + raw(entries) + raw(size) + raw(offset);
-    file += "PK\x06\x07" + raw(uint32_t(0)) + raw(at) + raw(uint32_t(1));
+    file += std::string("PK\x06\x06") + raw(int64_t(44)) + raw(uint32_t(0x002D002D)) + raw(uint32_t(0)) +
+            raw(uint32_t(0)) + raw(entries) + raw(entries) + raw(size) + raw(offset);
+    file += std::string("PK\x06\x07") + raw(uint32_t(0)) + raw(at) + raw(uint32_t(1));
   }
   const auto small = [&](int64_t value, int64_t behind) { return lies.zip64 ? behind : value; };
   const auto count = uint16_t(small(entries, 0xFFFF));
@@ -129,6 +132,13 @@ std::string torch_legacy(const std::string& object, const std::vector<LegacyStor
 
 std::string safetensors(const std::string& header, const std::string& data) {
   return raw(uint64_t(header.size())) + header + data;
+}
+
+void write_bytes(const std::string& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file << bytes;
+  file.exceptions(std::ios::failbit | std::ios::badbit);
+  file.flush();
 }
 
 }  // namespace sat::test

@@ -44,7 +44,7 @@ std::string tensor(const Place& place = {});
 
 /// One member of an archive and everything about it that may lie; -1 means the truth.
 struct ZipPart {
-  std::string name, data;
+  std::string name = {}, data = {};
   int method = 0, flags = 1 << 11, local_flags = -1;
   int64_t crc = -1, size = -1, packed = -1, local_size = -1, local_offset = -1;
   std::string local_name = {}, extra = {};
@@ -69,5 +69,8 @@ struct LegacyStorage {
 std::string torch_legacy(const std::string& pickle, const std::vector<LegacyStorage>& storages);
 
 std::string safetensors(const std::string& header, const std::string& data);
+
+/// Writes a file that need not outlive a crash, so without waiting for the disk.
+void write_bytes(const std::string& path, const std::string& bytes);
 
 }  // namespace sat::test

@@ -1,0 +1,51 @@
+// What the tests of the ops share: every CPU level of this machine, any number of threads, and equality of bits.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "sat/tensor/context.h"
+#include "sat/tensor/tensor.h"
+
+namespace sat::test {
+
+/// plain and whatever else this processor runs.
+inline std::vector<CpuLevel> levels() {
+  std::vector<CpuLevel> all;
+  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512}) {
+    if (level <= best_cpu_level()) all.push_back(level);
+  }
+  return all;
+}
+
+/// What `compute` returns when it runs at a CPU level with some threads.
+template <class Compute>
+Tensor computed(CpuLevel level, int threads, Compute compute) {
+  ContextOptions options;
+  options.cpu = level;
+  options.threads = threads;
+  Context context(options);
+  UseContext use(context);
+  return compute();
+}
+
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape == b.shape && std::memcmp(a.raw(), b.raw(), size_t(a.bytes())) == 0;
+}
+
+/// "" or the level and the thread count whose bits differ from those of one thread.
+template <class Compute>
+std::string difference_by_threads(Compute compute) {
+  for (CpuLevel level : levels()) {
+    const Tensor alone = computed(level, 1, compute);
+    for (int threads : {2, 3, 4, 8}) {
+      if (!same_bits(computed(level, threads, compute), alone)) {
+        return std::string(name_of(level)) + " with " + std::to_string(threads) + " threads";
+      }
+    }
+  }
+  return "";
+}
+
+}  // namespace sat::test
