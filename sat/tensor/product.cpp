@@ -7,13 +7,14 @@ const float kZeros[kDepth] = {};
 
 std::vector<Terms> order_of_terms(const Product& product) {
   std::vector<Terms> order;
-  const int64_t most = product.taps == 1 ? kDepth : kTapChannels;
+  const int64_t depth = product.long_sum() ? kLongSumDepth : kDepth;
+  const int64_t most = product.taps == 1 ? depth : std::min(depth, kTapChannels);
   for (int input = 0; input < 2; ++input) {
     const int64_t channels = product.in[size_t(input)];
     const int64_t runs = pieces(channels, most), run = runs > 0 ? pieces(channels, runs) : 0;
     for (int64_t channel = 0; channel < channels; channel += run) {
       const int64_t width = std::min(run, channels - channel);
-      const int64_t taps = std::min({std::max<int64_t>(1, kDepth / width), kBlockTaps, product.taps});
+      const int64_t taps = std::min({std::max<int64_t>(1, depth / width), kBlockTaps, product.taps});
       for (int64_t tap = 0; tap < product.taps; tap += taps) {
         order.push_back({input, channel, width, tap, std::min(taps, product.taps - tap)});
       }

@@ -17,14 +17,19 @@ constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while 
 constexpr int64_t kDepth = 256;      // most terms of a sum in registers
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
-constexpr int64_t kLongSum = 8192;  // terms from which blocks are added in double: an instance norm over the few voxels
-                                    // of the deepest levels magnifies what f32 would lose
+// Sums of this many terms and more are taken in shorter blocks, and every few blocks the sum so far is added up in
+// double: the instance norms over the few voxels of the deepest levels magnify what f32 would lose.
+constexpr int64_t kLongSum = 3456;
+constexpr int64_t kLongSumDepth = 64;
+constexpr size_t kLongSumBlocks = 8;
 
 /// result[r, o] = sum over taps t and channels i of row(r, t)[i] * weight[o, t, i].
 struct Product {
   const float* panels;  // [ceil(out / 16), taps, in, 16]
   int64_t rows, taps, out;
   std::array<int64_t, 2> in;  // channels of the (up to two) inputs that are joined
+
+  bool long_sum() const { return (in[0] + in[1]) * taps >= kLongSum; }
 };
 
 /// A run of terms: `channels` channels from `channel` of one input at `taps` taps from `tap`.
@@ -53,7 +58,7 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
   const int64_t wanted = std::max(pieces(product.rows, kGroupRows), std::min(16 / spans, pieces(product.rows, 48)));
   const int64_t group_rows = pieces(pieces(product.rows, wanted), kTileRows) * kTileRows;
   const int64_t groups = pieces(product.rows, group_rows);
-  const bool long_sum = in * product.taps >= kLongSum;
+  const bool long_sum = product.long_sum();
 
   parallel_for(spans * groups, 1, [&](int64_t item, int64_t) {
     const int64_t first_panel = item / groups * kTilePanels, first_row = item % groups * group_rows;
@@ -64,7 +69,8 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
     const float* pointers[kBlockTaps * kTileRows];
     std::vector<double> totals(long_sum ? size_t(count * width) : 0);
 
-    for (const Terms& terms : order) {
+    for (size_t block = 0; block < order.size(); ++block) {
+      const Terms& terms = order[block];
       const int64_t channel = terms.channel + (terms.input ? product.in[0] : 0);
       const TileWeights weights{product.panels + ((first_panel * product.taps + terms.tap) * in + channel) * kPanel,
                                 terms.taps,
@@ -72,10 +78,12 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
                                 terms.channels,
                                 width / kPanel,
                                 product.taps * in * kPanel};
+      const bool afresh = block == 0 || (long_sum && block % kLongSumBlocks == 0);
       for (int64_t row = 0; row < count; row += kTileRows) {
         group.point(pointers, row, terms);
-        simd.tile(sums + row * width, pointers, weights, long_sum || &terms == order.data());
+        simd.tile(sums + row * width, pointers, weights, afresh);
       }
+      if ((block + 1) % kLongSumBlocks != 0 && block + 1 != order.size()) continue;
       for (size_t i = 0; i < totals.size(); ++i) totals[i] += double(sums[i]);
     }
     for (size_t i = 0; i < totals.size(); ++i) sums[i] = float(totals[i]);
