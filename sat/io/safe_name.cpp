@@ -98,7 +98,8 @@ std::vector<std::string> safe_names(const std::vector<std::string>& names) {
     if (settled[i]) continue;
     const std::string base = safe[i];
     for (int64_t number = 2;; ++number) {
-      const std::string suffix = "-" + std::to_string(number);
+      std::string suffix = std::to_string(number);
+      suffix.insert(suffix.begin(), '-');
       safe[i] = shortened(base, size_t(kMaxSafeNameBytes) - suffix.size()) + suffix;
       if (taken.insert(collision_key(safe[i])).second) break;
     }

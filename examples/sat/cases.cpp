@@ -1,0 +1,111 @@
+// Collecting and naming cases.
+#include "examples/sat/cases.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+
+#include "sat/io/file.h"
+#include "sat/io/hash.h"
+#include "sat/io/json.h"
+#include "sat/io/safe_name.h"
+
+namespace sat::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int64_t kLargestRequest = int64_t(256) << 20;  // bytes of JSON lines
+
+bool is_scan_name(const std::string& path) { return has_extension(path, ".nii") || has_extension(path, ".nii.gz"); }
+
+std::string plain_folder(const Case& one) {
+  std::string name = fs::path(one.scan).filename().string();
+  for (const char* extension : {".nii.gz", ".nii"}) {
+    if (!has_extension(name, extension)) continue;
+    name.resize(name.size() - std::string(extension).size());
+    break;
+  }
+  return safe_name(one.dataset.empty() ? name : one.dataset + "-" + name);
+}
+
+void add_folder(std::vector<Case>& cases, const std::string& folder) {
+  std::vector<std::string> scans;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string path = entry->path().string();
+    std::error_code unknown;
+    if (is_scan_name(path) && entry->is_regular_file(unknown)) scans.push_back(path);
+  }
+  SAT_CHECK(!error, "cannot list the folder ", folder);
+  SAT_CHECK(!scans.empty(), "the folder ", folder, " holds no .nii or .nii.gz file");
+  std::sort(scans.begin(), scans.end());
+  for (const std::string& scan : scans) cases.push_back({scan, {}, "", "", "", ""});
+}
+
+void add_requests(std::vector<Case>& cases, const std::string& path) {
+  const std::string text = read_file(path, kLargestRequest) + "\n";
+  int64_t number = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    const std::string line = text.substr(at, end - at);
+    at = end + 1;
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string source = path + " (line " + std::to_string(number) + ")";
+    const Json request = Json::parse(line, source);
+    Case one;
+    const fs::path image = request["image"].string();
+    one.scan = image.is_absolute() ? image.string() : (fs::path(folder_of(path)) / image).lexically_normal().string();
+    one.prompts = request["label"].strings();
+    SAT_CHECK(!one.prompts.empty(), source, ": there are no labels");
+    one.modality = request["modality"].string();
+    if (const Json* dataset = request.find("dataset")) one.dataset = dataset->string();
+    if (const Json* code = request.find("orientation_code")) one.orientation = code->string();
+    cases.push_back(one);
+  }
+}
+
+}  // namespace
+
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  const fs::path whole = fs::weakly_canonical(path, error);
+  return error ? path : whole.string();
+}
+
+std::string distinct_folder(const Case& one) {
+  return safe_name(plain_folder(one).substr(0, 80) + "-" + sha256(absolute_path(one.scan)).substr(0, 8));
+}
+
+std::vector<Case> collect_cases(const std::vector<std::string>& inputs) {
+  std::vector<Case> cases;
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    if (fs::is_directory(input, error)) {
+      add_folder(cases, input);
+    } else if (has_extension(input, ".jsonl")) {
+      add_requests(cases, input);
+    } else {
+      cases.push_back({input, {}, "", "", "", ""});
+    }
+  }
+  SAT_CHECK(!cases.empty(), "there is no scan to segment");
+
+  std::map<std::string, int64_t> uses;  // capitals aside, as on some file systems
+  const auto key = [](std::string name) {
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
+    return name;
+  };
+  for (const Case& one : cases) ++uses[key(plain_folder(one))];
+  std::vector<std::string> names;
+  for (const Case& one : cases) {
+    names.push_back(uses[key(plain_folder(one))] > 1 ? distinct_folder(one) : plain_folder(one));
+  }
+  names = safe_names(names);  // the same scan twice
+  for (size_t i = 0; i < cases.size(); ++i) cases[i].folder = names[i];
+  return cases;
+}
+
+}  // namespace sat::cli

@@ -1,0 +1,31 @@
+// Which scans a run is about: files, folders, or SAT's own JSON lines, and the name of each case's folder.
+// Reads names and requests, not scans.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace sat::cli {
+
+struct Case {
+  std::string scan;                  // path of a .nii or .nii.gz
+  std::vector<std::string> prompts;  // empty in a plain file's case until filled by the caller
+  std::string modality, orientation;
+  std::string dataset;  // of a JSON line
+  std::string folder;   // name of the case's folder, distinct among all cases
+};
+
+/// Scans of all inputs in order. A folder stands for all scans in it, sorted by name, not those in folders below. A
+/// .jsonl file holds one request a line: {"image", "label": [prompts], "modality", "dataset", "orientation_code"
+/// (optional)}; relative image paths start at the file's folder. Cases are named after their files; those whose names
+/// would be one get a number made from their paths, which does not depend on the order. Throws Error for inputs that
+/// are neither, and when there is no scan at all.
+std::vector<Case> collect_cases(const std::vector<std::string>& inputs);
+
+/// The name of a scan's case when another scan has its plain name already.
+std::string distinct_folder(const Case& one);
+
+/// A path that stays true wherever the program is started.
+std::string absolute_path(const std::string& path);
+
+}  // namespace sat::cli

@@ -1,0 +1,137 @@
+// sat inspect: what a checkpoint is, and what belongs to it.
+#include <cstdio>
+
+#include "examples/sat/command.h"
+#include "sat/io/checkpoint.h"
+#include "sat/io/hash.h"
+#include "sat/nn/embedding_bank.h"
+#include "sat/nn/model_file.h"
+#include "sat/nn/text_file.h"
+
+namespace sat::cli {
+
+namespace {
+
+Json or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json shape_json(const Shape& shape) {
+  Json sizes = Json::array();
+  for (int64_t size : shape.sizes()) sizes.push(size);
+  return sizes;
+}
+
+/// How many tensors of which type; all of them by name with `all`.
+void add_tensors(Json& report, const Weights& weights, bool all) {
+  Json types = Json::object(), list = Json::array();
+  int64_t elements = 0;
+  const std::vector<Weights::Entry> entries = weights.entries();
+  for (const Weights::Entry& entry : entries) {
+    elements += entry.shape.numel();
+    const Json* before = types.find(name_of(entry.dtype));
+    types.set(name_of(entry.dtype), (before ? before->integer() : 0) + 1);
+    list.push(Json::object()
+                  .set("name", entry.name)
+                  .set("shape", shape_json(entry.shape))
+                  .set("dtype", name_of(entry.dtype)));
+  }
+  report.set("tensors", int64_t(entries.size())).set("elements", elements).set("types", std::move(types));
+  if (all) report.set("all_tensors", std::move(list));
+}
+
+void describe_bank(Json& report, const std::string& path) {
+  const EmbeddingBank bank = read_bank(path);
+  report.set("kind", "embedding bank").set("phrases", int64_t(bank.phrases.size()));
+  report.set("width", bank.embeddings.shape[1]).set("text", to_json(bank.text));
+  report.set("text_model_sha256", or_null(bank.text_identity)).set("model_sha256", or_null(bank.model_identity));
+}
+
+void describe_text(Json& report, const std::string& path) {
+  const TextFile text = open_text_file({path});
+  report.set("kind", "text encoder").set("text", to_json(text.config)).set("identity", text.identity);
+  report.set("from_pretraining", text.pretraining);
+}
+
+/// A model that cannot be used is described too: what is wrong stands where the description would.
+int describe_model(Json& report, const std::string& path, const std::string& config) {
+  report.set("kind", "segmentation model");
+  try {
+    const ModelFile model = open_model_file(path, config);
+    report.set("architecture", model.config.architecture).set("identity", model.identity);
+    report.set("text_model_sha256", or_null(model.text_identity)).set("config", to_json(model.config));
+    report.set("training_heads", (model.weights / "mid_mask_embed_proj").has_any());
+    return 0;
+  } catch (const Cancelled&) {
+    throw;
+  } catch (const Error& error) {
+    report.set("kind", "unknown").set("problem", error.what());
+    return 1;
+  }
+}
+
+void print_value(const std::string& key, const Json& value, int indent) {
+  const std::string name = std::string(size_t(indent), ' ') + key;
+  if (value.kind() == Json::Kind::object && value.size() > 0) {
+    std::printf("%s\n", name.c_str());
+    for (const Json::Member& member : value.members()) print_value(member.first, member.second, indent + 2);
+    return;
+  }
+  const std::string text = value.is_null()                       ? "not recorded"
+                           : value.kind() == Json::Kind::string  ? value.string()
+                           : value.kind() == Json::Kind::boolean ? (value.boolean() ? "yes" : "no")
+                                                                 : value.dump();
+  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+}
+
+void print(const Json& report) {
+  for (const Json::Member& member : report.members()) {
+    if (member.first != "all_tensors") {
+      print_value(member.first, member.second, 0);
+      continue;
+    }
+    for (const Json& tensor : member.second.items()) {
+      std::printf("  %-5s %-22s %s\n", tensor["dtype"].string().c_str(), tensor["shape"].dump().c_str(),
+                  tensor["name"].string().c_str());
+    }
+  }
+}
+
+int run(const Arguments& arguments) {
+  if (arguments.words().size() != 1) throw UsageError("inspect needs one file");
+  const std::string path = arguments.words()[0];
+  const Checkpoint checkpoint = open_checkpoint(path);
+  Json report = Json::object();
+  report.set("file", path).set("file_sha256", sha256_of_file(path));
+  int status = 0;
+  if (is_bank(path)) {
+    describe_bank(report, path);
+  } else if (is_text_file(checkpoint.weights)) {
+    describe_text(report, path);
+  } else {
+    status = describe_model(report, path, arguments.value("--config"));
+  }
+  add_tensors(report, checkpoint.weights, arguments.has("--all"));
+  if (arguments.has("--json")) {
+    std::printf("%s\n", report.dump(2).c_str());
+  } else {
+    print(report);
+  }
+  return status;
+}
+
+}  // namespace
+
+Command inspect_command() {
+  return {
+      "inspect",
+      "say what a checkpoint is: model, text encoder or bank, its tensors, hashes and pairing",
+      "FILE [--config C] [--all] [--json]",
+      "The identity of a model or text encoder is the sha256 of the file it was published in, kept through "
+      "conversions. Ends with status 1 for a checkpoint that is no whole SAT model, saying what is missing or extra.",
+      {{"--config", "FILE", "JSON description of a model whose sizes were never published"},
+       {"--all", "", "list every tensor"},
+       {"--json", "", "print JSON"}},
+      "  sat inspect nano.pth --all\n",
+      run};
+}
+
+}  // namespace sat::cli

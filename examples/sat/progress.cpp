@@ -1,0 +1,99 @@
+// The bar is redrawn at most ten times a second; plain lines come once a stage and every quarter.
+#include "examples/sat/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace sat::cli {
+
+namespace {
+
+constexpr int kBarWidth = 28;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::string clock_time(double seconds) {
+  const long long total = std::llround(std::clamp(seconds, 0.0, 1e7));
+  char text[32];
+  if (total >= 3600) {
+    std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", total / 3600, total / 60 % 60, total % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%lld:%02lld", total / 60, total % 60);
+  }
+  return text;
+}
+
+ProgressView::ProgressView(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {}
+
+void ProgressView::start(const std::string& title) {
+  title_ = title;
+  started_ = Clock::now();
+  quarter_ = -1;
+  last_stage_.clear();
+}
+
+void ProgressView::show(const std::string& text) {
+  if (quiet_) return;
+  if (!terminal_) {
+    std::fprintf(stderr, "%s\n", text.c_str());
+    return;
+  }
+  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  std::fflush(stderr);
+  bar_ = true;
+}
+
+void ProgressView::clear() {
+  if (!bar_) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  bar_ = false;
+}
+
+void ProgressView::line(const std::string& text) {
+  if (quiet_) return;
+  clear();
+  std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+void ProgressView::stage(const std::string& name) {
+  last_stage_ = name;
+  show(title_ + ": " + name);
+}
+
+void ProgressView::update(const Progress& progress) {
+  if (progress.windows == 0) {
+    if (last_stage_ != progress.stage) stage(progress.stage);
+    return;
+  }
+  if (last_stage_ != progress.stage) {
+    last_stage_ = progress.stage;
+    network_started_ = Clock::now();
+    rate_start_ = progress.fraction;
+    shown_ = {};
+  }
+  const double elapsed = seconds_since(network_started_), gained = progress.fraction - rate_start_;
+  std::string left;
+  if (gained > 0.01 && elapsed > 0.5) left = ", " + clock_time(elapsed * (1 - progress.fraction) / gained) + " left";
+  const std::string state = std::to_string(progress.window) + " of " + std::to_string(progress.windows) + " windows, " +
+                            std::to_string(int(100 * progress.fraction)) + " %" + left;
+  if (!terminal_) {
+    const int quarter = int(4 * progress.fraction);
+    if (quarter > quarter_) show(title_ + ": " + state);
+    quarter_ = std::max(quarter, quarter_);
+    return;
+  }
+  if (seconds_since(shown_) < 0.1) return;
+  shown_ = Clock::now();
+  const int full = std::clamp(int(std::lround(kBarWidth * progress.fraction)), 0, kBarWidth);
+  show(title_ + " [" + std::string(size_t(full), '#') + std::string(size_t(kBarWidth - full), '.') + "] " + state);
+}
+
+}  // namespace sat::cli

@@ -1,0 +1,40 @@
+// What the user sees while a case runs: a bar with the remaining time on a terminal, plain lines elsewhere.
+// Writes to stderr only; results are printed by segment.cpp.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "sat/nn/segmenter.h"
+
+namespace sat::cli {
+
+class ProgressView {
+ public:
+  explicit ProgressView(bool quiet);
+  ~ProgressView() { clear(); }
+
+  void start(const std::string& title);  // of a case, such as "[2/5] ct_001"
+  void update(const Progress& progress);
+  void stage(const std::string& name);  // without a fraction, such as "writing"
+  void line(const std::string& text);   // a line that stays
+  void clear();                         // takes the bar away
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void show(const std::string& text);
+
+  bool quiet_, terminal_;
+  std::string title_;
+  Clock::time_point started_, shown_;
+  double rate_start_ = 0;  // fraction when the network began
+  Clock::time_point network_started_;
+  int quarter_ = -1;  // last one written as a plain line
+  bool bar_ = false;
+  std::string last_stage_;
+};
+
+/// "1:05" or "2:03:04"
+std::string clock_time(double seconds);
+
+}  // namespace sat::cli

@@ -1,0 +1,123 @@
+// Reading the list, and judging prompts by it.
+#include "examples/sat/prompt_vocabulary.h"
+
+#include <algorithm>
+#include <map>
+
+#include "examples/sat/command.h"
+#include "examples/sat/nearest.h"
+#include "examples/sat/shipped.h"
+#include "sat/io/file.h"
+#include "sat/io/json.h"
+#include "sat/io/text.h"
+#include "sat/nn/text_encoder.h"
+
+namespace sat::cli {
+
+namespace {
+
+constexpr int64_t kLargestList = int64_t(16) << 20;  // bytes
+
+/// "ct", "mri", "us", "pet" or "microscopy" for any spelling of a modality.
+std::string modality_name(const std::string& modality) {
+  constexpr const char* kNames[] = {"ct", "mri", "us", "pet", "microscopy"};
+  return kNames[modality_code(modality)];
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\r"), last = text.find_last_not_of(" \t\r");
+  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
+}  // namespace
+
+std::vector<KnownPrompt> read_prompt_vocabulary(const std::string& path) {
+  const Json json = Json::parse(read_file(path, kLargestList), path);
+  std::vector<KnownPrompt> vocabulary;
+  for (const Json& each : json["prompts"].items()) {
+    vocabulary.push_back({plain(each["name"].string()), each["modalities"].strings(), each["datasets"].integer()});
+  }
+  std::sort(vocabulary.begin(), vocabulary.end(),
+            [](const KnownPrompt& a, const KnownPrompt& b) { return a.name < b.name; });
+  return vocabulary;
+}
+
+std::vector<KnownPrompt> read_prompt_vocabulary() {
+  const std::string path = find_shipped(kPromptVocabulary);
+  SAT_CHECK(!path.empty(), "the prompt vocabulary ", kPromptVocabulary, " is not beside the program");
+  return read_prompt_vocabulary(path);
+}
+
+std::string prompt_warning(const std::vector<KnownPrompt>& vocabulary, const std::string& prompt,
+                           const std::string& modality) {
+  const std::string name = plain(prompt);
+  const auto found =
+      std::lower_bound(vocabulary.begin(), vocabulary.end(), name,
+                       [](const KnownPrompt& known, const std::string& asked) { return known.name < asked; });
+  if (found == vocabulary.end() || found->name != name) {
+    std::vector<std::string> names;
+    for (const KnownPrompt& known : vocabulary) names.push_back(known.name);
+    const std::vector<std::string> near = nearest_names(name, names, 3);
+    return quoted(prompt) + " is not among the names that SAT was trained on" +
+           (near.empty() ? "" : "; did you mean " + either(near) + "?");
+  }
+  if (modality.empty()) return "";
+  const std::vector<std::string>& seen = found->modalities;
+  const std::string asked = modality_name(modality);
+  if (std::find(seen.begin(), seen.end(), asked) != seen.end()) return "";
+  std::string list;
+  for (const std::string& each : seen) list += (list.empty() ? "" : ", ") + each;
+  return quoted(prompt) + " was never labelled in " + asked + " scans during training, only in " + list;
+}
+
+std::vector<std::string> split_prompts(const std::string& list) {
+  std::vector<std::string> prompts;
+  std::string part;
+  bool in_quotes = false;
+  for (char c : list + ",") {
+    if (c == '"') {
+      in_quotes = !in_quotes;
+    } else if (c == ',' && !in_quotes) {
+      prompts.push_back(trimmed(part));
+      part.clear();
+    } else {
+      part += c;
+    }
+  }
+  if (in_quotes) throw UsageError("the list of prompts " + quoted(list) + " has a quotation mark without its partner");
+  return prompts;
+}
+
+std::vector<std::string> read_prompts_file(const std::string& path) {
+  const std::string text = read_file(path, kLargestList) + "\n";
+  std::vector<std::string> prompts;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at);
+    const std::string line = trimmed(text.substr(at, end - at));
+    if (!line.empty() && line[0] != '#') prompts.push_back(line);
+    at = end + 1;
+  }
+  SAT_CHECK(!prompts.empty(), path, ": there are no prompts in this file");
+  return prompts;
+}
+
+void check_prompts(const std::vector<std::string>& prompts) {
+  std::map<std::string, std::string> seen;
+  for (const std::string& prompt : prompts) {
+    if (!is_utf8(prompt)) throw UsageError("the prompt " + quoted(prompt) + " is not UTF-8");
+    if (plain(prompt).empty()) throw UsageError("there is an empty prompt in the list");
+    const auto [first, fresh] = seen.emplace(plain(prompt), prompt);
+    if (!fresh) throw UsageError("the prompts " + quoted(first->second) + " and " + quoted(prompt) + " are the same");
+  }
+}
+
+std::vector<std::string> prompts_of(const Arguments& arguments) {
+  arguments.at_most_one_of({"--prompts", "--prompts-file"});
+  std::vector<std::string> prompts;
+  if (arguments.has("--prompts")) prompts = split_prompts(arguments.value("--prompts"));
+  if (arguments.has("--prompts-file")) prompts = read_prompts_file(arguments.value("--prompts-file"));
+  check_prompts(prompts);
+  return prompts;
+}
+
+}  // namespace sat::cli
