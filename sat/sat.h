@@ -37,6 +37,8 @@
 // Files, millimetres and words.
 #include "sat/io/file.h"
 
+#include "sat/io/hash.h"
+
 #include "sat/io/text.h"
 
 #include "sat/io/json.h"
@@ -65,6 +67,10 @@
 
 #include "sat/io/statistics.h"
 
+#include "sat/io/preview.h"
+
+#include "sat/io/mapped_scratch.h"
+
 #include "sat/io/safe_name.h"
 
 #include "sat/io/stored_tensor.h"
@@ -78,12 +84,6 @@
 #include "sat/io/pickle.h"
 
 #include "sat/io/torch_file.h"
-
-#include "sat/io/hash.h"
-
-#include "sat/io/mapped_scratch.h"
-
-#include "sat/io/preview.h"
 
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
@@ -104,6 +104,8 @@
 
 #include "sat/nn/mpnet.h"
 
+#include "sat/nn/text_file.h"
+
 #include "sat/nn/text_encoder.h"
 
 #include "sat/nn/embedding_bank.h"
@@ -113,5 +115,3 @@
 #include "sat/nn/segment_volume.h"
 
 #include "sat/nn/segmenter.h"
-
-#include "sat/nn/text_file.h"
