@@ -61,6 +61,12 @@
 
 #include "sat/io/restore.h"
 
+#include "sat/io/label_map.h"
+
+#include "sat/io/statistics.h"
+
+#include "sat/io/safe_name.h"
+
 #include "sat/io/stored_tensor.h"
 
 #include "sat/io/checkpoint.h"
@@ -74,6 +80,10 @@
 #include "sat/io/torch_file.h"
 
 #include "sat/io/hash.h"
+
+#include "sat/io/mapped_scratch.h"
+
+#include "sat/io/preview.h"
 
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"

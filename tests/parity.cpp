@@ -25,8 +25,9 @@ std::vector<ParityLine> compare(const std::string& folder) {
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind, "'; known are sat, end-to-end, trained, preprocess");
   std::vector<ParityLine> all;
   for (const Json& record : Json::parse(read_text(folder + "/values.json"), folder).items()) {
+    const Json* code = record.find("orientation_code");
     for (ParityLine& line : compare_preprocess(folder, record)) {
-      line.quantity = record["case"].string() + " " + record["orientation_code"].string() + ": " + line.quantity;
+      line.quantity = record["case"].string() + (code ? " " + code->string() : "") + ": " + line.quantity;
       all.push_back(std::move(line));
     }
   }

@@ -62,13 +62,9 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
   Rehearsal best;
   const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
   best.weights_bytes = memory->live_bytes();
-  int64_t load_peak = memory->peak_bytes();
+  const int64_t load_peak = memory->peak_bytes();
   const Tensor queries({prompts, config.text_dim});
   const Tensor scan = volume(grid.scan.size), resampled = volume(grid.resampled.size);
-  {
-    const Tensor sorted = volume(grid.model.size);  // percentiles are found on a copy
-    load_peak = std::max(load_peak, memory->live_bytes());
-  }
   const Tensor voxels = resampled.reshape({resampled.numel()})
                             .slice(0, grid.model.voxels())
                             .reshape({grid.model.size[0], grid.model.size[1], grid.model.size[2]});

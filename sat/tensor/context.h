@@ -30,8 +30,8 @@ struct ContextOptions {
   int threads = 0;        // 0: as many as the machine has
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
-  std::function<void(const ProfileEvent&)> on_profile;  // called on the computing thread after each op; may be empty
-  std::function<bool()> cancelled;  // asked before each op; when true, the op throws Cancelled; may be empty
+  std::function<void(const ProfileEvent&)> on_profile = {};  // called on the computing thread after each op, if set
+  std::function<bool()> cancelled = {};  // asked before each op, if set; when true, the op throws Cancelled
   bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
 };
 

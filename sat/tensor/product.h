@@ -17,6 +17,8 @@ constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while 
 constexpr int64_t kDepth = 256;      // most terms of a sum in registers
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
+constexpr int64_t kLongSum = 8192;  // terms from which blocks are added in double: an instance norm over the few voxels
+                                    // of the deepest levels magnifies what f32 would lose
 
 /// result[r, o] = sum over taps t and channels i of row(r, t)[i] * weight[o, t, i].
 struct Product {
@@ -51,6 +53,7 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
   const int64_t wanted = std::max(pieces(product.rows, kGroupRows), std::min(16 / spans, pieces(product.rows, 48)));
   const int64_t group_rows = pieces(pieces(product.rows, wanted), kTileRows) * kTileRows;
   const int64_t groups = pieces(product.rows, group_rows);
+  const bool long_sum = in * product.taps >= kLongSum;
 
   parallel_for(spans * groups, 1, [&](int64_t item, int64_t) {
     const int64_t first_panel = item / groups * kTilePanels, first_row = item % groups * group_rows;
@@ -59,6 +62,7 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
     const typename Rows::Group group(rows, first_row, count);
     alignas(64) float sums[kGroupRows * kTilePanels * kPanel];
     const float* pointers[kBlockTaps * kTileRows];
+    std::vector<double> totals(long_sum ? size_t(count * width) : 0);
 
     for (const Terms& terms : order) {
       const int64_t channel = terms.channel + (terms.input ? product.in[0] : 0);
@@ -70,9 +74,11 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
                                 product.taps * in * kPanel};
       for (int64_t row = 0; row < count; row += kTileRows) {
         group.point(pointers, row, terms);
-        simd.tile(sums + row * width, pointers, weights, &terms == order.data());
+        simd.tile(sums + row * width, pointers, weights, long_sum || &terms == order.data());
       }
+      for (size_t i = 0; i < totals.size(); ++i) totals[i] += double(sums[i]);
     }
+    for (size_t i = 0; i < totals.size(); ++i) sums[i] = float(totals[i]);
     const int64_t first = first_panel * kPanel, outputs = std::min(width, product.out - first);
     for (int64_t row = 0; row < count; ++row) finish(group, row, first, outputs, sums + row * width);
   });
