@@ -95,10 +95,10 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdPartie
 
 /// Headers with a dot or a slash that come with the compiler or the system; the standard library's have neither.
 const std::set<std::string> kPlatform = {
-    "cpuid.h",       "dirent.h",      "emmintrin.h", "errno.h",     "fcntl.h",    "immintrin.h",    "limits.h",
-    "signal.h",      "stdbool.h",     "stddef.h",    "stdint.h",    "stdio.h",    "stdlib.h",       "string.h",
-    "time.h",        "unistd.h",      "sys/auxv.h",  "sys/ioctl.h", "sys/mman.h", "sys/resource.h", "sys/stat.h",
-    "sys/syscall.h", "sys/sysinfo.h", "sys/time.h",  "sys/types.h", "sys/wait.h"};
+    "cpuid.h",    "dirent.h",      "emmintrin.h",   "errno.h",    "fcntl.h",     "immintrin.h", "limits.h",
+    "signal.h",   "stdbool.h",     "stddef.h",      "stdint.h",   "stdio.h",     "stdlib.h",    "string.h",
+    "time.h",     "unistd.h",      "sys/auxv.h",    "sys/file.h", "sys/ioctl.h", "sys/mman.h",  "sys/resource.h",
+    "sys/stat.h", "sys/syscall.h", "sys/sysinfo.h", "sys/time.h", "sys/types.h", "sys/wait.h"};
 
 std::string stem_of(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
