@@ -143,8 +143,7 @@ void write_probabilities(const std::string& folder, const std::vector<std::strin
 
 }  // namespace
 
-Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options, const Case& one,
-                     const ResultOptions& wanted) {
+Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options) {
   Identity identity;
   identity.model = Json::object()
                        .set("path", absolute_path(options.model))
@@ -154,11 +153,14 @@ Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options
   const std::string path = bank ? options.bank : options.text_model;
   identity.text = Json::object().set("kind", bank ? "bank" : "text encoder").set("path", absolute_path(path));
   identity.text.set("sha256", segmenter.text_identity()).set("file_sha256", sha256_of_file(path));
+  return identity;
+}
+
+Json request_json(const Case& one, const ResultOptions& wanted) {
   Json request = Json::object().set("modality", one.modality).set("prompts", list(one.prompts));
   request.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
   request.set("space", wanted.model_space ? "model" : "scan").set("probabilities", wanted.probabilities);
-  identity.request = request.set("preview", wanted.preview).set("mask_format", wanted.mask_extension.substr(1));
-  return identity;
+  return request.set("preview", wanted.preview).set("mask_format", wanted.mask_extension.substr(1));
 }
 
 Json scan_fingerprint(const std::string& path) {

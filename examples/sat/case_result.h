@@ -28,8 +28,9 @@ struct Identity {
   Json text;     // kind, path, sha256
   Json request;  // modality, prompts, orientation and ResultOptions
 };
-Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options, const Case& one,
-                     const ResultOptions& wanted);
+/// The parts that are the same for all cases; `request` is still to be set.
+Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options);
+Json request_json(const Case& one, const ResultOptions& wanted);
 
 /// A scan as it lies on disk: {"path", "bytes", "modified_ns", "sha256"}.
 Json scan_fingerprint(const std::string& path);

@@ -144,7 +144,7 @@ void Arguments::at_most_one_of(const std::vector<std::string>& names) const {
 std::string help_page(const Command& command) {
   std::string page = "sat " + command.name + ": " + command.summary + "\n\nUsage: sat " + command.name + " " +
                      wrapped(command.usage, 11, 86) + "\n";
-  if (!command.text.empty()) page += "\n" + wrapped(command.text, 0, 96) + "\n";
+  if (!command.text.empty()) page.append(1, '\n').append(wrapped(command.text, 0, 96)).append(1, '\n');
   page += "\nOptions:\n";
   for (const Option& option : command.options) {
     std::string left = "  " + option.name + (option.value.empty() ? "" : " " + option.value);

@@ -1,4 +1,5 @@
 // sat convert: official checkpoints to safetensors that say what they are.
+#include <algorithm>
 #include <cstdio>
 
 #include "examples/sat/command.h"
@@ -72,9 +73,9 @@ int run(const Arguments& arguments) {
   inputs.pop_back();
   if (!has_extension(output, ".safetensors")) throw UsageError("the file to write must end in .safetensors: " + output);
   const DType dtype = parse_dtype(arguments.value("--dtype", "f32"));
-  const Checkpoint first = open_checkpoint(inputs[0]);
-  return is_text_file(first.weights) ? convert_text(arguments, inputs, output, dtype)
-                                     : convert_model(arguments, inputs, output, dtype);
+  const bool text = std::any_of(inputs.begin(), inputs.end(),
+                                [](const std::string& input) { return is_text_file(open_checkpoint(input).weights); });
+  return text ? convert_text(arguments, inputs, output, dtype) : convert_model(arguments, inputs, output, dtype);
 }
 
 }  // namespace
@@ -85,7 +86,7 @@ Command convert_command() {
           "IN... OUT.safetensors [--config C] [--dtype f32|bf16|f16] [--pair-with TEXT] [--training-heads] "
           "[--text-kind ours|medcpt|basebert]",
           "What the input is follows from its tensors. A text encoder may come in several files, for example an "
-          "encoder and, apart from it, its projection and modality table.",
+          "encoder and, apart from it, its projection and modality table; its identity is the first file's.",
           {{"--config", "FILE", "JSON description of a model whose sizes were never published"},
            {"--dtype", "TYPE", "f32 (default), bf16 or f16"},
            {"--pair-with", "TEXT", "record the text encoder (or a bank made with it) that the model belongs to"},

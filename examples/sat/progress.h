@@ -14,7 +14,7 @@ class ProgressView {
   explicit ProgressView(bool quiet);
   ~ProgressView() { clear(); }
 
-  void start(const std::string& title);  // of a case, such as "[2/5] ct_001"
+  void start(const std::string& title);  // of a case, such as "ct_001 (2 of 5)"
   void update(const Progress& progress);
   void stage(const std::string& name);  // without a fraction, such as "writing"
   void line(const std::string& text);   // a line that stays

@@ -170,10 +170,10 @@ void report(const Request& request, Json line) {
   std::fflush(stdout);
 }
 
-void process(const Request& request, const Segmenter& segmenter, Case one, const std::string& title, ProgressView& view,
-             Counts& counts) {
+void process(const Request& request, const Segmenter& segmenter, Identity identity, Case one, const std::string& title,
+             ProgressView& view, Counts& counts) {
   const Clock::time_point start = Clock::now();
-  const Identity identity = identity_of(segmenter, request.segmenter, one, request.result);
+  identity.request = request_json(one, request.result);
   Finished finished = finished_case(request.output + "/" + one.folder, identity, one.scan);
   if (finished == Finished::other_scan) {
     one.folder = distinct_folder(one);
@@ -211,15 +211,18 @@ int run(const Arguments& arguments) {
   view.start("model");
   view.stage("loading");
   const Segmenter segmenter(request.segmenter);
+  const Identity identity = identity_of(segmenter, request.segmenter);
 
   Counts counts;
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& one = cases[i];
-    const std::string title = "[" + std::to_string(i + 1) + "/" + std::to_string(cases.size()) + "] " + one.folder;
+    std::string title = one.folder;
+    if (cases.size() > 1)
+      title.append(" (").append(std::to_string(i + 1) + " of " + std::to_string(cases.size()) + ")");
     if (interrupted()) throw Cancelled("interrupted");
     view.start(title);
     try {
-      process(request, segmenter, one, title, view, counts);
+      process(request, segmenter, identity, one, title, view, counts);
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& error) {

@@ -1,0 +1,448 @@
+// The `sat` program from outside: what it prints, what it writes, how it ends. Segmentation runs the shipped model on a
+// synthetic scan of one window.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sat/io/file.h"
+#include "sat/io/json.h"
+#include "sat/io/nifti.h"
+#include "tests/support/golden.h"
+
+using namespace sat;
+using sat::test::TempDir;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+/// Starts the program with its output in files; returns the process.
+pid_t start(const Words& words, const std::string& out, const std::string& err) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  const int to_out = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  const int to_err = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  ::dup2(to_out, 1);
+  ::dup2(to_err, 2);
+  std::vector<char*> arguments{const_cast<char*>("sat")};
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  ::execv(SAT_PROGRAM, arguments.data());
+  ::_exit(127);
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+struct Ran {
+  int status;
+  std::string out, err;
+};
+
+Ran sat_run(const Words& words) {
+  const TempDir folder;
+  const int status = wait_for(start(words, folder / "out", folder / "err"));
+  return {status, test::read_text(folder / "out"), test::read_text(folder / "err")};
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+Json json_file(const std::string& path) { return Json::parse(test::read_text(path), path); }
+
+/// A ball of soft tissue with a bright core, in air: 40 x 36 x 32 voxels of 4 x 4 x 3 mm, first axis to the left.
+std::string write_scan(const std::string& path) {
+  Geometry geometry;
+  geometry.size = {40, 36, 32};
+  geometry.voxel_to_world_mm.m = {{{-4, 0, 0, 80}, {0, 4, 0, -70}, {0, 0, 3, -50}, {0, 0, 0, 1}}};
+  const Tensor voxels({40, 36, 32});
+  for (int64_t h = 0; h < 40; ++h) {
+    for (int64_t w = 0; w < 36; ++w) {
+      for (int64_t d = 0; d < 32; ++d) {
+        const double r = std::hypot(double(h) - 20, double(w) - 18, double(d) - 16);
+        voxels.data<float>()[(h * 36 + w) * 32 + d] = r < 5    ? 600.f
+                                                      : r < 14 ? 40.f + float((h * 7 + w * 3 + d) % 5)
+                                                               : -1000.f;
+      }
+    }
+  }
+  write_nifti(path, voxels, header_for(geometry));
+  return path;
+}
+
+Words segment(const Words& scans, const std::string& output, const Words& more = {}) {
+  Words words{"segment"};
+  words.insert(words.end(), scans.begin(), scans.end());
+  for (const char* word : {"--prompts", "brainstem,mandible", "--modality", "ct", "--threads", "2", "-o"})
+    words.push_back(word);
+  words.push_back(output);
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Words names_in(const std::string& folder) {
+  Words names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("every subcommand explains itself, with an example") {
+  const Ran all = sat_run({"--help"});
+  CHECK(all.status == 0);
+  for (const char* name : {"segment", "plan", "prompts", "bank", "convert", "inspect"}) {
+    CAPTURE(name);
+    CHECK(contains(all.out, name));
+    const Ran page = sat_run({name, "--help"});
+    CHECK(page.status == 0);
+    CHECK(page.err == "");
+    CHECK(contains(page.out, std::string("Usage: sat ") + name));
+    CHECK(contains(page.out, std::string("Examples:\n  sat ") + name));
+  }
+  CHECK(contains(sat_run({"--version"}).out, "sat 0."));
+}
+
+TEST_CASE("wrong usage ends with status 2 and one sentence that says what is wrong") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "scan.nii.gz");
+  const struct {
+    Words words;
+    const char* message;
+  } uses[] = {
+      {{"segmnt"}, "there is no command 'segmnt'; did you mean segment?"},
+      {{"segment", "--promts", "a"}, "unknown option --promts; did you mean --prompts?"},
+      {{"segment", scan, "--prompts", "brainstem", "-o", "x"}, "--modality is missing"},
+      {{"segment", scan, "--modality", "ct", "-o", "x"}, "--prompts or --prompts-file is missing"},
+      {{"segment", scan, "--modality", "ct", "--prompts", "brainstem"}, "--output is missing"},
+      {{"segment", "--modality", "ct", "--prompts", "brainstem", "-o", "x"}, "segment needs a scan"},
+      {segment({scan}, "x", {"--prompts", "a"}), "--prompts is given twice"},
+      {segment({scan}, "x", {"--max-ram", "much"}), "--max-ram is 'much', needs an amount of memory"},
+      {{"plan", scan, "--modality"}, "--modality needs a value: M"},
+      {segment({scan}, "x", {"--cpu", "sse"}), "sse"},
+      {segment({scan}, "x", {"--format", "nrrd"}), "--format is 'nrrd', needs nii.gz or nii"},
+      {segment({scan}, "x", {"--quiet=1"}), "--quiet takes no value"},
+      {segment({scan}, "x", {"--bank", "a", "--text-model", "b"}), "--bank and --text-model exclude each other"},
+      {segment({scan}, "x", {"--text-model", "b"}), "--text-model needs --vocab"},
+      {segment({scan}, "x", {"--model", "b"}), "--model needs --bank"},
+      {{"plan", scan, "--modality", "ct"}, "plan needs --prompts-count"},
+      {{"plan", scan, "--modality", "ct", "--prompts-count", "0"}, "a whole number from 1"},
+      {{"plan", scan, "--modality", "ct", "--prompts", "a,A"}, "the prompts 'a' and 'A' are the same"},
+      {{"plan", scan, "--modality", "ct", "--prompts", "a,,b"}, "an empty prompt"},
+      {{"prompts"}, "list, search or check"},
+      {{"prompts", "lost"}, "not 'lost'"},
+      {{"convert", scan}, "a file to read and a file to write"},
+      {{"convert", scan, "x.pth"}, "must end in .safetensors"},
+      {{"convert", scan, "x.safetensors", "--dtype", "i8"}, "needs f32, bf16 or f16"},
+      {{"inspect"}, "inspect needs one file"},
+      {{"bank", "--text-model", "x"}, "--vocab is missing"}};
+  for (const auto& use : uses) {
+    const Ran ran = sat_run(use.words);
+    CAPTURE(ran.err);
+    CAPTURE(use.message);
+    CHECK(ran.status == 2);
+    CHECK(contains(ran.err, use.message));
+    CHECK(ran.err.rfind("sat: ", 0) == 0);
+    CHECK(std::count(ran.err.begin(), ran.err.end(), '\n') == 1);
+    CHECK(ran.out == "");
+  }
+  CHECK_FALSE(fs::exists("x"));
+}
+
+TEST_CASE("what cannot be read ends with status 1 and names the file") {
+  const TempDir folder;
+  write_file_atomically(folder / "junk.bin", "this is no checkpoint, and no scan either");
+  for (const Words& words : {Words{"inspect", folder / "junk.bin"}, Words{"inspect", folder / "gone"},
+                             Words{"convert", folder / "junk.bin", folder / "out.safetensors"},
+                             Words{"plan", folder / "junk.bin", "--modality", "ct", "--prompts-count", "1"},
+                             segment({folder / "gone.nii"}, folder / "o"),
+                             Words{"bank", "--text-model", folder / "junk.bin", "--vocab", folder / "junk.bin", "-o",
+                                   folder / "out.safetensors"}}) {
+    const Ran ran = sat_run(words);
+    CAPTURE(ran.err);
+    CHECK(ran.status == 1);
+    CHECK((contains(ran.err, "junk.bin") || contains(ran.err, "gone")));
+  }
+  CHECK_FALSE(fs::exists(folder / "out.safetensors"));
+  CHECK(names_in(folder / "o").empty());
+}
+
+TEST_CASE("prompts: listing, searching, and checking words and modalities") {
+  const Ran list = sat_run({"prompts", "list"});
+  CHECK(std::count(list.out.begin(), list.out.end(), '\n') == 451);
+  CHECK(contains(sat_run({"prompts", "list", "--modality", "pet"}).out, "pet"));
+  CHECK(Json::parse(sat_run({"prompts", "list", "--modality", "MRI T1", "--json"}).out, "stdout").size() < 451);
+  CHECK(sat_run({"prompts", "search", "left", "kidnei"}).out.rfind("left kidney ", 0) == 0);
+  CHECK(sat_run({"prompts", "search", "kidney", "left"}).out.rfind("left kidney ", 0) == 0);
+  CHECK(sat_run({"prompts", "search", "qqqqq"}).status == 1);
+
+  CHECK(sat_run({"prompts", "check", "--prompts", "Liver, \"left  kidney\"", "--modality", "ct"}).status == 0);
+  const Ran check = sat_run({"prompts", "check", "--prompts", "livr,amygdala", "--modality", "ct"});
+  CHECK(check.status == 1);
+  CHECK(contains(check.out, "'livr' is not among the names"));
+  CHECK(contains(check.out, "did you mean \"liver\""));
+  CHECK(contains(check.out, "'amygdala' was never labelled in ct scans during training, only in mri"));
+}
+
+TEST_CASE("plan tells bytes and windows from headers, and refuses a limit that is too low with the figure") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "scan.nii");
+  const Words plan{"plan", scan, "--modality", "ct", "--prompts-count", "3"};
+  Words as_json = plan;
+  as_json.push_back("--json");
+  const Ran ran = sat_run(as_json);
+  REQUIRE(ran.status == 0);
+  const Json json = Json::parse(ran.out, "stdout");
+  CHECK(json["windows"].integer() == 1);
+  CHECK(json["resampled"].integers() == std::vector<int64_t>{40, 36, 32});
+  Words limited = plan;
+  limited.insert(limited.end(), {"--max-ram", "100M"});
+  const Ran refused = sat_run(limited);
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.err, std::to_string(json["peak_bytes"].integer())));
+  Words published = plan;
+  published.insert(published.end(), {"--architecture", "UNET"});
+  CHECK(contains(sat_run(published).out, "288 x 288 x 96"));
+}
+
+TEST_CASE("convert keeps a model's identity and inspect tells what it is") {
+  const TempDir folder;
+  const std::string model = test::source_path("weights/sat-small.safetensors");
+  REQUIRE(sat_run({"convert", model, folder / "f32.safetensors"}).status == 0);
+  const Json before = Json::parse(sat_run({"inspect", model, "--json"}).out, "stdout");
+  const Json after = Json::parse(sat_run({"inspect", folder / "f32.safetensors", "--json", "--all"}).out, "stdout");
+  CHECK(before["kind"].string() == "segmentation model");
+  CHECK(before["identity"].string() == after["identity"].string());
+  CHECK(before["file_sha256"].string() != after["file_sha256"].string());
+  CHECK(after["types"]["f32"].integer() == after["tensors"].integer());
+  CHECK(int64_t(after["all_tensors"].size()) == after["tensors"].integer());
+  const Ran bank = sat_run({"inspect", test::source_path("weights/sat-small-bank.safetensors")});
+  CHECK(contains(bank.out, "embedding bank"));
+  CHECK(contains(bank.out, before["text_model_sha256"].string()));
+}
+
+TEST_CASE("segment writes masks on the scan's grid, a label map, legends, statistics, a preview and a manifest") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  const Ran ran = sat_run(segment({scan}, output, {"--json", "--quiet", "--save-probabilities"}));
+  REQUIRE(ran.status == 0);
+  CHECK(ran.err == "");
+  const Json line = Json::parse(ran.out, "stdout");
+  CHECK(line["status"].string() == "done");
+  const std::string at = output + "/head/";
+  for (const char* name : {"labels.txt", "labels.json", "preview.png"}) CHECK(fs::file_size(at + name) > 0);
+
+  const NiftiScan original = read_nifti(scan), labels = read_nifti(at + "labels.nii.gz");
+  const Json statistics = json_file(at + "statistics.json");
+  Tensor masks[2];
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = i == 0 ? "brainstem" : "mandible";
+    const NiftiScan mask = read_nifti(at + "masks/" + name + ".nii.gz");
+    CHECK(mask.volume.geometry.size == original.volume.geometry.size);
+    CHECK(mask.volume.geometry.voxel_to_world_mm.m == original.volume.geometry.voxel_to_world_mm.m);
+    CHECK(mask.header.datatype == 2);
+    masks[i] = mask.volume.voxels;
+    const NiftiScan probability = read_nifti(at + "probabilities/" + name + ".nii");
+    int64_t set = 0, unlike = 0;
+    for (int64_t v = 0; v < masks[i].numel(); ++v) {
+      set += masks[i].data<float>()[v] == 1;
+      unlike += (probability.volume.voxels.data<float>()[v] > 0.5f) != (masks[i].data<float>()[v] == 1);
+    }
+    CHECK(unlike == 0);
+    CHECK(statistics["structures"][i]["name"].string() == name);
+    CHECK(statistics["structures"][i]["voxels"].integer() == set);
+    CHECK(statistics["structures"][i]["volume_mm3"].number() == doctest::Approx(double(set) * 48));
+    CHECK(line["structures"][i]["voxels"].integer() == set);
+  }
+  int64_t wrong = 0;
+  for (int64_t v = 0; v < masks[0].numel(); ++v) {
+    const float label = labels.volume.voxels.data<float>()[v];
+    const bool any = masks[0].data<float>()[v] + masks[1].data<float>()[v] > 0;
+    wrong += any ? label < 1 || masks[int(label) - 1].data<float>()[v] != 1 : label != 0;
+  }
+  CHECK(wrong == 0);
+
+  const Json manifest = json_file(at + "manifest.json");
+  CHECK(manifest["request"]["prompts"].strings() == Words{"brainstem", "mandible"});
+  CHECK(manifest["decisions"]["windows"].integer() == 1);
+  CHECK(manifest["decisions"]["orientation"].string() == "RAS");
+  CHECK(manifest["scan"]["orientation"].string() == "LAS");
+  CHECK(manifest["seconds"]["network"].number() > 0);
+  CHECK(manifest["peak_tensor_bytes"].number() <= 1.05 * manifest["plan"]["tensor_bytes"].number());
+  for (const std::string& file : manifest["files"].strings()) CHECK(fs::exists(at + file));
+  CHECK(names_in(output) == Words{"head"});
+}
+
+TEST_CASE("masks have the same bytes for any number of threads and any batch of prompts") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz");
+  REQUIRE(sat_run({"segment", scan, "--prompts", "mandible", "--modality", "ct", "--threads", "1", "-o", folder / "a",
+                   "--no-preview"})
+              .status == 0);
+  REQUIRE(sat_run({"segment", scan, "--prompts", "brainstem,larynx,mandible", "--modality", "ct", "--threads", "3",
+                   "-o", folder / "b", "--no-preview"})
+              .status == 0);
+  const std::string mask = "/head/masks/mandible.nii.gz";
+  CHECK(test::read_text((folder / "a") + mask) == test::read_text((folder / "b") + mask));
+  CHECK_FALSE(fs::exists((folder / "a") + "/head/preview.png"));
+}
+
+TEST_CASE("a finished case is skipped, and redone when the request, the scan or its files changed") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  const auto status = [&](const Words& more) {
+    Words words = segment({scan}, output, {"--json", "--no-preview"});
+    words.insert(words.end(), more.begin(), more.end());
+    const Ran ran = sat_run(words);
+    CAPTURE(ran.err);
+    return ran.status == 0 ? Json::parse(ran.out, "stdout")["status"].string() : "failed: " + ran.err;
+  };
+  CHECK(status({}) == "done");
+  CHECK(status({}) == "skipped");
+  fs::last_write_time(scan, fs::file_time_type::clock::now());
+  CHECK(status({}) == "skipped");  // another time, but the same bytes
+  CHECK(status({"--overwrite"}) == "done");
+  CHECK(status({"--format", "nii"}) == "done");
+  CHECK(names_in(output + "/head/masks") == Words{"brainstem.nii", "mandible.nii"});
+  fs::remove(output + "/head/masks/mandible.nii");
+  CHECK(status({"--format", "nii"}) == "done");
+
+  write_file_atomically(output + "/head/notes.txt", "mine");
+  CHECK(contains(status({}), "notes.txt was not written by sat"));
+  CHECK(test::read_text(output + "/head/notes.txt") == "mine");
+  CHECK(names_in(output) == Words{"head"});
+}
+
+TEST_CASE("a folder that holds something else is never replaced") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  fs::create_directories(output + "/head");
+  write_file_atomically(output + "/head/thesis.doc", "years of work");
+  const Ran ran = sat_run(segment({scan}, output, {"--overwrite"}));
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.err, "no result of sat"));
+  CHECK(test::read_text(output + "/head/thesis.doc") == "years of work");
+}
+
+TEST_CASE("one bad case does not stop the others, and leaves nothing") {
+  const TempDir folder;
+  const std::string scans = folder / "scans", output = folder / "out";
+  fs::create_directories(scans);
+  write_file_atomically(scans + "/a.nii", "no scan");
+  write_scan(scans + "/b.nii.gz");
+  write_file_atomically(scans + "/readme.txt", "passed over");
+  const Ran ran = sat_run(segment({scans}, output, {"--json"}));
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.err, "sat: a: "));
+  CHECK(contains(ran.err, "1 done, 0 skipped, 1 failed"));
+  CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') == 2);
+  CHECK(names_in(output) == Words{"b"});
+}
+
+TEST_CASE("scans of one name get folders of their own, the same in any order and on every run") {
+  const TempDir folder;
+  fs::create_directories(folder / "x");
+  fs::create_directories(folder / "y");
+  const std::string x = write_scan(folder / "x/CT.nii"), y = write_scan(folder / "y/ct.nii.gz"),
+                    output = folder / "out";
+  REQUIRE(sat_run(segment({x, y}, output, {"--no-preview"})).status == 0);
+  const Words names = names_in(output);
+  CHECK(names.size() == 2);
+  const Ran again = sat_run(segment({y, x}, output, {"--no-preview"}));
+  CHECK(contains(again.err, "0 done, 2 skipped, 0 failed"));
+  CHECK(names_in(output) == names);
+}
+
+TEST_CASE("JSON lines bring their own prompts and modality") {
+  const TempDir folder;
+  write_scan(folder / "head.nii.gz");
+  write_file_atomically(
+      folder / "requests.jsonl",
+      "{\"image\": \"head.nii.gz\", \"label\": [\"Brainstem\", \"spinal cord\"], \"modality\": \"ct\", "
+      "\"dataset\": \"set/1\", \"orientation_code\": \"RAS\"}\n\n");
+  const Ran ran = sat_run({"segment", folder / "requests.jsonl", "-o", folder / "out", "--no-preview"});
+  CAPTURE(ran.err);
+  REQUIRE(ran.status == 0);
+  CHECK(names_in((folder / "out") + "/set_1-head/masks") == Words{"Brainstem.nii.gz", "spinal cord.nii.gz"});
+  write_file_atomically(folder / "requests.jsonl", "{\"image\": \"head.nii.gz\"\n");
+  const Ran bad = sat_run({"segment", folder / "requests.jsonl", "-o", folder / "out"});
+  CHECK(bad.status == 1);
+  CHECK(contains(bad.err, "requests.jsonl (line 1)"));
+}
+
+TEST_CASE("a word that the bank lacks is an error with suggestions, before anything is written") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz");
+  const Ran ran = sat_run({"segment", scan, "--prompts", "mandibel", "--modality", "ct", "-o", folder / "out"});
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.err, "did you mean"));
+  CHECK(contains(ran.err, "'mandible'"));
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
+
+TEST_CASE("an interrupted run says so and leaves nothing") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  for (int signal : {SIGINT, SIGTERM}) {
+    const pid_t child = start(segment({scan, scan, scan, scan, scan, scan}, output, {"--save-probabilities"}),
+                              folder / "stdout", folder / "stderr");
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    bool begun = false;
+    while (!begun && std::chrono::steady_clock::now() < deadline) {
+      begun = fs::exists(output) && !names_in(output).empty();
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    CHECK(begun);
+    ::kill(child, signal);
+    CHECK(wait_for(child) == 130);
+    CHECK(contains(test::read_text(folder / "stderr"), "sat: interrupted"));
+    for (const std::string& name : names_in(output)) CHECK(fs::exists(output + "/" + name + "/manifest.json"));
+    fs::remove_all(output);
+  }
+}
+
+TEST_CASE("what a killed run left is removed by the next, and a working run's folder is let alone") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  fs::create_directories(output + "/.sat-case-killed/masks");
+  fs::create_directories(output + "/.sat-case-atwork");
+  write_file_atomically(output + "/.sat-case-killed/masks/liver.nii", "half of it");
+  const int lock = ::open((output + "/.sat-case-atwork").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(lock, LOCK_EX | LOCK_NB) == 0);
+  CHECK(sat_run(segment({scan}, output, {"--no-preview"})).status == 0);
+  CHECK(names_in(output) == Words{".sat-case-atwork", "head"});
+  ::close(lock);
+}
+
+TEST_CASE("model space: masks and image share the network's grid") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  REQUIRE(sat_run(segment({scan}, output, {"--model-space"})).status == 0);
+  const Json manifest = json_file(output + "/head/manifest.json");
+  const NiftiScan image = read_nifti(output + "/head/image.nii.gz");
+  const NiftiHeader mask = read_nifti_header(output + "/head/masks/brainstem.nii.gz");
+  const std::vector<int64_t> size = manifest["decisions"]["model_size"].integers();
+  CHECK(std::equal(size.begin(), size.end(), mask.geometry.size.begin()));
+  CHECK(mask.geometry.size == image.volume.geometry.size);
+  CHECK(orientation_code(mask.geometry.voxel_to_world_mm) == "RAS");
+  // Only the ball is above 0: 27 voxels across, and the core in its middle is bright.
+  CHECK(size == std::vector<int64_t>{27, 27, 27});
+  CHECK(image.volume.voxels.data<float>()[(13 * 27 + 13) * 27 + 13] == 600);
+}
