@@ -14,7 +14,7 @@
 namespace sat::cpu {
 
 constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while a block of the weights passes
-constexpr int64_t kDepth = 256;      // most terms of a sum in registers
+constexpr int64_t kDepth = 576;      // most terms of a sum in registers
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
 // Sums of this many terms and more are taken in shorter blocks, and every few blocks the sum so far is added up in
