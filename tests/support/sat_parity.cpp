@@ -94,12 +94,19 @@ Tensor prompts_first(const Tensor& x) {
   return y;
 }
 
+/// Our masks, and the voxels whose probability lies within 0.001 of one half: rounding decides those, in either
+/// program (golden/README.md).
+struct Decided {
+  BitMasks masks, undecidable;
+};
+
 /// Masks against recorded bits (along the last axis, first voxel in the highest bit), for all prompts of one space.
 struct MaskDifference {
-  double fraction = 0;  // of the voxels, worst prompt
+  double fraction = 0;  // of the voxels, undecidable ones left out; worst prompt
   double dice = 1;      // worst prompt
 };
-MaskDifference compare_masks(const BitMasks& masks, const Tensor& bits) {
+MaskDifference compare_masks(const Decided& decided, const Tensor& bits) {
+  const BitMasks& masks = decided.masks;
   MaskDifference worst;
   const auto [H, W, D] = masks.size;
   const int64_t bytes = (D + 7) / 8;
@@ -112,7 +119,7 @@ MaskDifference compare_masks(const BitMasks& masks, const Tensor& bits) {
         for (int64_t d = 0; d < D; ++d) {
           const bool want = bits.data<uint8_t>()[((n * H + h) * W + w) * bytes + d / 8] >> (7 - d % 8) & 1;
           const bool got = masks.get(n, h, w, d);
-          different += want != got;
+          different += want != got && !decided.undecidable.get(n, h, w, d);
           both += want && got;
           sum += int64_t(want) + int64_t(got);
         }
@@ -124,14 +131,27 @@ MaskDifference compare_masks(const BitMasks& masks, const Tensor& bits) {
   return worst;
 }
 
-BitMasks segment(const SatModel& model, const Preprocessed& prepared, const ModalityConfig& modality,
-                 const Tensor& queries, const ModelGrid& target) {
-  BitMasks masks(target.scan.size, queries.shape[0]);
-  segment_volume(
-      model, prepared.voxels, modality, queries, {},
-      [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
-          int64_t first_prompt) { restore_rows(masks, target, scores, origin, 0, first, last, first_prompt); });
-  return masks;
+Decided segment(const SatModel& model, const Preprocessed& prepared, const ModalityConfig& modality,
+                const Tensor& queries, const ModelGrid& target) {
+  const int64_t prompts = queries.shape[0], voxels = target.scan.voxels();
+  Decided decided{BitMasks(target.scan.size, prompts), BitMasks(target.scan.size, prompts)};
+  const Tensor probability = zeros({prompts, voxels});
+  std::vector<float*> volumes;
+  for (int64_t n = 0; n < prompts; ++n) volumes.push_back(probability.select(n).data<float>());
+  segment_volume(model, prepared.voxels, modality, queries, {},
+                 [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+                     int64_t first_prompt) {
+                   restore_rows(decided.masks, target, scores, origin, 0, first, last, first_prompt,
+                                volumes.data() + first_prompt);
+                 });
+  const int64_t W = target.scan.size[1], D = target.scan.size[2];
+  for (int64_t n = 0; n < prompts; ++n) {
+    for (int64_t v = 0; v < voxels; ++v) {
+      if (std::fabs(double(volumes[size_t(n)][v]) - 0.5) < 1e-3)
+        decided.undecidable.set(n, v / (W * D), v / D % W, v % D);
+    }
+  }
+  return decided;
 }
 
 double box_error(const std::array<std::array<int64_t, 2>, 3>& got, const Json& want) {
@@ -193,7 +213,7 @@ std::vector<ParityLine> compare_end_to_end(const std::string& folder) {
     for (size_t a = 0; a < 3; ++a) wrong += windows[i].start[a] != want[2 * a] || windows[i].end[a] != want[2 * a + 1];
   }
   lines.push_back({"windows", wrong, 0});
-  const BitMasks masks = segment(model, prepared, config.modality(modality), queries, model_space(prepared.grid));
+  const Decided masks = segment(model, prepared, config.modality(modality), queries, model_space(prepared.grid));
   lines.push_back(
       {"model-space masks (fraction)", compare_masks(masks, read_npy(folder + "/masks.npy")).fraction, kPerMillion});
   return lines;
@@ -259,8 +279,8 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
       {"mask vectors (relative)", relative_error(masks, read_npy(folder + "/mask_vectors.npy")), kRelative});
   lines.push_back({"logits, every 4th", difference, kLogits});
 
-  const BitMasks in_model = segment(model, prepared, modality, queries, model_space(prepared.grid));
-  const BitMasks in_scan = segment(model, prepared, modality, queries, prepared.grid);
+  const Decided in_model = segment(model, prepared, modality, queries, model_space(prepared.grid));
+  const Decided in_scan = segment(model, prepared, modality, queries, prepared.grid);
   const std::string recorded = folder + "/masks.npz";
   lines.push_back({"model-space masks (fraction)", compare_masks(in_model, read_npz(recorded, "model_space")).fraction,
                    kPerMillion});
