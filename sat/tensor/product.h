@@ -19,7 +19,7 @@ constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
 // Sums of this many terms and more are taken in shorter blocks, and every few blocks the sum so far is added up in
 // double: the instance norms over the few voxels of the deepest levels magnify what f32 would lose.
-constexpr int64_t kLongSum = 3456;
+constexpr int64_t kLongSum = 4096;
 constexpr int64_t kLongSumDepth = 64;
 constexpr size_t kLongSumBlocks = 8;
 
