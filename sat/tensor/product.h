@@ -17,9 +17,11 @@ constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while 
 constexpr int64_t kDepth = 576;      // most terms of a sum in registers
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
-// Sums of this many terms and more are taken in shorter blocks, and every few blocks the sum so far is added up in
-// double: the instance norms over the few voxels of the deepest levels magnify what f32 would lose.
-constexpr int64_t kLongSum = 4096;
+// Sums of this many terms and more, in layers this wide, are taken in shorter blocks, and every few blocks the sum so
+// far is added up in double: the instance norms over the few voxels of the deepest levels magnify what f32 would lose.
+// Narrower layers lie above those levels, have most of SAT-Nano's work, and would be a fifth slower.
+constexpr int64_t kLongSum = 3456;
+constexpr int64_t kLongSumOutputs = 128;
 constexpr int64_t kLongSumDepth = 64;
 constexpr size_t kLongSumBlocks = 8;
 
@@ -29,7 +31,7 @@ struct Product {
   int64_t rows, taps, out;
   std::array<int64_t, 2> in;  // channels of the (up to two) inputs that are joined
 
-  bool long_sum() const { return (in[0] + in[1]) * taps >= kLongSum; }
+  bool long_sum() const { return out >= kLongSumOutputs && (in[0] + in[1]) * taps >= kLongSum; }
 };
 
 /// A run of terms: `channels` channels from `channel` of one input at `taps` taps from `tap`.
