@@ -29,10 +29,12 @@ TextFile open_text_file(const std::vector<std::string>& paths) {
   TextFile text;
   text.path = paths[0];
   std::vector<Weights> parts;
+  std::string own = paths[0];  // the file that was trained with a segmentation model: it has the modality table
   for (const std::string& path : paths) {
     Checkpoint checkpoint = open_checkpoint(path);
     for (const Weights::Entry& entry : checkpoint.weights.entries()) {
       if (entry.name.find("atlas_tower.") != std::string::npos) text.pretraining = true;
+      if (entry.name.find("modality_embed.") != std::string::npos) own = path;
     }
     if (parts.empty()) text.metadata = std::move(checkpoint.metadata);
     parts.push_back(checkpoint.weights);
@@ -45,7 +47,7 @@ TextFile open_text_file(const std::vector<std::string>& paths) {
           ? published_text_config(kind)
           : text_config_from_json(Json::parse(described->second, text.path + " (text in its header)"), text.path);
   const auto identity = text.metadata.find("identity");
-  text.identity = identity == text.metadata.end() ? sha256_of_file(text.path) : identity->second;
+  text.identity = identity == text.metadata.end() ? sha256_of_file(own) : identity->second;
   return text;
 }
 
