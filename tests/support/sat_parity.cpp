@@ -27,9 +27,12 @@ constexpr double kPerMillion = 10e-6;  // of the voxels of a mask
 
 Json read_json(const std::string& path) { return Json::parse(read_text(path), path); }
 
+/// The larger error; one that is not a number is the largest of all.
+double worse(double error, double other) { return std::isnan(other) ? INFINITY : std::max(error, other); }
+
 double largest_magnitude(const Tensor& x) {
   double largest = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) largest = std::max(largest, std::fabs(double(x.data<float>()[i])));
+  for (int64_t i = 0; i < x.numel(); ++i) largest = worse(largest, std::fabs(double(x.data<float>()[i])));
   return largest;
 }
 
@@ -58,15 +61,15 @@ class Statistics {
   double error(const Json& record) const {
     const Json* recorded_largest = record.find("absmax");
     if (!recorded_largest) recorded_largest = &record["max_abs"];
-    double worst = std::max(std::fabs(mean_ - record["mean"].number()), std::fabs(deviation_ - record["std"].number()));
-    worst = std::max(worst, std::fabs(largest_ - recorded_largest->number()));
+    double worst = worse(std::fabs(mean_ - record["mean"].number()), std::fabs(deviation_ - record["std"].number()));
+    worst = worse(worst, std::fabs(largest_ - recorded_largest->number()));
     const int64_t count = x_.numel();
     for (const char* key : {"first8", "first"}) {
-      if (const Json* values = record.find(key)) worst = std::max(worst, ends_error(values->numbers(), 0));
+      if (const Json* values = record.find(key)) worst = worse(worst, ends_error(values->numbers(), 0));
     }
     for (const char* key : {"last8", "last"}) {
       const Json* values = record.find(key);
-      if (values) worst = std::max(worst, ends_error(values->numbers(), count - int64_t(values->size())));
+      if (values) worst = worse(worst, ends_error(values->numbers(), count - int64_t(values->size())));
     }
     return worst / recorded_largest->number();
   }
@@ -78,7 +81,7 @@ class Statistics {
     for (size_t i = 0; i < recorded.size(); ++i) {
       const int64_t at = first + int64_t(i);
       const int64_t here = channels_first_ ? at % voxels * channels + at / voxels : at;
-      worst = std::max(worst, std::fabs(double(x_.data<float>()[here]) - recorded[i]));
+      worst = worse(worst, std::fabs(double(x_.data<float>()[here]) - recorded[i]));
     }
     return worst;
   }
@@ -243,7 +246,7 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
     const auto at = sample["index"].integers();
     const Tensor& v = prepared.voxels;
     const float got = v.data<float>()[(at[0] * v.shape[1] + at[1]) * v.shape[2] + at[2]];
-    sampled = std::max(sampled, std::fabs(double(got) - sample["value"].number()) / range);
+    sampled = worse(sampled, std::fabs(double(got) - sample["value"].number()) / range);
   }
   lines.push_back({"normalised voxels (of the range)", sampled, 1e-4});
 
@@ -275,7 +278,7 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
     const int64_t h = i / (every_4th.shape[3] * every_4th.shape[2]) % every_4th.shape[1];
     const int64_t n = i / (every_4th.numel() / every_4th.shape[0]);
     const int64_t at = ((n * logits.shape[1] + 4 * h) * logits.shape[2] + 4 * w) * logits.shape[3] + 4 * d;
-    difference = std::max(difference, std::fabs(double(logits.data<float>()[at] - every_4th.data<float>()[i])));
+    difference = worse(difference, std::fabs(double(logits.data<float>()[at] - every_4th.data<float>()[i])));
   }
   lines.push_back({"tokens (relative)", relative_error(features.tokens, read_npy(folder + "/tokens.npy")), kRelative});
   lines.push_back({"query decoder", Statistics(decoded, false).error(record["decoder_output"]), kStatistics});
