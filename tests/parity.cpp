@@ -27,7 +27,8 @@ std::vector<ParityLine> compare(const std::string& folder) {
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, preprocess");
   std::vector<ParityLine> all;
-  for (const Json& record : Json::parse(read_text(folder + "/values.json"), folder).items()) {
+  const Json records = Json::parse(read_text(folder + "/values.json"), folder);
+  for (const Json& record : records.items()) {
     const Json* code = record.find("orientation_code");
     for (ParityLine& line : compare_preprocess(folder, record)) {
       line.quantity = record["case"].string() + (code ? " " + code->string() : "") + ": " + line.quantity;
