@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 
@@ -18,6 +17,7 @@
 #include "sat/io/resample.h"
 #include "sat/io/safe_name.h"
 #include "sat/io/statistics.h"
+#include "sat/tensor/profile.h"
 
 namespace sat::cli {
 
@@ -26,19 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kManifestFormat = "sat-manifest-1";
 constexpr int64_t kLargestManifest = int64_t(64) << 20;
-
-class Stopwatch {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 template <class Values>
 Json list(const Values& values) {
@@ -207,7 +194,7 @@ Finished finished_case(const std::string& folder, const Identity& identity, cons
 Json write_case(const std::string& folder, const Case& one, const NiftiScan& scan, const Segmentation& result,
                 const Segmenter& segmenter, const Identity& identity, const Json& fingerprint,
                 const ResultOptions& wanted, const MappedScratch* probabilities, double seconds) {
-  Stopwatch watch;
+  profile::Stopwatch watch;
   NiftiHeader header = scan.header;
   Volume image = scan.volume;
   if (wanted.model_space) {

@@ -2,7 +2,6 @@
 #include "sat/nn/segmenter.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <optional>
 
@@ -12,6 +11,7 @@
 #include "sat/nn/segment_volume.h"
 #include "sat/nn/text_file.h"
 #include "sat/tensor/memory.h"
+#include "sat/tensor/profile.h"
 
 namespace sat {
 
@@ -19,19 +19,6 @@ namespace {
 
 /// What a process holds beside its tensors: code, stacks, and the buffers of readers and writers.
 constexpr int64_t kProgramBytes = int64_t(96) << 20;
-
-class Stopwatch {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - last_).count();
-    last_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-};
 
 /// A context that can be cancelled while this lives.
 class CancelScope {
@@ -171,7 +158,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   config().modality(run.modality);  // refuses what the model was not made for, before the text encoder is loaded
   UseContext use(state_->context);
   state_->context.memory()->reset_peak();
-  Stopwatch watch;
+  profile::Stopwatch watch;
   const Tensor queries = state_->encode(prompts, run.modality);
   const double seconds = watch.lap();
   const int64_t encoding_peak = state_->context.memory()->peak_bytes();
@@ -201,7 +188,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
 
   Segmentation result;
   result.prompts = prompts;
-  Stopwatch watch;
+  profile::Stopwatch watch;
 
   progress({"preprocess", 0, 0, 0});
   Preprocessed prepared = preprocess(scan, preprocess_options(config(), run));
@@ -226,7 +213,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   const BlendPlan blend{result.plan.slow_axis, result.plan.keeps_features};
   const RowSink sink = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
                            int64_t first_prompt) {
-    Stopwatch restore_watch;
+    profile::Stopwatch restore_watch;
     restore_rows(result.masks, target, scores, origin, blend.axis, first, last, first_prompt,
                  probabilities.empty() ? nullptr : probabilities.data() + first_prompt);
     restoring += restore_watch.lap();

@@ -1,4 +1,5 @@
-// Profiling ranges: each op says its name and shape; the context's listener, if any, hears how long it took.
+// Profiling ranges: each op says its name and shape; the context's listener, if any, hears how long it took. And the
+// stopwatch that whoever reports times uses.
 #pragma once
 
 #include <chrono>
@@ -7,6 +8,20 @@
 
 namespace sat::profile {
 
+/// Seconds since it was made, or since the last lap.
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 /// Times its own life and reports it to Context::on_profile; costs one branch when nobody listens.
 class Range {
  public:
@@ -14,12 +29,11 @@ class Range {
     if (!Context::current().on_profile()) return;
     listening_ = true;
     shape_ = shape;
-    start_ = std::chrono::steady_clock::now();
+    watch_.lap();
   }
   ~Range() {
     if (!listening_) return;
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    Context::current().on_profile()({name_, shape_, seconds});
+    Context::current().on_profile()({name_, shape_, watch_.lap()});
   }
   Range(const Range&) = delete;
   Range& operator=(const Range&) = delete;
@@ -28,7 +42,7 @@ class Range {
   const char* name_;
   bool listening_ = false;
   Shape shape_;
-  std::chrono::steady_clock::time_point start_;
+  Stopwatch watch_;
 };
 
 }  // namespace sat::profile
