@@ -8,10 +8,10 @@
 //   sat::RunOptions run;
 //   run.modality = "ct";
 //   run.on_progress = [](const sat::Progress& p) { show(p.fraction); };
-//   const sat::Volume scan = sat::read_nifti("head.nii.gz");
-//   const sat::Segmentation found = segmenter.run(scan, {"brainstem", "mandible"}, run);
-//   for (size_t i = 0; i < found.prompts.size(); ++i) {
-//     show(found.prompts[i], found.masks.count(int64_t(i)));        // one bit a voxel, on the scan's own grid
+//   const sat::NiftiScan scan = sat::read_nifti("head.nii.gz");
+//   const sat::Segmentation found = segmenter.run(scan.volume, {"brainstem", "mandible"}, run);
+//   for (int64_t i = 0; i < found.masks.prompts; ++i) {             // one bit a voxel, on the scan's own grid
+//     sat::write_nifti(found.prompts[size_t(i)] + ".nii.gz", found.masks.unpack(i), scan.header);
 //   }
 //
 // Whatever is wrong with a file or a request arrives as sat::Error. Nothing is printed, and nothing is global.

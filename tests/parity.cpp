@@ -11,6 +11,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/preprocess_parity.h"
 #include "tests/support/sat_parity.h"
+#include "tests/support/text_parity.h"
 
 namespace sat::test {
 
@@ -22,7 +23,9 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "sat") return compare_network(folder);
   if (kind == "end-to-end") return compare_end_to_end(folder);
   if (kind == "trained") return compare_trained(folder);
-  SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind, "'; known are sat, end-to-end, trained, preprocess");
+  if (kind == "text") return compare_text(folder);
+  SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
+            "'; known are sat, end-to-end, trained, text, preprocess");
   std::vector<ParityLine> all;
   for (const Json& record : Json::parse(read_text(folder + "/values.json"), folder).items()) {
     const Json* code = record.find("orientation_code");

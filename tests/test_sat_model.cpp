@@ -128,6 +128,7 @@ TEST_CASE("a config survives its JSON form, and a wrong one is refused by its ke
   refused("decoder_blocks", Json::array({1}));
   refused("importance", "f64");
   refused("chanels", 3);
+  refused("backbone", "SwinUNETR");
 }
 
 TEST_CASE("a checkpoint of a published model is recognised from its shapes") {

@@ -144,6 +144,7 @@ SatConfig published_config(const std::string& architecture) {
 
 SatConfig config_from_json(const Json& json, const std::string& source) {
   SatConfig config;
+  config.architecture = "U-Net";
   config.importance = Rounding::f32;
   const std::map<std::string, int64_t*> sizes{
       {"in_channels", &config.in_channels},       {"text_dim", &config.text_dim},
@@ -162,8 +163,11 @@ SatConfig config_from_json(const Json& json, const std::string& source) {
       *size->second = value.integer();
     } else if (const auto list = lists.find(key); list != lists.end()) {
       *list->second = value.integers();
-    } else if (key == "architecture" || key == "backbone") {
+    } else if (key == "architecture") {
       config.architecture = value.string();
+    } else if (key == "backbone") {
+      SAT_CHECK(value.string().compare(0, 4, "UNET") == 0, source, ": backbone is '", value.string(),
+                "', only plain U-Nets (UNET) are known");
     } else if (key == "orientation") {
       config.orientation = value.string();
     } else if (key == "importance") {

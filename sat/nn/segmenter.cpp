@@ -56,7 +56,7 @@ PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& 
 }
 
 SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, const RunOptions& run, int64_t prompts,
-                            int64_t max_ram) {
+                            int64_t max_ram, int64_t text_bytes) {
   SAT_CHECK(prompts > 0, "there are no prompts");
   const ModalityConfig& modality = config.modality(run.modality);
   const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
@@ -66,7 +66,9 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   plan.window = modality.window;
   plan.grid = grid.resampled.size;
   plan.weights_bytes = rehearsal.weights_bytes;
-  plan.tensor_bytes = rehearsal.peak_bytes;
+  // Prompts are encoded while the scan and the model are there and nothing else is.
+  const int64_t scan_bytes = grid.scan.voxels() * int64_t(sizeof(float));
+  plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes);
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
   plan.slow_axis = rehearsal.plan.axis;
   plan.keeps_features = rehearsal.plan.keep_features;
@@ -78,8 +80,8 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
 }  // namespace
 
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram) {
-  return plan_grids(config, plan_grid(scan, preprocess_options(config, run)), run, prompts, max_ram);
+                                   int64_t prompts, int64_t max_ram, int64_t text_bytes) {
+  return plan_grids(config, plan_grid(scan, preprocess_options(config, run)), run, prompts, max_ram, text_bytes);
 }
 
 struct Segmenter::State {
@@ -89,6 +91,7 @@ struct Segmenter::State {
   std::optional<SatModel> model;
   std::optional<EmbeddingBank> bank;
   std::string text_identity;
+  int64_t text_bytes = 0;
   bool pairing_checked = false;
   std::map<std::pair<std::string, std::string>, Tensor> queries;  // by modality and prompt: [text_dim]
 
@@ -116,8 +119,12 @@ struct Segmenter::State {
     }
     if (!fresh.empty()) {
       const TextEncoder encoder = open_text_encoder(options.text_model, options.vocabulary);
-      const Tensor encoded = encoder.encode(fresh, modality);
-      for (size_t i = 0; i < fresh.size(); ++i) queries[{modality, fresh[i]}] = encoded.select(int64_t(i));
+      for (size_t first = 0; first < fresh.size(); first += kPromptsAtOnce) {
+        const auto end = std::min(first + kPromptsAtOnce, fresh.size());
+        const std::vector<std::string> some(fresh.begin() + int64_t(first), fresh.begin() + int64_t(end));
+        const Tensor encoded = encoder.encode(some, modality);
+        for (size_t i = 0; i < some.size(); ++i) queries[{modality, some[i]}] = encoded.select(int64_t(i));
+      }
     }
     const int64_t width = model->config().text_dim;
     Tensor rows({int64_t(prompts.size()), width});
@@ -140,7 +147,9 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
     state.bank = read_bank(options.bank);
     state.text_identity = state.bank->text_identity;
   } else if (!options.text_model.empty()) {
-    state.text_identity = open_text_file({options.text_model}).identity;
+    const TextFile text = open_text_file({options.text_model});
+    state.text_identity = text.identity;
+    state.text_bytes = encoding_bytes(text);
   }
   if (!state.text_identity.empty()) {
     const std::string& path = options.bank.empty() ? options.text_model : options.bank;
@@ -159,17 +168,20 @@ const std::string& Segmenter::text_identity() const { return state_->text_identi
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
-  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram);
+  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes);
 }
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
   SAT_CHECK(!prompts.empty(), "there are no prompts");
   config().modality(run.modality);  // refuses what the model was not made for, before the text encoder is loaded
   UseContext use(state_->context);
+  state_->context.memory()->reset_peak();
   Stopwatch watch;
   const Tensor queries = state_->encode(prompts, run.modality);
   const double seconds = watch.lap();
+  const int64_t encoding_peak = state_->context.memory()->peak_bytes();
   Segmentation result = this->run(scan, prompts, queries, run);
+  result.peak_bytes = std::max(result.peak_bytes, encoding_peak);
   result.stages.insert(result.stages.begin(), {"encode prompts", seconds});
   result.pairing_checked = state_->pairing_checked;
   if (!result.pairing_checked) {
@@ -205,7 +217,8 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   }
   result.stages.push_back({"preprocess", watch.lap()});
 
-  result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram);
+  result.plan =
+      plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram, state.text_bytes);
   result.windows = result.plan.windows;
   const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);
   result.masks = BitMasks(target.scan.size, int64_t(prompts.size()));

@@ -60,9 +60,10 @@ struct SegmentationPlan {
 };
 
 /// Plans a run of `prompts` prompts; computes nothing and needs no weights. With max_ram > 0, throws Error with the
-/// figure needed when no way of running fits.
+/// figure needed when no way of running fits. `text_bytes` is what encoding prompts holds beside the model
+/// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram = 0);
+                                   int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0);
 
 /// One bit a voxel a prompt, and every decision that led there.
 struct Segmentation {

@@ -29,10 +29,12 @@ TextFile open_text_file(const std::vector<std::string>& paths) {
   TextFile text;
   text.path = paths[0];
   std::vector<Weights> parts;
+  std::string own = paths[0];  // the file that was trained with a segmentation model: it has the modality table
   for (const std::string& path : paths) {
     Checkpoint checkpoint = open_checkpoint(path);
     for (const Weights::Entry& entry : checkpoint.weights.entries()) {
       if (entry.name.find("atlas_tower.") != std::string::npos) text.pretraining = true;
+      if (entry.name.find("modality_embed.") != std::string::npos) own = path;
     }
     if (parts.empty()) text.metadata = std::move(checkpoint.metadata);
     parts.push_back(checkpoint.weights);
@@ -45,7 +47,7 @@ TextFile open_text_file(const std::vector<std::string>& paths) {
           ? published_text_config(kind)
           : text_config_from_json(Json::parse(described->second, text.path + " (text in its header)"), text.path);
   const auto identity = text.metadata.find("identity");
-  text.identity = identity == text.metadata.end() ? sha256_of_file(text.path) : identity->second;
+  text.identity = identity == text.metadata.end() ? sha256_of_file(own) : identity->second;
   return text;
 }
 
@@ -56,6 +58,19 @@ void write_text_file(const std::string& path, const TextFile& text, DType dtype)
   }
   write_safetensors(path, tensors,
                     {{"format", kFormat}, {"text", to_json(text.config).dump()}, {"identity", text.identity}});
+}
+
+int64_t encoding_bytes(const TextFile& text) {
+  constexpr int64_t kRows = int64_t(kPromptsAtOnce) * 32;
+  constexpr int64_t kRowsAlive = 12;  // of the hidden width: states, projections, and a feed-forward of four widths
+  int64_t weights = 0, hidden = 0, mapped = 0;
+  for (const Weights::Entry& entry : text.weights.entries()) {
+    if (left_out(entry.name)) continue;
+    weights += entry.shape.numel();
+    mapped += entry.shape.numel() * size_of(entry.dtype);
+    if (entry.name.find("word_embeddings.weight") != std::string::npos) hidden = entry.shape[-1];
+  }
+  return int64_t(sizeof(float)) * (weights + 4 * hidden * hidden + kRows * kRowsAlive * hidden) + mapped;
 }
 
 TextEncoder open_text_encoder(const std::string& path, const std::string& vocabulary) {

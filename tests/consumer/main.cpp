@@ -1,18 +1,23 @@
-// The smallest user of the installed library: reaches numbers, files and errors, and prints one line.
+// The smallest user of the installed library: a model, its bank, a scan and a word in; a mask file out.
 #include <sat/sat.h>
 
 #include <cstdio>
-#include <string>
 
-int main() {
-  const sat::Tensor zeros({1000});
-  const std::string raw(static_cast<const char*>(zeros.raw()), static_cast<size_t>(zeros.bytes()));
-  const size_t packed = sat::zlib_compress(raw).size();
-  try {
-    sat::read_file("there is no such file", 1 << 20);
-  } catch (const sat::Error& error) {
-    std::printf("%zu bytes became %zu; %s\n", raw.size(), packed, error.what());
-    return packed < raw.size() ? 0 : 1;
-  }
+int main(int argc, char** argv) try {
+  if (argc != 6) return 2;
+  sat::SegmenterOptions options;
+  options.model = argv[1];
+  options.bank = argv[2];
+  const sat::Segmenter segmenter(options);
+
+  sat::RunOptions run;
+  run.modality = "mri";
+  const sat::NiftiScan scan = sat::read_nifti(argv[3]);
+  const sat::Segmentation found = segmenter.run(scan.volume, {argv[4]}, run);
+  sat::write_nifti(argv[5], found.masks.unpack(0), scan.header);
+  std::printf("%s: %lld voxels\n", argv[4], static_cast<long long>(found.masks.count(0)));
+  return found.masks.count(0) > 0 ? 0 : 1;
+} catch (const sat::Error& error) {
+  std::fprintf(stderr, "%s\n", error.what());
   return 1;
 }

@@ -7,6 +7,7 @@ cmake=$1
 build=$2
 compiler=$3
 shift 3
+root=$PWD
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -18,11 +19,16 @@ cd "$scratch"
 "$cmake" -S . -B by-cmake -DCMAKE_PREFIX_PATH="$scratch/prefix" -DCMAKE_CXX_COMPILER="$compiler" \
   -DCMAKE_CXX_FLAGS="$*" -DCMAKE_BUILD_TYPE=Release > configure.log || { cat configure.log; exit 1; }
 "$cmake" --build by-cmake > build.log || { cat build.log; exit 1; }
-./by-cmake/consumer
+segment() {
+  "$1" "$root/weights/sat-small.safetensors" "$root/weights/sat-small-bank.safetensors" \
+    "$root/tests/golden/trained-small/hippocampus_036.nii.gz" hippocampus "$2"
+}
+segment ./by-cmake/consumer mask.nii.gz
 
 pc=$(dirname "$(find prefix -name sat.pc)")
 flags=$(PKG_CONFIG_PATH="$pc" pkg-config --static --cflags --libs sat)
 # The flags are words to be split.
 # shellcheck disable=SC2086
 "$compiler" -std=c++17 "$@" main.cpp $flags -o by-pkg-config
-./by-pkg-config
+segment ./by-pkg-config mask-too.nii.gz
+cmp mask.nii.gz mask-too.nii.gz

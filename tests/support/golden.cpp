@@ -186,7 +186,8 @@ double largest_difference(const Tensor& got, const Tensor& want) {
   double largest = 0;
   for (int64_t i = 0; i < got.numel(); ++i) {
     const double difference = std::fabs(element(got, i) - element(want, i));
-    if (!(difference <= largest)) largest = difference;
+    if (std::isnan(difference)) return INFINITY;
+    largest = std::max(largest, difference);
   }
   return largest;
 }

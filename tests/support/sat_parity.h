@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sat/io/bit_masks.h"
 #include "sat/io/json.h"
 #include "sat/nn/sat_config.h"
 #include "sat/tensor/weights.h"
@@ -21,5 +22,12 @@ std::vector<ParityLine> compare_end_to_end(const std::string& folder);
 /// Folders of kind "trained": a trained model on a scan, layer by layer and to both kinds of masks. `scan` replaces the
 /// folder's own path to the scan when it is not empty.
 std::vector<ParityLine> compare_trained(const std::string& folder, const std::string& scan = {});
+
+/// Masks against recorded bits ([prompts, H, W, D / 8 rounded up], first voxel in the highest bit).
+struct MaskDifference {
+  double fraction = 0;  // of the voxels that differ; worst prompt
+  double dice = 1;      // worst prompt
+};
+MaskDifference compare_masks(const BitMasks& masks, const Tensor& bits, const BitMasks* undecidable = nullptr);
 
 }  // namespace sat::test
