@@ -9,8 +9,7 @@ cd "$(dirname "$0")/.."
 preset=${1:-release}
 [ $# -eq 0 ] || shift
 
-need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev ninja-build nlohmann-json3-dev pkg-config \
-  zlib1g-dev
+need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev ninja-build pkg-config zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046
 if ! cmake --preset "$preset" $(cache_options) "$@" || ! cmake --build --preset "$preset" -j "$(build_jobs)"; then

@@ -20,6 +20,7 @@
 #include "sat/io/file.h"
 #include "sat/io/json.h"
 #include "sat/io/nifti.h"
+#include "sat/tensor/context.h"
 #include "tests/support/golden.h"
 
 using namespace sat;
@@ -118,6 +119,9 @@ TEST_CASE("every subcommand explains itself, with an example") {
     CHECK(contains(page.out, std::string("Examples:\n  sat ") + name));
   }
   CHECK(contains(sat_run({"--version"}).out, "sat 0."));
+  const Ran nothing = sat_run({});
+  CHECK(nothing.status == 2);
+  CHECK(nothing.err == all.out);
 }
 
 TEST_CASE("wrong usage ends with status 2 and one sentence that says what is wrong") {
@@ -131,28 +135,31 @@ TEST_CASE("wrong usage ends with status 2 and one sentence that says what is wro
       {{"segment", "--promts", "a"}, "unknown option --promts; did you mean --prompts?"},
       {{"segment", scan, "--prompts", "brainstem", "-o", "x"}, "--modality is missing"},
       {{"segment", scan, "--modality", "ct", "-o", "x"}, "--prompts or --prompts-file is missing"},
-      {{"segment", scan, "--modality", "ct", "--prompts", "brainstem"}, "--output is missing"},
-      {{"segment", "--modality", "ct", "--prompts", "brainstem", "-o", "x"}, "segment needs a scan"},
-      {segment({scan}, "x", {"--prompts", "a"}), "--prompts is given twice"},
-      {segment({scan}, "x", {"--max-ram", "much"}), "--max-ram is 'much', needs an amount of memory"},
-      {{"plan", scan, "--modality"}, "--modality needs a value: M"},
-      {segment({scan}, "x", {"--cpu", "sse"}), "sse"},
-      {segment({scan}, "x", {"--format", "nrrd"}), "--format is 'nrrd', needs nii.gz or nii"},
-      {segment({scan}, "x", {"--quiet=1"}), "--quiet takes no value"},
-      {segment({scan}, "x", {"--bank", "a", "--text-model", "b"}), "--bank and --text-model exclude each other"},
-      {segment({scan}, "x", {"--text-model", "b"}), "--text-model needs --vocab"},
+      {{"segment", scan, "--modality", "ct", "--prompts", "brainstem"}, "--output is required"},
+      {{"segment", "--modality", "ct", "--prompts", "brainstem", "-o", "x"}, "SCAN is required"},
+      {segment({scan}, "x", {"--prompts", "a"}), "--prompts: At Most 1 required but received 2"},
+      {segment({scan}, "x", {"--max-ram", "much"}), "--max-ram: 'much' is not an amount of memory such as 6G"},
+      {{"plan", scan, "--modality"}, "--modality: 1 required M missing"},
+      {segment({scan}, "x", {"--cpu", "sse"}), "--cpu: unknown CPU level 'sse'"},
+      {segment({scan}, "x", {"--format", "nrrd"}), "--format: nrrd not in {nii.gz,nii}"},
+      {segment({scan}, "x", {"--quiet=maybe"}), "--quiet = maybe"},
+      {segment({scan}, "x", {"--threads", "2k"}), "--threads"},
+      {segment({scan}, "x", {"--bank", "a", "--text-model", "b", "--vocab", "c"}), "--bank excludes --text-model"},
+      {segment({scan}, "x", {"--text-model", "b"}), "--text-model requires --vocab"},
       {segment({scan}, "x", {"--model", "b"}), "--model needs --bank"},
       {{"plan", scan, "--modality", "ct"}, "plan needs --prompts-count"},
-      {{"plan", scan, "--modality", "ct", "--prompts-count", "0"}, "a whole number from 1"},
+      {{"plan", scan, "--modality", "ct", "--prompts-count", "0"}, "--prompts-count: Value 0 not in range 1 to 100000"},
+      {{"plan", scan, "--modality", "ct", "--prompts-count", "1", "--prompts", "a"}, "excludes"},
+      {{"plan", scan, scan, "--modality", "ct", "--prompts-count", "1"}, "is one word too many"},
       {{"plan", scan, "--modality", "ct", "--prompts", "a,A"}, "the prompts 'a' and 'A' are the same"},
       {{"plan", scan, "--modality", "ct", "--prompts", "a,,b"}, "an empty prompt"},
-      {{"prompts"}, "list, search or check"},
-      {{"prompts", "lost"}, "not 'lost'"},
+      {{"prompts"}, "A subcommand is required"},
+      {{"prompts", "lost"}, "there is no command 'lost'; did you mean list?"},
       {{"convert", scan}, "a file to read and a file to write"},
       {{"convert", scan, "x.pth"}, "must end in .safetensors"},
-      {{"convert", scan, "x.safetensors", "--dtype", "i8"}, "needs f32, bf16 or f16"},
-      {{"inspect"}, "inspect needs one file"},
-      {{"bank", "--text-model", "x"}, "--vocab is missing"}};
+      {{"convert", scan, "x.safetensors", "--dtype", "i8"}, "--dtype: 'i8' is not f32, bf16 or f16"},
+      {{"inspect"}, "FILE is required"},
+      {{"bank", "--text-model", "x", "-o", "x"}, "--vocab is required"}};
   for (const auto& use : uses) {
     const Ran ran = sat_run(use.words);
     CAPTURE(ran.err);
@@ -216,7 +223,8 @@ TEST_CASE("plan tells bytes and windows from headers, and refuses a limit that i
   limited.insert(limited.end(), {"--max-ram", "100M"});
   const Ran refused = sat_run(limited);
   CHECK(refused.status == 1);
-  CHECK(contains(refused.err, std::to_string(json["peak_bytes"].integer())));
+  CHECK(contains(refused.err, "needs " + std::to_string(json["peak_bytes"].integer()) + " bytes ("));
+  CHECK(contains(refused.err, "the limit is 104857600 bytes (100 MiB)"));
   Words published = plan;
   published.insert(published.end(), {"--architecture", "UNET"});
   CHECK(contains(sat_run(published).out, "288 x 288 x 96"));
@@ -302,6 +310,31 @@ TEST_CASE("masks have the same bytes for any number of threads and any batch of 
   const std::string mask = "/head/masks/mandible.nii.gz";
   CHECK(test::read_text((folder / "a") + mask) == test::read_text((folder / "b") + mask));
   CHECK_FALSE(fs::exists((folder / "a") + "/head/preview.png"));
+}
+
+TEST_CASE("every CPU level finds the same structures, but for a handful of voxels at their borders") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz");
+  const auto found = [&](const std::string& level) {
+    const std::string output = folder / level;
+    const Ran ran = sat_run(segment({scan}, output, {"--cpu", level, "--no-preview", "--quiet"}));
+    CAPTURE(ran.err);
+    REQUIRE(ran.status == 0);
+    CHECK(json_file(output + "/head/manifest.json")["decisions"]["cpu"].string() == level);
+    return read_nifti(output + "/head/labels.nii.gz").volume.voxels;
+  };
+  const Tensor best = found(name_of(best_cpu_level()));
+  CHECK(std::count(best.data<float>(), best.data<float>() + best.numel(), 0.f) < best.numel());
+  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2}) {
+    if (level >= best_cpu_level()) continue;
+    const std::string name = name_of(level);
+    CAPTURE(name);
+    const Tensor other = found(name);
+    REQUIRE(other.shape == best.shape);
+    int64_t unlike = 0;
+    for (int64_t v = 0; v < best.numel(); ++v) unlike += other.data<float>()[v] != best.data<float>()[v];
+    CHECK(unlike <= 5);
+  }
 }
 
 TEST_CASE("a finished case is skipped, and redone when the request, the scan or its files changed") {

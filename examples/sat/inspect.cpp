@@ -1,7 +1,7 @@
 // sat inspect: what a checkpoint is, and what belongs to it.
 #include <cstdio>
 
-#include "examples/sat/command.h"
+#include "examples/sat/command_line.h"
 #include "sat/io/checkpoint.h"
 #include "sat/io/hash.h"
 #include "sat/nn/embedding_bank.h"
@@ -95,9 +95,10 @@ void print(const Json& report) {
   }
 }
 
-int run(const Arguments& arguments) {
-  if (arguments.words().size() != 1) throw UsageError("inspect needs one file");
-  const std::string path = arguments.words()[0];
+}  // namespace
+
+int run(const InspectRequest& request) {
+  const std::string& path = request.file;
   const Checkpoint checkpoint = open_checkpoint(path);
   Json report = Json::object();
   report.set("file", path).set("file_sha256", sha256_of_file(path));
@@ -107,31 +108,15 @@ int run(const Arguments& arguments) {
   } else if (is_text_file(checkpoint.weights)) {
     describe_text(report, path);
   } else {
-    status = describe_model(report, path, arguments.value("--config"));
+    status = describe_model(report, path, request.config);
   }
-  add_tensors(report, checkpoint.weights, arguments.has("--all"));
-  if (arguments.has("--json")) {
+  add_tensors(report, checkpoint.weights, request.all);
+  if (request.as_json) {
     std::printf("%s\n", report.dump(2).c_str());
   } else {
     print(report);
   }
   return status;
-}
-
-}  // namespace
-
-Command inspect_command() {
-  return {
-      "inspect",
-      "say what a checkpoint is: model, text encoder or bank, its tensors, hashes and pairing",
-      "FILE [--config C] [--all] [--json]",
-      "The identity of a model or text encoder is the sha256 of the file it was published in, kept through "
-      "conversions. Ends with status 1 for a checkpoint that is no whole SAT model, saying what is missing or extra.",
-      {{"--config", "FILE", "JSON description of a model whose sizes were never published"},
-       {"--all", "", "list every tensor"},
-       {"--json", "", "print JSON"}},
-      "  sat inspect nano.pth --all\n",
-      run};
 }
 
 }  // namespace sat::cli

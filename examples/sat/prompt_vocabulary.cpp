@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "examples/sat/command.h"
+#include "examples/sat/command_line.h"
 #include "examples/sat/nearest.h"
 #include "examples/sat/shipped.h"
 #include "sat/io/file.h"
@@ -111,11 +111,10 @@ void check_prompts(const std::vector<std::string>& prompts) {
   }
 }
 
-std::vector<std::string> prompts_of(const Arguments& arguments) {
-  arguments.at_most_one_of({"--prompts", "--prompts-file"});
+std::vector<std::string> prompts_of(const PromptChoice& choice) {
   std::vector<std::string> prompts;
-  if (arguments.has("--prompts")) prompts = split_prompts(arguments.value("--prompts"));
-  if (arguments.has("--prompts-file")) prompts = read_prompts_file(arguments.value("--prompts-file"));
+  if (!choice.list.empty()) prompts = split_prompts(choice.list);
+  if (!choice.file.empty()) prompts = read_prompts_file(choice.file);
   check_prompts(prompts);
   return prompts;
 }

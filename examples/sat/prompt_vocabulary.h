@@ -8,7 +8,7 @@
 
 namespace sat::cli {
 
-class Arguments;  // command.h
+struct PromptChoice;  // command_line.h
 
 struct KnownPrompt {
   std::string name;                     // lower case
@@ -31,8 +31,8 @@ std::vector<std::string> split_prompts(const std::string& list);
 std::vector<std::string> read_prompts_file(const std::string& path);
 
 /// The prompts of --prompts or --prompts-file, checked; none when neither is given.
+std::vector<std::string> prompts_of(const PromptChoice& choice);
 
-std::vector<std::string> prompts_of(const Arguments& arguments);
 /// Throws UsageError for a prompt that is empty, not UTF-8, or there twice (capitals and spaces aside).
 void check_prompts(const std::vector<std::string>& prompts);
 

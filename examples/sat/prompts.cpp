@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "examples/sat/command.h"
+#include "examples/sat/command_line.h"
 #include "examples/sat/nearest.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "sat/io/json.h"
@@ -64,57 +64,32 @@ std::vector<KnownPrompt> search(const std::vector<KnownPrompt>& vocabulary, cons
   return best;
 }
 
-int check(const std::vector<KnownPrompt>& vocabulary, const Arguments& arguments) {
-  std::vector<std::string> prompts = prompts_of(arguments);
+int check(const std::vector<KnownPrompt>& vocabulary, const PromptsRequest& request) {
+  const std::vector<std::string> prompts = prompts_of(request.prompts);
   if (prompts.empty()) throw UsageError("prompts check needs --prompts or --prompts-file");
   int questionable = 0;
   for (const std::string& prompt : prompts) {
-    const std::string warning = prompt_warning(vocabulary, prompt, arguments.value("--modality"));
+    const std::string warning = prompt_warning(vocabulary, prompt, request.modality);
     if (!warning.empty()) ++questionable;
     std::printf("%s\n", warning.empty() ? ("ok: " + prompt).c_str() : warning.c_str());
   }
   return questionable > 0 ? 1 : 0;
 }
 
-int run(const Arguments& arguments) {
-  const std::vector<std::string>& words = arguments.words();
-  if (words.empty()) throw UsageError("prompts needs a word: list, search or check");
-  const std::vector<KnownPrompt> vocabulary = read_prompt_vocabulary();
-  if (words[0] == "check" && words.size() == 1) return check(vocabulary, arguments);
-  const std::vector<KnownPrompt> known = of_modality(vocabulary, arguments.value("--modality"));
-  if (words[0] == "list" && words.size() == 1) {
-    print(known, arguments.has("--json"));
-    return 0;
-  }
-  if (words[0] == "search" && words.size() > 1) {
-    const std::vector<KnownPrompt> found = search(known, {words.begin() + 1, words.end()});
-    print(found, arguments.has("--json"));
-    if (found.empty()) std::fprintf(stderr, "sat: no name like that among the %zu known\n", known.size());
-    return found.empty() ? 1 : 0;
-  }
-  throw UsageError("prompts takes list, search WORDS or check; not '" + words[0] + "'" +
-                   (words.size() > 1       ? " with '" + words[1] + "'"
-                    : words[0] == "search" ? " without words"
-                                           : ""));
-}
-
 }  // namespace
 
-Command prompts_command() {
-  return {"prompts",
-          "list, search and check the names that SAT knows",
-          "list | search WORD... | check --prompts LIST  [--modality M]",
-          "SAT was trained on 451 names of structures, each labelled in scans of certain modalities. Other words may "
-          "work where the text encoder knows them, but nobody has measured how well. check ends with status 1 when a "
-          "prompt is unknown or was never labelled in the modality.",
-          {{"--prompts", "LIST", "prompts to check, separated by commas"},
-           {"--prompts-file", "FILE", "prompts to check, one a line"},
-           {"--modality", "M", "ct, mri, pet or us: list only names of that modality, or check against it"},
-           {"--json", "", "print JSON (list and search)"}},
-          "  sat prompts list --modality mri\n"
-          "  sat prompts search kidny\n"
-          "  sat prompts check --prompts \"liver,left kidnei\" --modality ct\n",
-          run};
+int run(const PromptsRequest& request) {
+  const std::vector<KnownPrompt> vocabulary = read_prompt_vocabulary();
+  if (request.action == PromptsRequest::Action::check) return check(vocabulary, request);
+  const std::vector<KnownPrompt> known = of_modality(vocabulary, request.modality);
+  if (request.action == PromptsRequest::Action::list) {
+    print(known, request.as_json);
+    return 0;
+  }
+  const std::vector<KnownPrompt> found = search(known, request.words);
+  print(found, request.as_json);
+  if (found.empty()) std::fprintf(stderr, "sat: no name like that among the %zu known\n", known.size());
+  return found.empty() ? 1 : 0;
 }
 
 }  // namespace sat::cli

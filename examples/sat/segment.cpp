@@ -9,7 +9,7 @@
 #include "examples/sat/case_folder.h"
 #include "examples/sat/case_result.h"
 #include "examples/sat/cases.h"
-#include "examples/sat/command.h"
+#include "examples/sat/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/progress.h"
 #include "examples/sat/prompt_vocabulary.h"
@@ -25,43 +25,9 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-struct Request {
-  SegmenterOptions segmenter;
-  ResultOptions result;
-  std::string output;
-  bool quiet = false, as_json = false, redo = false;
-};
-
-Request request_of(const Arguments& arguments) {
-  Request request;
-  request.output = arguments.needed("--output");
-  request.quiet = arguments.has("--quiet");
-  request.as_json = arguments.has("--json");
-  request.redo = arguments.has("--overwrite");
-  request.result.model_space = arguments.has("--model-space");
-  request.result.probabilities = arguments.has("--save-probabilities");
-  request.result.preview = !arguments.has("--no-preview");
-  const std::string format = arguments.value("--format", "nii.gz");
-  if (format != "nii.gz" && format != "nii") throw UsageError("--format is '" + format + "', needs nii.gz or nii");
-  request.result.mask_extension = "." + format;
-
-  arguments.at_most_one_of({"--bank", "--text-model"});
+/// The request with the shipped model and bank where it names none.
+SegmentRequest completed(SegmentRequest request) {
   SegmenterOptions& options = request.segmenter;
-  options.model = arguments.value("--model");
-  options.config = arguments.value("--config");
-  options.bank = arguments.value("--bank");
-  options.text_model = arguments.value("--text-model");
-  options.vocabulary = arguments.value("--vocab");
-  options.threads = int(arguments.integer("--threads", 0, 0, 1024));
-  options.max_ram = arguments.bytes("--max-ram");
-  if (!options.text_model.empty() && options.vocabulary.empty()) throw UsageError("--text-model needs --vocab");
-  if (arguments.has("--cpu")) {
-    try {
-      options.cpu = parse_cpu_level(arguments.value("--cpu"));
-    } catch (const Error& error) {
-      throw UsageError(error.what());
-    }
-  }
   const bool shipped = options.model.empty();
   if (shipped) options.model = find_shipped(kDefaultModel);
   if (options.model.empty()) throw UsageError("no model lies beside the program; name one with --model");
@@ -73,16 +39,14 @@ Request request_of(const Arguments& arguments) {
   return request;
 }
 
-/// Fills in what the arguments say for all cases; a JSON line's own words come first.
-std::vector<Case> cases_of(const Arguments& arguments) {
-  if (arguments.words().empty()) throw UsageError("segment needs a scan, a folder of scans, or a .jsonl file");
-  const std::vector<std::string> prompts = prompts_of(arguments);
-  const std::string modality = arguments.value("--modality"), orientation = arguments.value("--orientation");
-  std::vector<Case> cases = collect_cases(arguments.words());
+/// Fills in what the request says for all cases; a JSON line's own words come first.
+std::vector<Case> cases_of(const SegmentRequest& request) {
+  const std::vector<std::string> prompts = prompts_of(request.prompts);
+  std::vector<Case> cases = collect_cases(request.scans);
   for (Case& one : cases) {
     if (one.prompts.empty()) one.prompts = prompts;
-    if (one.modality.empty()) one.modality = modality;
-    if (one.orientation.empty()) one.orientation = orientation;
+    if (one.modality.empty()) one.modality = request.modality;
+    if (one.orientation.empty()) one.orientation = request.orientation;
     if (one.prompts.empty()) throw UsageError("--prompts or --prompts-file is missing");
     if (one.modality.empty()) throw UsageError("--modality is missing: ct, mri, pet or us");
     check_prompts(one.prompts);
@@ -91,7 +55,7 @@ std::vector<Case> cases_of(const Arguments& arguments) {
 }
 
 /// Checks on words that can be made before any scan is read.
-void check_words(const Request& request, const std::vector<Case>& cases, ProgressView& view) {
+void check_words(const SegmentRequest& request, const std::vector<Case>& cases, ProgressView& view) {
   if (!request.segmenter.bank.empty()) {
     const EmbeddingBank bank = read_bank(request.segmenter.bank);
     for (const Case& one : cases) bank_queries(bank, one.prompts, one.modality);  // refuses, with suggestions
@@ -119,7 +83,7 @@ class InterruptScope {
 };
 
 /// One case from scan to its finished folder; returns the manifest.
-Json run_case(const Request& request, const Segmenter& segmenter, const Case& one, const Identity& identity,
+Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const Case& one, const Identity& identity,
               ProgressView& view) {
   const UseContext use(segmenter.context());
   Clock::time_point start = Clock::now();
@@ -164,14 +128,14 @@ struct Counts {
   int done = 0, skipped = 0, failed = 0;
 };
 
-void report(const Request& request, Json line) {
+void report(const SegmentRequest& request, Json line) {
   if (!request.as_json) return;
   std::printf("%s\n", line.dump().c_str());
   std::fflush(stdout);
 }
 
-void process(const Request& request, const Segmenter& segmenter, Identity identity, Case one, const std::string& title,
-             ProgressView& view, Counts& counts) {
+void process(const SegmentRequest& request, const Segmenter& segmenter, Identity identity, Case one,
+             const std::string& title, ProgressView& view, Counts& counts) {
   const Clock::time_point start = Clock::now();
   identity.request = request_json(one, request.result);
   Finished finished = finished_case(request.output + "/" + one.folder, identity, one.scan);
@@ -200,9 +164,11 @@ void process(const Request& request, const Segmenter& segmenter, Identity identi
   report(request, line.set("warnings", manifest["warnings"]));
 }
 
-int run(const Arguments& arguments) {
-  const Request request = request_of(arguments);
-  const std::vector<Case> cases = cases_of(arguments);
+}  // namespace
+
+int run(const SegmentRequest& asked) {
+  const SegmentRequest request = completed(asked);
+  const std::vector<Case> cases = cases_of(request);
   watch_for_interrupts();
   ProgressView view(request.quiet);
   check_words(request, cases, view);
@@ -241,45 +207,6 @@ int run(const Arguments& arguments) {
               std::to_string(counts.failed) + " failed");
   }
   return counts.failed > 0 ? 1 : 0;
-}
-
-}  // namespace
-
-Command segment_command() {
-  return {
-      "segment",
-      "find structures in scans by name",
-      "SCAN... --prompts a,\"b c\" --modality ct|mri|pet|us -o DIR [--model M (--bank B | --text-model T --vocab V)]",
-      "SCAN is a NIfTI file, a folder of them, or a .jsonl file with one request a line (image, label, modality, "
-      "dataset, and perhaps orientation_code). Each case gets a folder DIR/NAME with masks/, a label map "
-      "(labels.nii.gz) and its legends, statistics.json, preview.png and manifest.json, all on the scan's own grid. "
-      "Finished cases are skipped when the same command is given again; an interrupted run leaves no partial case. "
-      "Without --model the shipped model and its bank of prompts are used.",
-      {{"--prompts", "LIST", "names of structures, separated by commas; a name with a comma in double quotes"},
-       {"--prompts-file", "FILE", "names of structures, one a line"},
-       {"--modality", "M", "what made the scan: ct, mri, pet or us"},
-       {"-o, --output", "DIR", "where the cases' folders go"},
-       {"--model", "FILE", "segmentation model (.safetensors, .pth)"},
-       {"--config", "FILE", "JSON description of a model that has none of its own"},
-       {"--bank", "FILE", "prompts encoded before (sat bank)"},
-       {"--text-model", "FILE", "text encoder, to encode prompts now"},
-       {"--vocab", "FILE", "its word pieces (vocab.txt)"},
-       {"--orientation", "CODE", "axes that the network sees, three letters such as ASR; default: the model's"},
-       {"--model-space", "", "write masks on the network's own grid (resampled and cropped), and the image there"},
-       {"--save-probabilities", "", "also write each structure's probabilities (f32, .nii)"},
-       {"--format", "F", "of masks: nii.gz (default) or nii"},
-       {"--no-preview", "", "no preview.png"},
-       {"--overwrite", "", "redo finished cases"},
-       {"--threads", "N", "0: as many as the machine has (default)"},
-       {"--max-ram", "BYTES", "refuse what would need more memory, for example 6G"},
-       {"--cpu", "LEVEL", "plain, avx2 or avx512; default: the best this processor has"},
-       {"--quiet", "", "nothing on stderr but errors"},
-       {"--json", "", "one line of JSON a case on stdout"}},
-      "  sat segment ct.nii.gz --prompts \"spinal cord,brainstem\" --modality ct -o results\n"
-      "  sat segment scans/ --prompts-file organs.txt --modality mri -o results --max-ram 6G --json\n"
-      "  sat segment ct.nii.gz --prompts liver --modality ct --model nano.safetensors \\\n"
-      "      --text-model nano-text.safetensors --vocab vocab.txt -o results\n",
-      run};
 }
 
 }  // namespace sat::cli

@@ -20,6 +20,11 @@ namespace {
 /// What a process holds beside its tensors: code, stacks, and the buffers of readers and writers.
 constexpr int64_t kProgramBytes = int64_t(96) << 20;
 
+/// "204015744 bytes (195 MiB)", rounded up, so that the MiB given as a limit are enough.
+std::string in_bytes(int64_t bytes) {
+  return std::to_string(bytes) + " bytes (" + std::to_string((bytes >> 20) + (bytes % (1 << 20) != 0)) + " MiB)";
+}
+
 /// A context that can be cancelled while this lives.
 class CancelScope {
  public:
@@ -54,8 +59,8 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
   plan.slow_axis = rehearsal.plan.axis;
   plan.keeps_features = rehearsal.plan.keep_features;
-  SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", plan.process_bytes,
-            " bytes of memory, the limit is ", max_ram);
+  SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
+            " of memory, the limit is ", in_bytes(max_ram));
   return plan;
 }
 
@@ -80,8 +85,8 @@ struct Segmenter::State {
   explicit State(const SegmenterOptions& chosen) : options(chosen), context(context_options(chosen)) {}
 
   static ContextOptions context_options(const SegmenterOptions& chosen) {
-    SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", chosen.max_ram,
-              " bytes is less than the program itself needs, ", kProgramBytes);
+    SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", in_bytes(chosen.max_ram),
+              " is less than the program itself needs, ", in_bytes(kProgramBytes));
     ContextOptions options;
     options.threads = chosen.threads;
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;

@@ -1,0 +1,322 @@
+// Every subcommand, option and help text of the program. The only file that sees CLI11.
+#include "examples/sat/command_line.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+#include "examples/sat/nearest.h"
+#include "sat/tensor/context.h"
+
+namespace sat::cli {
+
+namespace {
+
+constexpr int kMostThreads = 1024, kMostPrompts = 100000;
+
+/// "6G", "500M", "1.5G", "4096"
+int64_t parse_bytes(const std::string& text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit = CLI::detail::to_lower({end, text.data() + text.size()});
+  double scale = 0;
+  if (unit.empty() || unit == "b") scale = 1;
+  if (unit == "k" || unit == "kb" || unit == "kib") scale = 1 << 10;
+  if (unit == "m" || unit == "mb" || unit == "mib") scale = 1 << 20;
+  if (unit == "g" || unit == "gb" || unit == "gib") scale = 1 << 30;
+  const double total = number * scale;
+  SAT_CHECK(error == std::errc() && std::isfinite(total) && total >= 1 && total <= 0x1p62, "'", text,
+            "' is not an amount of memory such as 6G or 500M");
+  return int64_t(total);
+}
+
+DType parse_dtype(const std::string& name) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    if (name == name_of(dtype)) return dtype;
+  }
+  fail("'", name, "' is not f32, bf16 or f16");
+}
+
+/// An option whose value `parse` reads; what it throws is wrong usage.
+template <class T, class Parse>
+CLI::Option* add_parsed(CLI::App* command, const std::string& name, T& value, Parse parse, const std::string& help) {
+  const auto read = [name, parse, &value](const std::string& text) {
+    try {
+      value = parse(text);
+    } catch (const Error& error) {
+      throw CLI::ValidationError(name, error.what());
+    }
+  };
+  return command->add_option_function<std::string>(name, read, help);
+}
+
+CLI::Option* add_file(CLI::App* command, const std::string& name, std::string& path, const std::string& help) {
+  return command->add_option(name, path, help)->type_name("FILE");
+}
+
+/// Words that belong to no option, at least one.
+CLI::Option* add_words(CLI::App* command, const std::string& name, std::vector<std::string>& words,
+                       const std::string& help) {
+  return command->add_option(name, words, help)->type_name("")->required();
+}
+
+void add_prompts(CLI::App* command, PromptChoice& prompts) {
+  CLI::Option* list = command->add_option("--prompts", prompts.list,
+                                          "names of structures, separated by commas;\n"
+                                          "a name with a comma in double quotes");
+  list->type_name("LIST");
+  add_file(command, "--prompts-file", prompts.file, "names of structures, one a line")->excludes(list);
+}
+
+CLI::Option* add_modality(CLI::App* command, std::string& modality) {
+  return command->add_option("--modality", modality, "what made the scan: ct, mri, pet or us")->type_name("M");
+}
+
+void add_threads(CLI::App* command, int& threads) {
+  command->add_option("--threads", threads, "default: 0, as many as the machine has")
+      ->type_name("N")
+      ->check(CLI::Range(0, kMostThreads));
+}
+
+CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
+  CLI::App* command = program.add_subcommand("segment", "Find structures in scans by name");
+  SegmenterOptions& options = request.segmenter;
+  add_words(command, "SCAN", request.scans, "NIfTI files, folders of them, or .jsonl files with one request a line");
+  add_prompts(command, request.prompts);
+  add_modality(command, request.modality);
+  command->add_option("-o,--output", request.output, "where the cases' folders go")->type_name("DIR")->required();
+  add_file(command, "--model", options.model, "segmentation model (.safetensors, .pth); default: the shipped one");
+  add_file(command, "--config", options.config, "JSON description of a model that has none of its own");
+  CLI::Option* bank = add_file(command, "--bank", options.bank, "prompts encoded before (sat bank)");
+  CLI::Option* vocabulary = add_file(command, "--vocab", options.vocabulary, "the text encoder's word pieces");
+  add_file(command, "--text-model", options.text_model, "text encoder, to encode prompts now")
+      ->excludes(bank)
+      ->needs(vocabulary);
+  command
+      ->add_option("--orientation", request.orientation,
+                   "axes that the network sees, such as ASR; default: the model's")
+      ->type_name("CODE");
+  command->add_flag("--model-space", request.result.model_space,
+                    "write masks on the network's own grid (resampled and\ncropped), and the image there");
+  command->add_flag("--save-probabilities", request.result.probabilities,
+                    "also write each structure's probabilities (f32, .nii)");
+  command
+      ->add_option_function<std::string>(
+          "--format", [&request](const std::string& format) { request.result.mask_extension = "." + format; },
+          "of masks; default: nii.gz")
+      ->type_name("F")
+      ->check(CLI::IsMember({"nii.gz", "nii"}));
+  command->add_flag_callback(
+      "--no-preview", [&request] { request.result.preview = false; }, "no preview.png");
+  command->add_flag("--overwrite", request.redo, "redo finished cases");
+  add_threads(command, options.threads);
+  add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
+      ->type_name("BYTES");
+  add_parsed(command, "--cpu", options.cpu, parse_cpu_level,
+             "plain, avx2 or avx512; default: the best of this processor")
+      ->type_name("LEVEL");
+  command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
+  command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
+  command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
+statistics.json, preview.png and manifest.json, all on the scan's own grid. Finished cases are
+skipped when the same command is given again; an interrupted run leaves no partial case. A line of
+a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
+
+Examples:
+  sat segment ct.nii.gz --prompts "spinal cord,brainstem" --modality ct -o results
+  sat segment scans/ --prompts-file organs.txt --modality mri -o results --max-ram 6G --json
+  sat segment ct.nii.gz --prompts liver --modality ct --model nano.safetensors \
+      --text-model nano-text.safetensors --vocab vocab.txt -o results)");
+  return command;
+}
+
+CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
+  CLI::App* command =
+      program.add_subcommand("plan", "Tell the memory and the number of windows of a run before anything is loaded");
+  command->add_option("SCAN", request.scan, "NIfTI file; only its header is read")->type_name("")->required();
+  add_modality(command, request.modality)->required();
+  add_prompts(command, request.prompts);
+  command->add_option("--prompts-count", request.prompts_count, "how many prompts, in place of the prompts")
+      ->type_name("N")
+      ->check(CLI::Range(1, kMostPrompts))
+      ->excludes("--prompts")
+      ->excludes("--prompts-file");
+  CLI::Option* model = add_file(command, "--model", request.model, "segmentation model; default: the shipped one");
+  add_file(command, "--config", request.config, "JSON description of a model that has none of its own");
+  command->add_option("--architecture", request.architecture, "a published model: UNET, UNET-L or UNET-H")
+      ->type_name("NAME")
+      ->excludes(model);
+  add_file(command, "--text-model", request.text_model, "the text encoder, where prompts are encoded in the run");
+  command->add_option("--orientation", request.orientation, "as for sat segment")->type_name("CODE");
+  command->add_flag("--model-space", request.model_space, "as for sat segment");
+  add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
+  command->add_flag("--json", request.as_json, "print JSON");
+  command->footer(R"(Reads only the headers of the scan and the model. With --max-ram it ends with status 1 when the
+run would not fit, naming the figure needed.
+
+Examples:
+  sat plan scan.nii.gz --modality ct --prompts-count 30 --architecture UNET)");
+  return command;
+}
+
+CLI::App* add_prompts_command(CLI::App& program, PromptsRequest& request) {
+  CLI::App* command = program.add_subcommand("prompts", "List, search and check the names that SAT knows");
+  command->require_subcommand(1);
+  command->footer(R"(SAT was trained on 451 names of structures, each labelled in scans of certain modalities. Other
+words may work where the text encoder knows them, but nobody has measured how well. check ends
+with status 1 when a prompt is unknown or was never labelled in the modality.
+
+Examples:
+  sat prompts list --modality mri
+  sat prompts search kidny
+  sat prompts check --prompts "liver,left kidnei" --modality ct)");
+
+  using Action = PromptsRequest::Action;
+  const auto add = [&](const char* name, const char* help, Action action) {
+    CLI::App* part = command->add_subcommand(name, help);
+    part->callback([&request, action] { request.action = action; });
+    add_modality(part, request.modality);
+    if (action != Action::check) part->add_flag("--json", request.as_json, "print JSON");
+    return part;
+  };
+  add("list", "All names, or those of one modality", Action::list);
+  CLI::App* search = add("search", "The names most like some words", Action::search);
+  add_words(search, "WORD", request.words, "words to look for, in any order");
+  add_prompts(add("check", "Judge prompts by the names", Action::check), request.prompts);
+  return command;
+}
+
+CLI::App* add_bank(CLI::App& program, BankRequest& request) {
+  CLI::App* command =
+      program.add_subcommand("bank", "Encode prompts once, so that segmentation runs without the text encoder");
+  add_file(command, "--text-model", request.text_model, "the text encoder")->required();
+  add_file(command, "--vocab", request.vocabulary, "its word pieces (vocab.txt)")->required();
+  add_prompts(command, request.prompts);
+  add_file(command, "--pair-with", request.pair_with, "record the segmentation model that the bank belongs to");
+  add_file(command, "--config", request.config, "JSON description of that model, if it has none of its own");
+  add_threads(command, request.threads);
+  add_file(command, "-o,--output", request.output, "the bank to write (.safetensors)")->required();
+  command->footer(R"(Without prompts all names of the vocabulary are encoded.
+
+Examples:
+  sat bank --text-model text.safetensors --vocab vocab.txt -o bank.safetensors)");
+  return command;
+}
+
+CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
+  CLI::App* command =
+      program.add_subcommand("convert", "Turn a PyTorch or safetensors checkpoint into a sat model or text encoder");
+  add_words(command, "FILE", request.files, "the files to read, and last the one to write (.safetensors)");
+  add_file(command, "--config", request.config, "JSON description of a model whose sizes were never published");
+  add_parsed(command, "--dtype", request.dtype, parse_dtype, "f32 (default), bf16 or f16")->type_name("TYPE");
+  add_file(command, "--pair-with", request.pair_with,
+           "record the text encoder (or a bank made with it) that the\nmodel belongs to");
+  command->add_flag("--training-heads", request.training_heads,
+                    "keep the deep-supervision heads, which only training needs");
+  add_parsed(command, "--text-kind", request.text_kind, parse_text_kind,
+             "which encoder this is, where tensors cannot tell: ours,\nmedcpt or basebert")
+      ->type_name("KIND");
+  add_file(command, "--text-config", request.text_config, "JSON description of how prompts are encoded");
+  command->add_flag("--native", request.native, "a sentence encoder with its own start and end tokens, not SAT's");
+  command->footer(R"(What the input is follows from its tensors. A text encoder may come in several files, for example
+an encoder and, apart from it, its projection and modality table; its identity is the first file's.
+
+Examples:
+  sat convert nano.pth nano.safetensors --dtype f16 --pair-with nano_text_encoder.pth
+  sat convert nano_text_encoder.pth nano-text.safetensors --text-kind ours)");
+  return command;
+}
+
+CLI::App* add_inspect(CLI::App& program, InspectRequest& request) {
+  CLI::App* command = program.add_subcommand(
+      "inspect", "Say what a checkpoint is: model, text encoder or bank, its tensors, hashes and pairing");
+  command->add_option("FILE", request.file, "a checkpoint, safetensors or PyTorch's")->type_name("")->required();
+  add_file(command, "--config", request.config, "JSON description of a model whose sizes were never published");
+  command->add_flag("--all", request.all, "list every tensor");
+  command->add_flag("--json", request.as_json, "print JSON");
+  command->footer(R"(The identity of a model or text encoder is the sha256 of the file it was published in, kept through
+conversions. Ends with status 1 for a checkpoint that is no whole SAT model, saying what is missing
+or extra.
+
+Examples:
+  sat inspect nano.pth --all)");
+  return command;
+}
+
+/// A sentence about the first word that CLI11 could not place, or "": a misspelt option says more than the option that
+/// is then missing.
+std::string unplaced(const CLI::App& program) {
+  const CLI::App* command = &program;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  for (const std::string& word : program.remaining(true)) {
+    if (word == "--") continue;
+    const bool is_option = word.size() > 1 && word[0] == '-';
+    std::vector<std::string> known;
+    if (is_option) {
+      for (const CLI::Option* option : command->get_options()) {
+        if (option->nonpositional()) known.push_back(option->get_name());
+      }
+    } else {
+      for (const CLI::App* each : command->get_subcommands([](const CLI::App*) { return true; })) {
+        known.push_back(each->get_name());
+      }
+      if (known.empty()) return "'" + word + "' is one word too many";
+    }
+    const std::string name = word.substr(0, is_option ? word.find('=') : word.size());
+    const std::vector<std::string> near = nearest_names(name, known, 1);
+    return (is_option ? "unknown option " + name : "there is no command '" + name + "'") +
+           (near.empty() ? "" : "; did you mean " + near[0] + "?");
+  }
+  return "";
+}
+
+}  // namespace
+
+Request read_command_line(int count, const char* const* words) {
+  CLI::App program("Segment medical scans by name, without Python and without a framework", "sat");
+  program.set_help_flag("-h,--help", "this page");
+  program.set_version_flag("--version", std::string("sat " SAT_VERSION " (") + name_of(best_cpu_level()) + ")",
+                           "the version, and what of this processor is used");
+  program.require_subcommand(0, 1);
+  program.get_formatter()->label("Positionals", "Arguments");
+  program.footer(R"(sat COMMAND --help explains a command.
+
+Examples:
+  sat segment scan.nii.gz --modality ct --prompts "spinal cord,brainstem" -o results)");
+
+  SegmentRequest segment;
+  PlanRequest plan;
+  PromptsRequest prompts;
+  BankRequest bank;
+  ConvertRequest convert;
+  InspectRequest inspect;
+  const CLI::App* segment_command = add_segment(program, segment);
+  const CLI::App* plan_command = add_plan(program, plan);
+  const CLI::App* prompts_command = add_prompts_command(program, prompts);
+  const CLI::App* bank_command = add_bank(program, bank);
+  const CLI::App* convert_command = add_convert(program, convert);
+  const CLI::App* inspect_command = add_inspect(program, inspect);
+  try {
+    program.parse(count, words);
+  } catch (const CLI::Success& page) {
+    std::ostringstream text;
+    program.exit(page, text, text);
+    return Page{text.str()};
+  } catch (const CLI::ParseError& error) {
+    const std::string word = unplaced(program);
+    throw UsageError(word.empty() ? error.what() : word);
+  }
+  if (*segment_command) return segment;
+  if (*plan_command) return plan;
+  if (*prompts_command) return prompts;
+  if (*bank_command) return bank;
+  if (*convert_command) return convert;
+  if (*inspect_command) return inspect;
+  return Page{program.help(), false};
+}
+
+}  // namespace sat::cli

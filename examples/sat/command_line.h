@@ -1,0 +1,96 @@
+// What a user can ask of the program: one plain struct a subcommand, filled from the command line.
+// Knows how requests are spelled, not how they are carried out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "examples/sat/case_result.h"
+#include "sat/nn/segmenter.h"
+#include "sat/nn/text_encoder.h"
+#include "sat/tensor/error.h"
+
+namespace sat::cli {
+
+/// The request makes no sense; the program ends with status 2. Everything else that goes wrong ends with 1.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Names of structures: a list with commas, or a file with one a line; both empty when none are given.
+struct PromptChoice {
+  std::string list, file;
+};
+
+struct SegmentRequest {
+  std::vector<std::string> scans;
+  PromptChoice prompts;
+  std::string modality, orientation, output;
+  SegmenterOptions segmenter;
+  ResultOptions result;
+  bool redo = false, quiet = false, as_json = false;
+};
+
+struct PlanRequest {
+  std::string scan;
+  PromptChoice prompts;
+  int64_t prompts_count = 0;  // 0: as many as `prompts` holds
+  std::string modality, orientation, model, config, architecture, text_model;
+  bool model_space = false, as_json = false;
+  int64_t max_ram = 0;  // bytes; 0: no limit
+};
+
+struct PromptsRequest {
+  enum class Action : uint8_t { list, search, check };
+  Action action = Action::list;
+  std::vector<std::string> words;  // to search for
+  PromptChoice prompts;            // to check
+  std::string modality;
+  bool as_json = false;
+};
+
+struct BankRequest {
+  std::string text_model, vocabulary, pair_with, config, output;
+  PromptChoice prompts;
+  int threads = 0;
+};
+
+struct ConvertRequest {
+  std::vector<std::string> files;  // to read, and last the one to write
+  DType dtype = DType::f32;
+  std::string config, pair_with, text_config;
+  std::optional<TextKind> text_kind;
+  bool training_heads = false, native = false;
+};
+
+struct InspectRequest {
+  std::string file, config;
+  bool all = false, as_json = false;
+};
+
+/// Not a request, but an answer: help or the version. `wanted` is false when it is shown for want of a command.
+struct Page {
+  std::string text;
+  bool wanted = true;
+};
+
+using Request =
+    std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest, Page>;
+
+/// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
+/// for a misspelt option or command.
+Request read_command_line(int count, const char* const* words);
+
+// Each carries out one request, in the file of that name, and returns the exit status.
+int run(const SegmentRequest& request);
+int run(const PlanRequest& request);
+int run(const PromptsRequest& request);
+int run(const BankRequest& request);
+int run(const ConvertRequest& request);
+int run(const InspectRequest& request);
+
+}  // namespace sat::cli
