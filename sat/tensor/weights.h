@@ -38,7 +38,8 @@ class Weights {
   Weights operator/(const std::string& step) const;
   Weights operator/(int64_t step) const;
 
-  /// The tensor `prefix.name` as f32 of exactly this shape, in bytes of the current context; throws Error naming file, tensor and both shapes otherwise.
+  /// The tensor `prefix.name` as f32 of exactly this shape, in bytes of the current context; throws Error naming file,
+  /// tensor and both shapes otherwise.
   Tensor get(const std::string& name, const Shape& shape) const;
   bool has(const std::string& name) const;        // exact tensor `prefix.name`
   bool has_any() const;                           // any tensor below this prefix
