@@ -19,6 +19,7 @@ int run(const BankRequest& request) {
 
   ContextOptions options;
   options.threads = request.threads;
+  options.cpu = request.cpu;
   Context context(options);
   UseContext use(context);
   const std::string text_identity = open_text_file({request.text_model}).identity;

@@ -82,6 +82,11 @@ void add_threads(CLI::App* command, int& threads) {
       ->check(CLI::Range(0, kMostThreads));
 }
 
+void add_cpu(CLI::App* command, CpuLevel& cpu) {
+  add_parsed(command, "--cpu", cpu, parse_cpu_level, "plain, avx2 or avx512; default: the best of this processor")
+      ->type_name("LEVEL");
+}
+
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   CLI::App* command = program.add_subcommand("segment", "Find structures in scans by name");
   SegmenterOptions& options = request.segmenter;
@@ -116,9 +121,7 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   add_threads(command, options.threads);
   add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
       ->type_name("BYTES");
-  add_parsed(command, "--cpu", options.cpu, parse_cpu_level,
-             "plain, avx2 or avx512; default: the best of this processor")
-      ->type_name("LEVEL");
+  add_cpu(command, options.cpu);
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
@@ -199,6 +202,7 @@ CLI::App* add_bank(CLI::App& program, BankRequest& request) {
   add_file(command, "--pair-with", request.pair_with, "record the segmentation model that the bank belongs to");
   add_file(command, "--config", request.config, "JSON description of that model, if it has none of its own");
   add_threads(command, request.threads);
+  add_cpu(command, request.cpu);
   add_file(command, "-o,--output", request.output, "the bank to write (.safetensors)")->required();
   command->footer(R"(Without prompts all names of the vocabulary are encoded.
 

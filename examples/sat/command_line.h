@@ -57,6 +57,7 @@ struct BankRequest {
   std::string text_model, vocabulary, pair_with, config, output;
   PromptChoice prompts;
   int threads = 0;
+  CpuLevel cpu = best_cpu_level();
 };
 
 struct ConvertRequest {
