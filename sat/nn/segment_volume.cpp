@@ -50,17 +50,36 @@ void segment_volume(const SatModel& model, const Tensor& volume, const ModalityC
   if (on_progress) on_progress(count, count, 1);
 }
 
-Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
-                   const ModelGrid& target) {
+namespace {
+
+ContextOptions dry_options() {
   ContextOptions options;
   options.dry = true;
-  Context context(options);
+  return options;
+}
+
+SatModel imagined_model(const SatConfig& config) {
+  return SatModel(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
+}
+
+}  // namespace
+
+int64_t loading_bytes(const SatConfig& config) {
+  Context context(dry_options());
+  UseContext use(context);
+  const SatModel model = imagined_model(config);
+  return context.memory()->peak_bytes();
+}
+
+Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
+                   const ModelGrid& target) {
+  Context context(dry_options());
   UseContext use(context);
   const auto& memory = context.memory();
   const auto volume = [](const std::array<int64_t, 3>& size) { return Tensor({size[0], size[1], size[2]}); };
 
   Rehearsal best;
-  const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
+  const SatModel model = imagined_model(config);
   best.weights_bytes = memory->live_bytes();
   const int64_t load_peak = memory->peak_bytes();
   const Tensor queries({prompts, config.text_dim});

@@ -33,4 +33,7 @@ struct Rehearsal {
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
                    const ModelGrid& target);
 
+/// Peak tensor bytes of loading the model.
+int64_t loading_bytes(const SatConfig& config);
+
 }  // namespace sat

@@ -142,6 +142,9 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
     const std::string& path = options.bank.empty() ? options.text_model : options.bank;
     state.pairing_checked = check_pairing(state.file, path, state.text_identity);
   }
+  const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
+  SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
+            in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
   state.model.emplace(state.file.weights, state.file.config);
   state.file.weights = Weights();  // the file can go; the packed layers stay
 }
