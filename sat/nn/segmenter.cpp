@@ -130,6 +130,9 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   UseContext use(state_->context);
   State& state = *state_;
   state.file = open_model_file(options.model, options.config);
+  const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
+  SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
+            in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
   if (!options.bank.empty()) {
     state.bank = read_bank(options.bank);
     state.text_identity = state.bank->text_identity;
@@ -142,9 +145,6 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
     const std::string& path = options.bank.empty() ? options.text_model : options.bank;
     state.pairing_checked = check_pairing(state.file, path, state.text_identity);
   }
-  const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
-  SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
-            in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
   state.model.emplace(state.file.weights, state.file.config);
   state.file.weights = Weights();  // the file can go; the packed layers stay
 }
