@@ -197,6 +197,19 @@ TEST_CASE("a limit is obeyed, or refused before anything is computed with the fi
   CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("less than the program itself needs"), Error);
 }
 
+TEST_CASE("the planned figure is enough as a limit") {
+  Files files;
+  const std::array<int64_t, 3> size{60, 50, 40};
+  Geometry grid = tiny_scan(size).geometry;
+  files.options.max_ram = plan_segmentation(tiny_config(), grid, run_options(), 40).process_bytes;
+  const Segmenter segmenter(files.options);
+  UseContext use(segmenter.context());
+  const Volume scan = tiny_scan(size);
+  CHECK(segmenter.run(scan, phrases(0, 40), run_options()).masks.prompts == 40);
+  CHECK_THROWS_WITH_AS(segmenter.run(tiny_scan({60, 50, 44}), phrases(0, 40), run_options()),
+                       doctest::Contains("this run needs"), Error);
+}
+
 TEST_CASE("progress grows to one, cancelling stops the run, and the segmenter can be used again") {
   Files files;
   const Segmenter segmenter(files.options);
@@ -259,4 +272,8 @@ TEST_CASE("a bank or text encoder of another model is refused") {
   files.options.bank = files.folder / "other.safetensors";
   write_bank(files.options.bank, bank);
   CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("does not belong to the model"), Error);
+  bank.text_identity = std::string(64, 'a');
+  bank.model_identity = std::string(64, 'c');
+  write_bank(files.options.bank, bank);
+  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("this bank was made for the model cccc"), Error);
 }

@@ -28,13 +28,15 @@ std::string in_bytes(int64_t bytes) {
 /// A context that can be cancelled while this lives.
 class CancelScope {
  public:
-  CancelScope(Context& context, const std::function<bool()>& cancelled) : context_(context) {
+  CancelScope(Context& context, const std::function<bool()>& cancelled)
+      : context_(context), before_(context.on_cancelled()) {
     context_.set_cancelled(cancelled);
   }
-  ~CancelScope() { context_.set_cancelled({}); }
+  ~CancelScope() { context_.set_cancelled(before_); }
 
  private:
   Context& context_;
+  std::function<bool()> before_;
 };
 
 PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& run) {
@@ -55,7 +57,8 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   plan.weights_bytes = rehearsal.weights_bytes;
   // Prompts are encoded while the scan and the model are there and nothing else is.
   const int64_t scan_bytes = grid.scan.voxels() * int64_t(sizeof(float));
-  plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes);
+  const int64_t kept_queries = text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
+  plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes) + kept_queries;
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
   plan.slow_axis = rehearsal.plan.axis;
   plan.keeps_features = rehearsal.plan.keep_features;
@@ -127,15 +130,19 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   SAT_CHECK(!options.model.empty(), "no model was named");
   SAT_CHECK(options.bank.empty() || options.text_model.empty(),
             "both a bank and a text encoder were named; one is used");
-  UseContext use(state_->context);
   State& state = *state_;
+  if (!options.bank.empty()) state.bank = read_bank(options.bank);  // small; among what the program itself holds
+  UseContext use(state.context);
   state.file = open_model_file(options.model, options.config);
   const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
   SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
             in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
-  if (!options.bank.empty()) {
-    state.bank = read_bank(options.bank);
+  if (state.bank) {
     state.text_identity = state.bank->text_identity;
+    const std::string& made_for = state.bank->model_identity;
+    SAT_CHECK(made_for.empty() || made_for == state.file.identity, options.bank, ": this bank was made for the model ",
+              made_for.substr(0, 12), "..., not for ", options.model, " (", state.file.identity.substr(0, 12), "...)");
+    state.pairing_checked = !made_for.empty();
   } else if (!options.text_model.empty()) {
     const TextFile text = open_text_file({options.text_model});
     state.text_identity = text.identity;
@@ -143,7 +150,7 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   }
   if (!state.text_identity.empty()) {
     const std::string& path = options.bank.empty() ? options.text_model : options.bank;
-    state.pairing_checked = check_pairing(state.file, path, state.text_identity);
+    if (check_pairing(state.file, path, state.text_identity)) state.pairing_checked = true;
   }
   state.model.emplace(state.file.weights, state.file.config);
   state.file.weights = Weights();  // the file can go; the packed layers stay
@@ -163,8 +170,9 @@ SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, in
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
   SAT_CHECK(!prompts.empty(), "there are no prompts");
-  config().modality(run.modality);  // refuses what the model was not made for, before the text encoder is loaded
+  plan(scan.geometry, run, int64_t(prompts.size()));  // refuses what does not fit, or a modality that is not known
   UseContext use(state_->context);
+  const CancelScope cancel(state_->context, run.cancelled);
   state_->context.memory()->reset_peak();
   profile::Stopwatch watch;
   const Tensor queries = state_->encode(prompts, run.modality);
@@ -186,6 +194,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   SAT_CHECK(queries.shape == Shape({int64_t(prompts.size()), config().text_dim}) && !prompts.empty(),
             "queries have shape ", queries.shape, ", need [", prompts.size(), ", ", config().text_dim, "]");
   State& state = *state_;
+  plan(scan.geometry, run, int64_t(prompts.size()));
   UseContext use(state.context);
   const CancelScope cancel(state.context, run.cancelled);
   state.context.memory()->reset_peak();

@@ -17,7 +17,7 @@ namespace sat {
 
 struct SegmenterOptions {
   std::string model;       // .safetensors, .pth, .pt or .bin
-  std::string config;      // JSON description, only for a model that neither is published nor carries one
+  std::string config;      // JSON description for a model that carries none; overrides one that it carries
   std::string bank;        // prompt embeddings made before; or
   std::string text_model;  // the text encoder, with
   std::string vocabulary;  // its word pieces (vocab.txt)
@@ -30,13 +30,13 @@ enum class Space : uint8_t { scan, model };  // the scan's own grid, or the netw
 
 /// How far a run is. `fraction` grows from 0 to 1 over the whole case.
 struct Progress {
-  const char* stage;  // "preprocess", "network", "restore"
+  const char* stage;  // "preprocess", then "network"
   int64_t window = 0, windows = 0;
   double fraction = 0;
 };
 
 struct RunOptions {
-  std::string modality;     // "ct", "mri", "pet", "us", or a name that contains one of them
+  std::string modality;     // "ct", "mri", "pet" or "us"; published models know other names by what they contain
   std::string orientation;  // three letters; empty: the model's
   Space space = Space::scan;
   /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room

@@ -9,6 +9,7 @@
 #include "sat/io/unicode.h"
 #include "sat/nn/bert.h"
 #include "sat/nn/mpnet.h"
+#include "sat/tensor/context.h"
 
 namespace sat {
 
@@ -132,52 +133,74 @@ Tensor add_modality(const Tensor& rows, const Tensor& table, const std::string& 
   return add(rows, table.select(code));
 }
 
-TextEncoder::TextEncoder(const Weights& weights, WordPiece vocabulary, TextEncoderConfig config)
-    : config_(std::move(config)), vocabulary_(std::move(vocabulary)), source_(weights.source()) {
-  const bool ours = config_.kind == TextKind::ours;
+TextEncoder::Parts TextEncoder::load(const Weights& weights, const TextEncoderConfig& config) {
+  const std::string& source = weights.source();
+  const bool ours = config.kind == TextKind::ours;
   const Weights w = ours ? weights / "text_tower" / "biolord" : weights / "model";
-  SAT_CHECK(w.has_any(), source_, ": no tensor '", w.prefix(), ".*', which the text encoder ", name_of(config_.kind),
+  SAT_CHECK(w.has_any(), source, ": no tensor '", w.prefix(), ".*', which the text encoder ", name_of(config.kind),
             " has");
+  Parts parts;
   auto backbone = std::make_shared<Backbone>();
-  backbone->sizes = backbone_config(w, config_);
+  backbone->sizes = backbone_config(w, config);
   if (ours) {
     backbone->mpnet = std::make_unique<Mpnet>(w, backbone->sizes);
   } else {
     backbone->bert = std::make_unique<Bert>(w, backbone->sizes);
   }
-  SAT_CHECK(vocabulary_.size() == backbone->sizes.vocabulary, source_, ": the encoder has ", backbone->sizes.vocabulary,
-            " word embeddings, the vocabulary ", vocabulary_.source(), " has ", vocabulary_.size(), " entries");
-  SAT_CHECK(config_.max_tokens >= 2 && config_.max_tokens <= backbone->longest(), source_, ": ", config_.max_tokens,
-            " tokens a prompt were asked for; the encoder takes 2 to ", backbone->longest());
-  vocabulary_.id_of(config_.start);
-  vocabulary_.id_of(config_.end);
+  parts.backbone = backbone;
 
   const Weights projection = weights / "projection_layer", modality = weights / "modality_embed";
   if (modality.has_any() || projection.has_any()) {
     int64_t width = backbone->sizes.hidden;
     if (ours) {
       const Shape in = (projection / 0).shape_of("weight"), out = (projection / 2).shape_of("weight");
-      SAT_CHECK(in.rank() == 2 && out.rank() == 2, source_, ": projection_layer has weights of shapes ", in, " and ",
+      SAT_CHECK(in.rank() == 2 && out.rank() == 2, source, ": projection_layer has weights of shapes ", in, " and ",
                 out, ", both need two axes");
-      project_in_ = Linear(projection / 0, width, in[0]);
-      project_out_ = Linear(projection / 2, in[0], out[0]);
+      parts.project_in = Linear(projection / 0, width, in[0]);
+      parts.project_out = Linear(projection / 2, in[0], out[0]);
       width = out[0];
     }
     const Shape table = modality.shape_of("weight");
-    SAT_CHECK(table == Shape({4, width}) || table == Shape({5, width}), source_, ": modality_embed.weight has shape ",
+    SAT_CHECK(table == Shape({4, width}) || table == Shape({5, width}), source, ": modality_embed.weight has shape ",
               table, ", the encoder needs [4, ", width, "] or [5, ", width, "]");
-    modality_embed_ = modality.get("weight", table);
+    parts.modality_embed = modality.get("weight", table);
   }
-  backbone_ = backbone;
   const std::vector<std::string> unknown = weights.never_read();
-  SAT_CHECK(unknown.empty(), source_, ": the text encoder ", name_of(config_.kind), " has no tensor ", joined(unknown));
+  SAT_CHECK(unknown.empty(), source, ": the text encoder ", name_of(config.kind), " has no tensor ", joined(unknown));
+  return parts;
+}
+
+void TextEncoder::check(const Weights& weights, const TextEncoderConfig& config) {
+  ContextOptions options;
+  options.dry = true;
+  Context dry(options);
+  UseContext use(dry);
+  std::vector<Weights::Entry> shapes = weights.entries();
+  for (Weights::Entry& entry : shapes) {
+    entry.load = [shape = entry.shape] { return Tensor(shape); };
+  }
+  load(Weights(std::move(shapes), weights.source()), config);
+}
+
+TextEncoder::TextEncoder(const Weights& weights, WordPiece vocabulary, TextEncoderConfig config)
+    : config_(std::move(config)),
+      vocabulary_(std::move(vocabulary)),
+      parts_(load(weights, config_)),
+      source_(weights.source()) {
+  const Backbone& backbone = *parts_.backbone;
+  SAT_CHECK(vocabulary_.size() == backbone.sizes.vocabulary, source_, ": the encoder has ", backbone.sizes.vocabulary,
+            " word embeddings, the vocabulary ", vocabulary_.source(), " has ", vocabulary_.size(), " entries");
+  SAT_CHECK(config_.max_tokens >= 2 && config_.max_tokens <= backbone.longest(), source_, ": ", config_.max_tokens,
+            " tokens a prompt were asked for; the encoder takes 2 to ", backbone.longest());
+  vocabulary_.id_of(config_.start);
+  vocabulary_.id_of(config_.end);
 }
 
 int64_t TextEncoder::width() const {
   SAT_CHECK(gives_queries(), source_,
             ": a plain sentence encoder; without 'modality_embed.weight' (and 'projection_layer.*' for ours) it gives ",
             "no queries");
-  return modality_embed_.shape[1];
+  return parts_.modality_embed.shape[1];
 }
 
 TextEncoder::Tokens TextEncoder::tokens(const std::string& prompt) const {
@@ -232,7 +255,7 @@ Tensor TextEncoder::pooled(const std::vector<std::string>& prompts) const {
     from.push_back(known->second);
   }
 
-  const int64_t C = backbone_->sizes.hidden, count = int64_t(distinct.size());
+  const int64_t C = parts_.backbone->sizes.hidden, count = int64_t(distinct.size());
   Tensor vectors({count, C});
   for (int64_t next = 0; next < count;) {
     const int64_t first = next;
@@ -241,7 +264,7 @@ Tensor TextEncoder::pooled(const std::vector<std::string>& prompts) const {
       rows.append(distinct[size_t(next)].ids, distinct[size_t(next)].attended);
       ++next;
     } while (next < count && rows.rows() + int64_t(distinct[size_t(next)].ids.size()) <= kRowsAtOnce);
-    const Tensor hidden = (*backbone_)(rows);
+    const Tensor hidden = (*parts_.backbone)(rows);
     for (int64_t text = 0; text < rows.texts(); ++text) {
       const Tensor own = hidden.slice(rows.first(text), rows.first(text) + rows.length(text));
       pool_into(vectors.data<float>() + (first + text) * C, own, distinct[size_t(first + text)].attended,
@@ -255,12 +278,12 @@ Tensor TextEncoder::project(const std::vector<std::string>& prompts) const {
   SAT_CHECK(width() > 0, source_, ": queries have no width");
   const Tensor sentence = pooled(prompts);
   if (config_.kind != TextKind::ours) return sentence;
-  return project_out_(project_in_(sentence, Activation::gelu));
+  return parts_.project_out(parts_.project_in(sentence, Activation::gelu));
 }
 
 Tensor TextEncoder::encode(const std::vector<std::string>& prompts, const std::string& modality) const {
   modality_code(modality);  // refused before the long part
-  return add_modality(project(prompts), modality_embed_, modality, source_);
+  return add_modality(project(prompts), parts_.modality_embed, modality, source_);
 }
 
 }  // namespace sat

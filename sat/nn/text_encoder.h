@@ -70,6 +70,9 @@ class TextEncoder {
   /// make a plain sentence encoder, which has pooled() only.
   TextEncoder(const Weights& weights, WordPiece vocabulary, TextEncoderConfig config);
 
+  /// Throws Error as the constructor does for tensors that are missing, mis-shaped or unknown; needs no vocabulary.
+  static void check(const Weights& weights, const TextEncoderConfig& config);
+
   /// One query a prompt: projection(pooled) + the modality's row, [N, width()]. A prompt's row has the same bits
   /// whatever the others are.
   Tensor encode(const std::vector<std::string>& prompts, const std::string& modality) const;
@@ -87,19 +90,23 @@ class TextEncoder {
   };
   Tokens tokens(const std::string& prompt) const;
 
-  bool gives_queries() const { return !modality_embed_.empty(); }
-  int64_t width() const;                                            // of a query; throws where there are none
-  const Tensor& modality_embed() const { return modality_embed_; }  // [4 or 5, width], or empty
+  bool gives_queries() const { return !parts_.modality_embed.empty(); }
+  int64_t width() const;                                                  // of a query; throws where there are none
+  const Tensor& modality_embed() const { return parts_.modality_embed; }  // [4 or 5, width], or empty
   const TextEncoderConfig& config() const { return config_; }
 
  private:
   struct Backbone;
+  struct Parts {
+    std::shared_ptr<const Backbone> backbone;
+    Linear project_in, project_out;  // "ours" only
+    Tensor modality_embed;           // empty for a plain sentence encoder
+  };
+  static Parts load(const Weights& weights, const TextEncoderConfig& config);
 
   TextEncoderConfig config_;
   WordPiece vocabulary_;
-  std::shared_ptr<const Backbone> backbone_;
-  Linear project_in_, project_out_;  // "ours" only
-  Tensor modality_embed_;
+  Parts parts_;
   std::string source_;
 };
 

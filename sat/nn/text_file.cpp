@@ -52,6 +52,7 @@ TextFile open_text_file(const std::vector<std::string>& paths) {
 }
 
 void write_text_file(const std::string& path, const TextFile& text, DType dtype) {
+  TextEncoder::check(text.weights, text.config);
   std::map<std::string, Tensor> tensors;
   for (const Weights::Entry& entry : text.weights.entries()) {
     if (!left_out(entry.name)) tensors[entry.name] = text.weights.get(entry.name, entry.shape).cast(dtype);

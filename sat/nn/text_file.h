@@ -26,8 +26,8 @@ struct TextFile {
 TextFile open_text_file(const std::vector<std::string>& paths);
 bool is_text_file(const Weights& weights);  // by its tensor names, as the file has them
 
-/// Writes the encoder as safetensors with its description in the header. The pooler, position ids and whatever
-/// belongs to pre-training alone are left out.
+/// Writes the encoder, checked to be whole, as safetensors with its description in the header. The pooler, position ids
+/// and whatever belongs to pre-training alone are left out.
 void write_text_file(const std::string& path, const TextFile& text, DType dtype);
 
 /// Prompts that are encoded together: enough rows for the matrix products, few enough to bound what they hold.

@@ -48,6 +48,7 @@ class Context {
   CpuLevel cpu() const { return cpu_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
   bool cancelled() const { return cancelled_ && cancelled_(); }
+  const std::function<bool()>& on_cancelled() const { return cancelled_; }
   /// True in a rehearsal, which runs the same code to learn its peak memory: whoever reads or writes a tensor outside
   /// parallel_for must ask first.
   bool dry() const { return dry_; }
