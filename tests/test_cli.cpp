@@ -357,6 +357,27 @@ TEST_CASE("a finished case is skipped, and redone when the request, the scan or 
   fs::remove(output + "/head/masks/mandible.nii");
   CHECK(status({"--format", "nii"}) == "done");
 
+  const std::string model = test::source_path("weights/sat-small.safetensors"), converted = folder / "f32.safetensors";
+  const Words bank{"--bank", test::source_path("weights/sat-small-bank.safetensors"), "--format", "nii"};
+  const auto with = [&](Words more) {
+    more.insert(more.end(), bank.begin(), bank.end());
+    return status(more);
+  };
+  CHECK(with({"--model", model}) == "skipped");
+  Json config = Json::parse(sat_run({"inspect", model, "--json"}).out, "stdout")["config"];
+  Json preprocess = config["preprocess"], ct = preprocess["ct"];
+  config.set("preprocess", preprocess.set("ct", ct.set("clip", Json::array({-400, 900}))));
+  write_file_atomically(folder / "config.json", config.dump());
+  CHECK(with({"--model", model, "--config", folder / "config.json"}) == "done");
+  CHECK(with({"--model", model, "--config", folder / "config.json"}) == "skipped");
+  CHECK(with({"--model", model}) == "done");
+  REQUIRE(sat_run({"convert", model, converted}).status == 0);
+  CHECK(with({"--model", converted}) == "done");  // the same identity, but other bytes
+  const Json recorded = json_file(output + "/head/manifest.json")["model"];
+  const Json inspected = Json::parse(sat_run({"inspect", converted, "--json"}).out, "stdout");
+  CHECK(recorded["identity"].string() == inspected["identity"].string());
+  CHECK(recorded["file_sha256"].string() == inspected["file_sha256"].string());
+
   write_file_atomically(output + "/head/notes.txt", "mine");
   CHECK(contains(status({}), "notes.txt was not written by sat"));
   CHECK(test::read_text(output + "/head/notes.txt") == "mine");
@@ -418,6 +439,58 @@ TEST_CASE("JSON lines bring their own prompts and modality") {
   const Ran bad = sat_run({"segment", folder / "requests.jsonl", "-o", folder / "out"});
   CHECK(bad.status == 1);
   CHECK(contains(bad.err, "requests.jsonl (line 1)"));
+}
+
+TEST_CASE("a JSON line that is wrong fails alone, with its number, and the others run") {
+  const TempDir folder;
+  for (const char* name : {"a", "b", "c", "d", "e"}) write_scan(folder / (std::string(name) + ".nii.gz"));
+  write_file_atomically(folder / "requests.jsonl",
+                        "{\"image\": \"a.nii.gz\", \"label\": [\"mandibel\"], \"modality\": \"ct\"}\n"
+                        "{\"image\": \"b.nii.gz\", \"label\": [\"mandible\"], \"modality\": \"x-ray\"}\n"
+                        "{\"image\": \"c.nii.gz\", \"label\": [\"mandible\"]}\n"
+                        "{\"image\": \"d.nii.gz\", \"label\": [\"mandible\", \n"
+                        "{\"image\": \"e.nii.gz\", \"label\": [\"mandible\"], \"modality\": \"ct\"}\n"
+                        "{\"image\": \"a.nii.gz\", \"label\": [\"mandible\", \"Mandible\"], \"modality\": \"ct\"}\n");
+  const Ran ran = sat_run({"segment", folder / "requests.jsonl", "-o", folder / "out", "--no-preview", "--json"});
+  CAPTURE(ran.err);
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.err, "1 done, 0 skipped, 5 failed"));
+  CHECK(names_in(folder / "out") == Words{"e"});
+  const char* reasons[] = {"did you mean", "'x-ray'", "modality", "requests.jsonl (line 4", "", "are the same"};
+  size_t at = 0;
+  for (int i = 0; i < 6; ++i) {
+    CAPTURE(i);
+    const size_t end = ran.out.find('\n', at);
+    REQUIRE(end != std::string::npos);
+    const Json line = Json::parse(ran.out.substr(at, end - at), "stdout");
+    at = end + 1;
+    CHECK(line["status"].string() == (i == 4 ? "done" : "failed"));
+    if (i == 4) continue;
+    CHECK(contains(line["error"].string(), reasons[i]));
+    CHECK(contains(line["error"].string(), "(line " + std::to_string(i + 1)));
+  }
+}
+
+TEST_CASE("a modality that never carried the word is warned of, also with a bank that knows more words") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz");
+  const Ran ran = sat_run({"segment", scan, "--prompts", "larynx,the brainstem", "--modality", "mri", "--max-ram",
+                           "200M", "-o", folder / "out"});
+  CHECK(contains(ran.err, "warning: 'larynx' was never labelled in mri scans during training, only in ct"));
+  CHECK_FALSE(contains(ran.err, "the brainstem"));
+}
+
+TEST_CASE("a run that memory will not hold is refused with the figure before the scan's voxels are read") {
+  const TempDir folder;
+  const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
+  const Ran plan = sat_run({"plan", scan, "--prompts-count", "2", "--modality", "ct", "--json"});
+  const int64_t needed = Json::parse(plan.out, "stdout")["peak_bytes"].integer();
+  fs::resize_file(scan, fs::file_size(scan) / 2);  // reading the voxels would fail
+  const Ran ran = sat_run(segment({scan}, output, {"--max-ram", std::to_string(needed - 1)}));
+  CAPTURE(ran.err);
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.err, "this run needs " + std::to_string(needed) + " bytes"));
+  CHECK(names_in(output).empty());
 }
 
 TEST_CASE("a word that the bank lacks is an error with suggestions, before anything is written") {

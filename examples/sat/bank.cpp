@@ -1,5 +1,4 @@
 // sat bank: prompts encoded once and for all.
-#include <algorithm>
 #include <cstdio>
 
 #include "examples/sat/command_line.h"

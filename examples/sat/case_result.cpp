@@ -128,18 +128,25 @@ void write_probabilities(const std::string& folder, const std::vector<std::strin
   }
 }
 
+bool same_apart_from_path(Json known, Json now) {
+  return known.set("path", Json()).dump() == now.set("path", Json()).dump();
+}
+
 }  // namespace
 
 Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options) {
   Identity identity;
   identity.model = Json::object()
                        .set("path", absolute_path(options.model))
-                       .set("sha256", segmenter.model_identity())
-                       .set("architecture", segmenter.config().architecture);
+                       .set("identity", segmenter.model_identity())
+                       .set("file_sha256", sha256_of_file(options.model))
+                       .set("architecture", segmenter.config().architecture)
+                       .set("config_sha256", sha256(to_json(segmenter.config()).dump()));
   const bool bank = !options.bank.empty();
   const std::string path = bank ? options.bank : options.text_model;
   identity.text = Json::object().set("kind", bank ? "bank" : "text encoder").set("path", absolute_path(path));
-  identity.text.set("sha256", segmenter.text_identity()).set("file_sha256", sha256_of_file(path));
+  identity.text.set("identity", segmenter.text_identity()).set("file_sha256", sha256_of_file(path));
+  identity.text.set("vocabulary_sha256", bank ? Json() : Json(sha256_of_file(options.vocabulary)));
   return identity;
 }
 
@@ -176,11 +183,10 @@ Finished finished_case(const std::string& folder, const Identity& identity, cons
     const bool same_time = same_path && known["modified_ns"].integer() == modified;
     const bool same_scan = same_size && (same_time || known["sha256"].string() == sha256_of_file(scan));
     if (!same_scan) return same_path ? Finished::no : Finished::other_scan;
-    const bool same = manifest["format"].string() == kManifestFormat &&
-                      manifest["model"]["sha256"].string() == identity.model["sha256"].string() &&
-                      manifest["text"]["file_sha256"].string() == identity.text["file_sha256"].string() &&
-                      manifest["request"].dump() == identity.request.dump() &&
-                      manifest["version"].string() == SAT_VERSION;
+    const bool same =
+        manifest["format"].string() == kManifestFormat && same_apart_from_path(manifest["model"], identity.model) &&
+        same_apart_from_path(manifest["text"], identity.text) &&
+        manifest["request"].dump() == identity.request.dump() && manifest["version"].string() == SAT_VERSION;
     if (!same) return Finished::no;
     for (const std::string& file : manifest["files"].strings()) {
       if (!fs::is_regular_file(folder + "/" + file, error)) return Finished::no;

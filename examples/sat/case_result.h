@@ -24,8 +24,8 @@ struct ResultOptions {
 
 /// What a manifest must agree with for its case to count as finished.
 struct Identity {
-  Json model;    // path, sha256, architecture
-  Json text;     // kind, path, sha256
+  Json model;    // path, identity (survives conversion), file_sha256, architecture, config_sha256
+  Json text;     // kind, path, identity, file_sha256, vocabulary_sha256 (null for a bank)
   Json request;  // modality, prompts, orientation and ResultOptions
 };
 /// The parts that are the same for all cases; `request` is still to be set.

@@ -21,6 +21,7 @@ constexpr int64_t kLargestRequest = int64_t(256) << 20;  // bytes of JSON lines
 bool is_scan_name(const std::string& path) { return has_extension(path, ".nii") || has_extension(path, ".nii.gz"); }
 
 std::string plain_folder(const Case& one) {
+  if (one.scan.empty()) return safe_name(fs::path(one.line).filename().string());
   std::string name = fs::path(one.scan).filename().string();
   for (const char* extension : {".nii.gz", ".nii"}) {
     if (!has_extension(name, extension)) continue;
@@ -28,6 +29,12 @@ std::string plain_folder(const Case& one) {
     break;
   }
   return safe_name(one.dataset.empty() ? name : one.dataset + "-" + name);
+}
+
+Case case_of(const std::string& scan) {
+  Case one;
+  one.scan = scan;
+  return one;
 }
 
 void add_folder(std::vector<Case>& cases, const std::string& folder) {
@@ -41,7 +48,21 @@ void add_folder(std::vector<Case>& cases, const std::string& folder) {
   SAT_CHECK(!error, "cannot list the folder ", folder);
   SAT_CHECK(!scans.empty(), "the folder ", folder, " holds no .nii or .nii.gz file");
   std::sort(scans.begin(), scans.end());
-  for (const std::string& scan : scans) cases.push_back({scan, {}, "", "", "", ""});
+  for (const std::string& scan : scans) cases.push_back(case_of(scan));
+}
+
+/// Fills in what a JSON line says, as far as it can be read.
+void read_request(Case& one, const std::string& line, const std::string& folder) {
+  const Json request = Json::parse(line, one.line);
+  const fs::path image = request["image"].string();
+  SAT_CHECK(!image.empty(), "there is no image");
+  one.scan = image.is_absolute() ? image.string() : (fs::path(folder) / image).lexically_normal().string();
+  if (const Json* dataset = request.find("dataset")) one.dataset = dataset->string();
+  one.prompts = request["label"].strings();
+  SAT_CHECK(!one.prompts.empty(), "there are no labels");
+  one.modality = request["modality"].string();
+  SAT_CHECK(!one.modality.empty(), "there is no modality");
+  if (const Json* code = request.find("orientation_code")) one.orientation = code->string();
 }
 
 void add_requests(std::vector<Case>& cases, const std::string& path) {
@@ -53,16 +74,14 @@ void add_requests(std::vector<Case>& cases, const std::string& path) {
     at = end + 1;
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string source = path + " (line " + std::to_string(number) + ")";
-    const Json request = Json::parse(line, source);
     Case one;
-    const fs::path image = request["image"].string();
-    one.scan = image.is_absolute() ? image.string() : (fs::path(folder_of(path)) / image).lexically_normal().string();
-    one.prompts = request["label"].strings();
-    SAT_CHECK(!one.prompts.empty(), source, ": there are no labels");
-    one.modality = request["modality"].string();
-    if (const Json* dataset = request.find("dataset")) one.dataset = dataset->string();
-    if (const Json* code = request.find("orientation_code")) one.orientation = code->string();
+    one.line = path + " (line " + std::to_string(number) + ")";
+    try {
+      read_request(one, line, folder_of(path));
+    } catch (const Error& error) {
+      one.error = error.what();
+      if (one.error.rfind(one.line, 0) != 0) one.error = one.line + ": " + one.error;  // the parser names it itself
+    }
     cases.push_back(one);
   }
 }
@@ -88,7 +107,7 @@ std::vector<Case> collect_cases(const std::vector<std::string>& inputs) {
     } else if (has_extension(input, ".jsonl")) {
       add_requests(cases, input);
     } else {
-      cases.push_back({input, {}, "", "", "", ""});
+      cases.push_back(case_of(input));
     }
   }
   SAT_CHECK(!cases.empty(), "there is no scan to segment");

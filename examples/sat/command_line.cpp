@@ -227,7 +227,8 @@ CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
   add_file(command, "--text-config", request.text_config, "JSON description of how prompts are encoded");
   command->add_flag("--native", request.native, "a sentence encoder with its own start and end tokens, not SAT's");
   command->footer(R"(What the input is follows from its tensors. A text encoder may come in several files, for example
-an encoder and, apart from it, its projection and modality table; its identity is the first file's.
+an encoder and, apart from it, its projection and modality table; its identity is that of the file
+with the modality table.
 
 Examples:
   sat convert nano.pth nano.safetensors --dtype f16 --pair-with nano_text_encoder.pth

@@ -51,8 +51,17 @@ void describe_text(Json& report, const std::string& path) {
   report.set("from_pretraining", text.pretraining);
 }
 
+/// What a checkpoint seems to be although it cannot be used.
+void describe_damaged(Json& report, const Weights& weights) {
+  try {
+    report.set("architecture", recognise_config(canonical_weights(weights)).config.architecture);
+  } catch (const Error&) {
+    report.set("kind", "unknown");
+  }
+}
+
 /// A model that cannot be used is described too: what is wrong stands where the description would.
-int describe_model(Json& report, const std::string& path, const std::string& config) {
+int describe_model(Json& report, const Weights& weights, const std::string& path, const std::string& config) {
   report.set("kind", "segmentation model");
   try {
     const ModelFile model = open_model_file(path, config);
@@ -63,7 +72,8 @@ int describe_model(Json& report, const std::string& path, const std::string& con
   } catch (const Cancelled&) {
     throw;
   } catch (const Error& error) {
-    report.set("kind", "unknown").set("problem", error.what());
+    describe_damaged(report, weights);
+    report.set("problem", error.what());
     return 1;
   }
 }
@@ -108,7 +118,7 @@ int run(const InspectRequest& request) {
   } else if (is_text_file(checkpoint.weights)) {
     describe_text(report, path);
   } else {
-    status = describe_model(report, path, request.config);
+    status = describe_model(report, checkpoint.weights, path, request.config);
   }
   add_tensors(report, checkpoint.weights, request.all);
   if (request.as_json) {

@@ -81,16 +81,19 @@ void ProgressView::update(const Progress& progress) {
   }
   const double elapsed = seconds_since(network_started_), gained = progress.fraction - rate_start_;
   std::string left;
-  if (gained > 0.01 && elapsed > 0.5) left = ", " + clock_time(elapsed * (1 - progress.fraction) / gained) + " left";
+  if (progress.window < progress.windows && gained > 0.01 && elapsed > 0.5)
+    left = ", " + clock_time(elapsed * (1 - progress.fraction) / gained) + " left";
+  const bool last = progress.window == progress.windows;
+  const int percent = last ? 100 : std::min(int(100 * progress.fraction), 99);
   const std::string state = std::to_string(progress.window) + " of " + std::to_string(progress.windows) + " windows, " +
-                            std::to_string(int(100 * progress.fraction)) + " %" + left;
+                            std::to_string(percent) + " %" + left;
   if (!terminal_) {
-    const int quarter = int(4 * progress.fraction);
+    const int quarter = last ? 4 : std::min(int(4 * progress.fraction), 3);
     if (quarter > quarter_) show(title_ + ": " + state);
     quarter_ = std::max(quarter, quarter_);
     return;
   }
-  if (seconds_since(shown_) < 0.1) return;
+  if (!last && seconds_since(shown_) < 0.1) return;
   shown_ = Clock::now();
   const int full = std::clamp(int(std::lround(kBarWidth * progress.fraction)), 0, kBarWidth);
   show(title_ + " [" + std::string(size_t(full), '#') + std::string(size_t(kBarWidth - full), '.') + "] " + state);

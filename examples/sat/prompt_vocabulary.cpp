@@ -18,15 +18,17 @@ namespace {
 
 constexpr int64_t kLargestList = int64_t(16) << 20;  // bytes
 
-/// "ct", "mri", "us", "pet" or "microscopy" for any spelling of a modality.
-std::string modality_name(const std::string& modality) {
-  constexpr const char* kNames[] = {"ct", "mri", "us", "pet", "microscopy"};
-  return kNames[modality_code(modality)];
-}
-
 std::string trimmed(const std::string& text) {
   const size_t first = text.find_first_not_of(" \t\r"), last = text.find_last_not_of(" \t\r");
   return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
+/// Null when the name is unknown.
+const KnownPrompt* find_prompt(const std::vector<KnownPrompt>& vocabulary, const std::string& name) {
+  const auto found =
+      std::lower_bound(vocabulary.begin(), vocabulary.end(), name,
+                       [](const KnownPrompt& known, const std::string& asked) { return known.name < asked; });
+  return found == vocabulary.end() || found->name != name ? nullptr : &*found;
 }
 
 }  // namespace
@@ -51,23 +53,29 @@ std::vector<KnownPrompt> read_prompt_vocabulary() {
 std::string prompt_warning(const std::vector<KnownPrompt>& vocabulary, const std::string& prompt,
                            const std::string& modality) {
   const std::string name = plain(prompt);
-  const auto found =
-      std::lower_bound(vocabulary.begin(), vocabulary.end(), name,
-                       [](const KnownPrompt& known, const std::string& asked) { return known.name < asked; });
-  if (found == vocabulary.end() || found->name != name) {
-    std::vector<std::string> names;
-    for (const KnownPrompt& known : vocabulary) names.push_back(known.name);
-    const std::vector<std::string> near = nearest_names(name, names, 3);
-    return quoted(prompt) + " is not among the names that SAT was trained on" +
-           (near.empty() ? "" : "; did you mean " + either(near) + "?");
-  }
-  if (modality.empty()) return "";
+  if (find_prompt(vocabulary, name)) return modality_warning(vocabulary, prompt, modality);
+  std::vector<std::string> names;
+  for (const KnownPrompt& known : vocabulary) names.push_back(known.name);
+  const std::vector<std::string> near = nearest_names(name, names, 3);
+  return quoted(prompt) + " is not among the names that SAT was trained on" +
+         (near.empty() ? "" : "; did you mean " + either(near) + "?");
+}
+
+std::string modality_warning(const std::vector<KnownPrompt>& vocabulary, const std::string& prompt,
+                             const std::string& modality) {
+  const KnownPrompt* found = find_prompt(vocabulary, plain(prompt));
+  if (!found || modality.empty()) return "";
   const std::vector<std::string>& seen = found->modalities;
   const std::string asked = modality_name(modality);
   if (std::find(seen.begin(), seen.end(), asked) != seen.end()) return "";
   std::string list;
   for (const std::string& each : seen) list += (list.empty() ? "" : ", ") + each;
   return quoted(prompt) + " was never labelled in " + asked + " scans during training, only in " + list;
+}
+
+std::string modality_name(const std::string& modality) {
+  constexpr const char* kNames[] = {"ct", "mri", "us", "pet", "microscopy"};
+  return kNames[modality_code(modality)];
 }
 
 std::vector<std::string> split_prompts(const std::string& list) {

@@ -25,6 +25,13 @@ std::vector<KnownPrompt> read_prompt_vocabulary(const std::string& path);
 std::string prompt_warning(const std::vector<KnownPrompt>& vocabulary, const std::string& prompt,
                            const std::string& modality);
 
+/// "", or one sentence: the name never came in this modality. An unknown name and an empty modality are not judged.
+std::string modality_warning(const std::vector<KnownPrompt>& vocabulary, const std::string& prompt,
+                             const std::string& modality);
+
+/// "ct", "mri", "us", "pet" or "microscopy" for any spelling of a modality; throws Error for another word.
+std::string modality_name(const std::string& modality);
+
 /// Prompts of a comma-separated list; a part in double quotes may hold commas.
 std::vector<std::string> split_prompts(const std::string& list);
 /// Prompts of a text file, one a line; empty lines and lines that start with # are passed over.

@@ -6,7 +6,6 @@
 #include "examples/sat/nearest.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "sat/io/json.h"
-#include "sat/nn/text_encoder.h"
 
 namespace sat::cli {
 
@@ -36,8 +35,7 @@ void print(const std::vector<KnownPrompt>& found, bool as_json) {
 
 std::vector<KnownPrompt> of_modality(const std::vector<KnownPrompt>& vocabulary, const std::string& modality) {
   if (modality.empty()) return vocabulary;
-  constexpr const char* kNames[] = {"ct", "mri", "us", "pet", "microscopy"};
-  const std::string asked = kNames[modality_code(modality)];
+  const std::string asked = modality_name(modality);
   std::vector<KnownPrompt> found;
   for (const KnownPrompt& known : vocabulary) {
     const std::vector<std::string>& seen = known.modalities;

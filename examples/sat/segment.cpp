@@ -1,8 +1,5 @@
 // sat segment: scans and words to masks, case by case.
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <set>
 
@@ -16,14 +13,11 @@
 #include "examples/sat/shipped.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/segmenter.h"
+#include "sat/tensor/profile.h"
 
 namespace sat::cli {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// The request with the shipped model and bank where it names none.
 SegmentRequest completed(SegmentRequest request) {
@@ -44,30 +38,38 @@ std::vector<Case> cases_of(const SegmentRequest& request) {
   const std::vector<std::string> prompts = prompts_of(request.prompts);
   std::vector<Case> cases = collect_cases(request.scans);
   for (Case& one : cases) {
-    if (one.prompts.empty()) one.prompts = prompts;
-    if (one.modality.empty()) one.modality = request.modality;
     if (one.orientation.empty()) one.orientation = request.orientation;
+    if (!one.line.empty()) continue;
+    one.prompts = prompts;
+    one.modality = request.modality;
     if (one.prompts.empty()) throw UsageError("--prompts or --prompts-file is missing");
     if (one.modality.empty()) throw UsageError("--modality is missing: ct, mri, pet or us");
-    check_prompts(one.prompts);
   }
   return cases;
 }
 
-/// Checks on words that can be made before any scan is read.
-void check_words(const SegmentRequest& request, const std::vector<Case>& cases, ProgressView& view) {
-  if (!request.segmenter.bank.empty()) {
-    const EmbeddingBank bank = read_bank(request.segmenter.bank);
-    for (const Case& one : cases) bank_queries(bank, one.prompts, one.modality);  // refuses, with suggestions
-    return;
-  }
-  if (find_shipped(kPromptVocabulary).empty()) return;
-  const std::vector<KnownPrompt> vocabulary = read_prompt_vocabulary();
+/// Checks on words that can be made before any scan is read. What is wrong with a JSON line is kept for its turn.
+void check_words(const SegmentRequest& request, std::vector<Case>& cases, ProgressView& view) {
+  std::optional<EmbeddingBank> bank;
+  if (!request.segmenter.bank.empty()) bank = read_bank(request.segmenter.bank);
+  std::vector<KnownPrompt> vocabulary;
+  if (!find_shipped(kPromptVocabulary).empty()) vocabulary = read_prompt_vocabulary();
   std::set<std::string> said;
-  for (const Case& one : cases) {
-    for (const std::string& prompt : one.prompts) {
-      const std::string warning = prompt_warning(vocabulary, prompt, one.modality);
-      if (!warning.empty() && said.insert(warning).second) view.line("warning: " + warning);
+  for (Case& one : cases) {
+    if (!one.error.empty()) continue;
+    try {
+      check_prompts(one.prompts);
+      if (bank) bank_queries(*bank, one.prompts, one.modality);  // refuses, with suggestions
+      if (vocabulary.empty()) continue;
+      for (const std::string& prompt : one.prompts) {
+        // A bank's phrases need no advice, even those that are in no training set's own words.
+        const std::string warning = bank ? modality_warning(vocabulary, prompt, one.modality)
+                                         : prompt_warning(vocabulary, prompt, one.modality);
+        if (!warning.empty() && said.insert(warning).second) view.line("warning: " + warning);
+      }
+    } catch (const Error& error) {
+      if (one.line.empty()) throw;
+      one.error = one.line + ": " + error.what();
     }
   }
 }
@@ -86,19 +88,21 @@ class InterruptScope {
 Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const Case& one, const Identity& identity,
               ProgressView& view) {
   const UseContext use(segmenter.context());
-  Clock::time_point start = Clock::now();
+  profile::Stopwatch watch;
   std::optional<InterruptScope> interruptible(std::in_place, segmenter.context());
   view.stage("reading");
-  const NiftiScan scan = read_nifti(one.scan);
-  const Json fingerprint = scan_fingerprint(one.scan);
-  const double reading = seconds_since(start);
-
-  CaseFolder folder(request.output, one.folder);
-  std::optional<MappedScratch> scratch;
   RunOptions run;
   run.modality = one.modality;
   run.orientation = one.orientation;
   run.space = request.result.model_space ? Space::model : Space::scan;
+  // Throws when memory will not suffice, before time is spent on reading.
+  segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
+  const NiftiScan scan = read_nifti(one.scan);
+  const Json fingerprint = scan_fingerprint(one.scan);
+  const double reading = watch.lap();
+
+  CaseFolder folder(request.output, one.folder);
+  std::optional<MappedScratch> scratch;
   run.on_progress = [&](const Progress& progress) { view.update(progress); };
   run.on_warning = [&](const std::string& warning) { view.line(one.folder + ": warning: " + warning); };
   run.cancelled = interrupted;
@@ -136,7 +140,8 @@ void report(const SegmentRequest& request, Json line) {
 
 void process(const SegmentRequest& request, const Segmenter& segmenter, Identity identity, Case one,
              const std::string& title, ProgressView& view, Counts& counts) {
-  const Clock::time_point start = Clock::now();
+  if (!one.error.empty()) fail(one.error);
+  profile::Stopwatch watch;
   identity.request = request_json(one, request.result);
   Finished finished = finished_case(request.output + "/" + one.folder, identity, one.scan);
   if (finished == Finished::other_scan) {
@@ -153,14 +158,15 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, Identity
   }
   check_replaceable(folder);
   const Json manifest = run_case(request, segmenter, one, identity, view);
+  const double seconds = watch.lap();
   ++counts.done;
-  view.line(title + ": " + clock_time(seconds_since(start)) + ", " + folder);
+  view.line(title + ": " + clock_time(seconds) + ", " + folder);
   Json structures = Json::array();
   for (const Json& each : manifest["structures"].items()) {
     structures.push(
         Json::object().set("name", each["name"]).set("voxels", each["voxels"]).set("volume_mm3", each["volume_mm3"]));
   }
-  line.set("status", "done").set("seconds", seconds_since(start)).set("structures", std::move(structures));
+  line.set("status", "done").set("seconds", seconds).set("structures", std::move(structures));
   report(request, line.set("warnings", manifest["warnings"]));
 }
 
@@ -168,7 +174,7 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, Identity
 
 int run(const SegmentRequest& asked) {
   const SegmentRequest request = completed(asked);
-  const std::vector<Case> cases = cases_of(request);
+  std::vector<Case> cases = cases_of(request);
   watch_for_interrupts();
   ProgressView view(request.quiet);
   check_words(request, cases, view);
