@@ -246,6 +246,20 @@ TEST_CASE("convert keeps a model's identity and inspect tells what it is") {
   CHECK(contains(bank.out, before["text_model_sha256"].string()));
 }
 
+TEST_CASE("inspect says what a damaged model was meant to be, and what is wrong with it") {
+  const TempDir folder;
+  std::string bytes = test::read_text(test::source_path("weights/sat-small.safetensors"));
+  const std::string lost = "backbone.decoder.stages.0.convs.0.norm.bias";
+  bytes.replace(bytes.find(lost) + lost.size() - 4, 4, "bios");
+  write_file_atomically(folder / "damaged.safetensors", bytes);
+  const Ran ran = sat_run({"inspect", folder / "damaged.safetensors", "--json"});
+  CHECK(ran.status == 1);
+  const Json report = Json::parse(ran.out, "stdout");
+  CHECK(report["kind"].string() == "segmentation model");
+  CHECK(report["architecture"].string() == "U-Net");
+  CHECK(contains(report["problem"].string(), "'" + lost + "'"));
+}
+
 TEST_CASE("segment writes masks on the scan's grid, a label map, legends, statistics, a preview and a manifest") {
   const TempDir folder;
   const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
@@ -406,6 +420,8 @@ TEST_CASE("one bad case does not stop the others, and leaves nothing") {
   CHECK(ran.status == 1);
   CHECK(contains(ran.err, "sat: a: "));
   CHECK(contains(ran.err, "1 done, 0 skipped, 1 failed"));
+  CHECK(contains(ran.err, "1 of 1 windows, 100 %"));
+  CHECK_FALSE(contains(ran.err, "0 of 1 windows, 100 %"));
   CHECK(std::count(ran.out.begin(), ran.out.end(), '\n') == 2);
   CHECK(names_in(output) == Words{"b"});
 }
