@@ -10,6 +10,7 @@
 #include "sat/io/hash.h"
 #include "sat/io/json.h"
 #include "sat/io/safe_name.h"
+#include "sat/io/text.h"
 
 namespace sat::cli {
 
@@ -111,6 +112,11 @@ std::vector<Case> collect_cases(const std::vector<std::string>& inputs) {
     }
   }
   SAT_CHECK(!cases.empty(), "there is no scan to segment");
+  for (Case& one : cases) {
+    if (is_utf8(absolute_path(one.scan))) continue;
+    one.scan = sat::quoted(one.scan);
+    one.error = "the path " + one.scan + " is not UTF-8, so that no manifest could name the scan";
+  }
 
   std::map<std::string, int64_t> uses;  // capitals aside, as on some file systems
   const auto key = [](std::string name) {

@@ -18,10 +18,11 @@ namespace sat {
 namespace {
 
 constexpr int64_t kSlabBytes = 8 << 20;
-constexpr int64_t kTile = 16;              // voxels along the file's first axis that are turned together
-constexpr int64_t kMaxSlices = 64;         // of a slab
-constexpr int64_t kMaxExtra = 1 << 20;     // bytes that may follow the voxels of a compressed file
-constexpr int64_t kPieceVoxels = 1 << 16;  // of a thread's piece
+constexpr int64_t kMostVoxels = int64_t(1) << 31;  // 8 GB as f32; more than any scanner makes
+constexpr int64_t kTile = 16;                      // voxels along the file's first axis that are turned together
+constexpr int64_t kMaxSlices = 64;                 // of a slab
+constexpr int64_t kMaxExtra = 1 << 20;             // bytes that may follow the voxels of a compressed file
+constexpr int64_t kPieceVoxels = 1 << 16;          // of a thread's piece
 
 /// The bytes of a file in order, inflated if it is gzip, whatever its name.
 class Source {
@@ -100,6 +101,8 @@ OpenScan open_scan(const std::string& path) {
   read_header(0, 4);
   read_header(4, nifti_header_bytes(bytes.data(), header_path));
   scan.layout = parse_nifti_header(bytes.data(), header_path);
+  const int64_t voxels = scan.layout.header.geometry.voxels();
+  SAT_CHECK(voxels <= kMostVoxels, header_path, ": ", voxels, " voxels, at most ", kMostVoxels, " are read");
   if (scan.layout.pair) {
     const std::string image_path = other_of_pair(header_path, ".hdr", ".img");
     SAT_CHECK(!image_path.empty(), path, ": its voxels are in another file, so its name must end in .hdr");

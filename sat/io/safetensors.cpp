@@ -72,9 +72,10 @@ Placed read_place(const std::string& name, const Json& json, int64_t data_start,
   placed.tensor.shape = Shape(json["shape"].integers());
   placed.tensor.strides = contiguous_strides(placed.tensor.shape);
   const std::vector<int64_t> offsets = json["data_offsets"].integers();
-  SAT_CHECK(offsets.size() == 2 && 0 <= offsets[0] && offsets[0] <= offsets[1] && offsets[1] <= data_bytes,
-            "data_offsets ", json["data_offsets"].dump(), " must be two ascending places within the file's ",
-            data_bytes, " bytes of data");
+  SAT_CHECK(offsets.size() == 2, "data_offsets has ", offsets.size(), " entries, needs 2");
+  SAT_CHECK(0 <= offsets[0] && offsets[0] <= offsets[1] && offsets[1] <= data_bytes, "data_offsets ",
+            json["data_offsets"].dump(), " must be two ascending places within the file's ", data_bytes,
+            " bytes of data");
   int64_t bytes = 0;
   SAT_CHECK(!__builtin_mul_overflow(placed.tensor.shape.numel(), size_of(placed.tensor.type), &bytes) &&
                 bytes == offsets[1] - offsets[0],

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -60,7 +61,11 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads <= 0) threads = int(std::max(1u, std::thread::hardware_concurrency()));
-  for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->serve(); });
+  try {
+    for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->serve(); });
+  } catch (const std::system_error&) {
+    // The machine gives no more threads. Those that started are enough: results do not depend on their number.
+  }
 }
 
 ThreadPool::~ThreadPool() {
