@@ -27,10 +27,12 @@ void conv3d(float* y, const float* x0, const float* x1, const float* panels, con
           if (h < 0 || h >= H || w < 0 || w >= W || d < 0 || d >= D) continue;
           const int64_t voxel = ((b * H + h) * W + w) * D + d;
           const float* weight = panels + (panel * k * k * k + tap) * in * 16;
+          float part[16] = {};  // a tap at a time: no f32 sum is longer than the channels
           for (int64_t i = 0; i < in; ++i) {
             const float value = i < shape.in0 ? x0[voxel * shape.in0 + i] : x1[voxel * shape.in1 + i - shape.in0];
-            for (int64_t lane = 0; lane < 16; ++lane) sum[lane] += value * weight[i * 16 + lane];
+            for (int64_t lane = 0; lane < 16; ++lane) part[lane] += value * weight[i * 16 + lane];
           }
+          for (int64_t lane = 0; lane < 16; ++lane) sum[lane] += part[lane];
         }
         const int64_t width = std::min<int64_t>(16, shape.out - panel * 16);
         for (int64_t lane = 0; lane < width; ++lane) {
