@@ -12,7 +12,8 @@ preset=${1:-release}
 need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev ninja-build pkg-config zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046
-if ! cmake --preset "$preset" $(cache_options) -DSAT_TESTS=ON -DSAT_EXAMPLES=ON "$@" || ! cmake --build --preset "$preset" -j "$(build_jobs)"; then
+if ! cmake --preset "$preset" $(cache_options) -DSAT_TESTS=ON -DSAT_EXAMPLES=ON "$@" ||
+  ! cmake --build --preset "$preset" -j "$(build_jobs)"; then
   echo "the build failed"
   echo "0 passed, 1 failed"
   exit 1
