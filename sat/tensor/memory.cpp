@@ -62,11 +62,6 @@ void Memory::reset_peak() {
   peak_ = live_;
 }
 
-void Memory::release_cached() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  release_until(0);
-}
-
 void* Memory::allocate(int64_t bytes) {
   SAT_CHECK(bytes >= 0 && bytes <= INT64_MAX - kHugePage, "allocation of ", bytes, " bytes");
   const int64_t size = rounded(bytes);

@@ -27,7 +27,6 @@ class Memory {
   int64_t peak_bytes() const;  // most ever held (in use and kept), which the cap bounds
   int64_t max_bytes() const;   // the cap, 0 for none
   void reset_peak();           // peak := live; kept blocks are given back
-  void release_cached();       // gives kept blocks back to the system
 
   void* allocate(int64_t bytes);  // throws Error when the cap would be passed
   void deallocate(void* block, int64_t bytes);
