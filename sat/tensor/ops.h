@@ -13,6 +13,18 @@
 
 namespace sat {
 
+// ---- features -------------------------------------------------------------------------------------------------------
+
+/// A volume of features whose last step is still to be taken, by whoever reads it:
+///   y = leaky_relu((values - center) * factor + shift), leaky_relu(v) = v < 0 ? slope * v : v.
+/// So an instance norm costs no pass over the volume: the convolution before it counts the statistics, the op behind
+/// it normalises what it loads.
+struct Features {
+  Tensor values;                 // [B, H, W, D, C], f32 or f16
+  Tensor center, factor, shift;  // [B, C] f32; all empty where the values are final
+  float slope = 1;
+};
+
 // ---- matrices -------------------------------------------------------------------------------------------------------
 
 /// What follows a dense layer's sum. gelu is the exact form, x * Phi(x).
