@@ -226,6 +226,25 @@ void normalise_leaky_relu(float* y, const float* x, const float* center, const f
   }
 }
 
+void widen(float* y, const f16* x, int64_t count) {
+  const auto* from = reinterpret_cast<const uint16_t*>(x);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
+  }
+  for (; i < count; ++i) y[i] = _cvtsh_ss(from[i]);
+}
+
+void narrow(f16* y, const float* x, int64_t count) {
+  auto* to = reinterpret_cast<uint16_t*>(y);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
+  }
+  for (; i < count; ++i) to[i] = _cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT);
+}
+
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps) {
   const double mean = row_sum<false>(x, channels, 0) / double(channels);
   const double variance = row_sum<true>(x, channels, mean) / double(channels);
