@@ -11,6 +11,10 @@ namespace sat {
 
 namespace {
 
+// What a convolution may be off by (conv_method.h). The norms over the few voxels of the coarsest grid magnify what the
+// encoder leaves; nothing magnifies what the decoder does.
+constexpr double kEncoderError = 5e-6, kDecoderError = 1e-5;
+
 /// Multiply-adds of a block per voxel of the full-resolution window: stage s has 1/8^s of the voxels.
 double block_work(const ConvBlock& block, size_t stage) {
   return double(block.weight.in * block.weight.out) / double(int64_t(1) << (3 * stage));
@@ -45,13 +49,11 @@ Tensor summed_over_inputs(const Tensor& weight) {
 
 }  // namespace
 
-ConvBlock::ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride_, int64_t first_in,
-                     const std::array<int64_t, 3>& grid)
-    : weight(pack_conv3d((w / "conv").get("weight", {out, in, 3, 3, 3}), method_for({in, out, 3, stride_, grid}),
-                         first_in)),
-      norm{(w / "norm").get("weight", {out}), (w / "norm").get("bias", {out})},
-      stride(stride_) {
-  (w / "conv").get("bias", {out});  // must be there as published, and cancels
+ConvBlock::ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in)
+    : weight(pack_conv3d((w / "conv").get("weight", {layer.out, layer.in, 3, 3, 3}), method_for(layer), first_in)),
+      norm{(w / "norm").get("weight", {layer.out}), (w / "norm").get("bias", {layer.out})},
+      stride(layer.stride) {
+  (w / "conv").get("bias", {layer.out});  // must be there as published, and cancels
 }
 
 Features ConvBlock::operator()(Features x) const { return conv3d_norm(std::move(x), weight, norm, stride); }
@@ -64,8 +66,8 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     for (int64_t j = 0; j < config.encoder_blocks[s]; ++j) {
       const int64_t in = j > 0 ? channels[s] : s > 0 ? channels[s - 1] : config.in_channels;
       const int64_t stride = j == 0 && s > 0 ? 2 : 1;
-      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, in, channels[s], stride, 0,
-                                usual_grid(config, s));
+      const ConvLayer layer{in, channels[s], 3, stride, usual_grid(config, s), kEncoderError};
+      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, layer);
     }
     encoder_.push_back(std::move(stage));
   }
@@ -82,8 +84,8 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     stage.up = pack_conv_transpose3d(up.get("weight", {from, to, 2, 2, 2}));
     stage.up_bias = up.get("bias", {to});
     for (int64_t j = 0; j < config.decoder_blocks[d]; ++j) {
-      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, j == 0 ? 2 * to : to, to, 1,
-                                j == 0 ? to : 0, usual_grid(config, scale));
+      const ConvLayer layer{j == 0 ? 2 * to : to, to, 3, 1, usual_grid(config, scale), kDecoderError};
+      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, layer, j == 0 ? to : 0);
     }
     decoder_.push_back(std::move(stage));
   }

@@ -19,10 +19,8 @@ struct ConvBlock {
   NormWeights norm;
   int64_t stride = 1;
 
-  /// `first_in`: channels of the first of two joined inputs, 0 for one input; `grid`: the usual output grid, which the
-  /// method is chosen for.
-  ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride, int64_t first_in,
-            const std::array<int64_t, 3>& grid);
+  /// `first_in`: channels of the first of two joined inputs, 0 for one input.
+  ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in = 0);
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
 };
 

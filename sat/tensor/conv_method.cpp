@@ -39,7 +39,6 @@ ConvMethod parse_conv_method(const std::string& name) {
 }
 
 ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLevel cpu) {
-  static_cast<void>(precision);
   if (cpu == CpuLevel::plain || layer.kernel != 3 || std::min(layer.in, layer.out) < kFewestChannels) {
     return ConvMethod::direct;
   }
@@ -49,7 +48,11 @@ ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLe
     return pairs <= kMostPairsStride2 && shortest >= kShortestAxis ? ConvMethod::winograd_stride2 : ConvMethod::direct;
   }
   if (layer.stride != 1) return ConvMethod::direct;
-  if (pairs <= kMostPairs44 && shortest >= kShortestAxis) return ConvMethod::winograd_444;
+  if (pairs <= kMostPairs44 && shortest >= kShortestAxis) {
+    for (ConvMethod method : {ConvMethod::winograd_444, ConvMethod::winograd_244}) {
+      if (info_of(method).error <= (precision == Precision::fast ? 1e-2 : layer.most_error)) return method;
+    }
+  }
   return shortest >= 4 ? ConvMethod::winograd_222 : ConvMethod::direct;
 }
 

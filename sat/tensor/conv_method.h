@@ -35,10 +35,12 @@ const std::vector<ConvMethodInfo>& conv_methods();
 const ConvMethodInfo& info_of(ConvMethod method);
 ConvMethod parse_conv_method(const std::string& name);  // throws Error that lists the names
 
-/// What the choice depends on. `grid` is the usual output grid (the method is right on any other).
+/// What the choice depends on. `grid` is the usual output grid (the method is right on any other); `most_error` what
+/// the rms error may come to, of the output's standard deviation.
 struct ConvLayer {
   int64_t in, out, kernel, stride;
   std::array<int64_t, 3> grid;
+  double most_error = 1e-5;
 };
 
 /// The table: the method for a layer at a precision, on a CPU level.
