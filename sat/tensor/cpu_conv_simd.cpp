@@ -112,16 +112,21 @@ struct GatheredRows {
 
 constexpr int64_t kFewChannels = 4;
 
-/// Runs the product of a convolution, whichever way its rows are read.
-template <class Finish, class After>
-void run_conv(const Simd& simd, const float* x0, const float* x1, const float* panels, const ConvShape& shape,
-              const Finish& finish, const After& after) {
+/// The product that a convolution of one sample or more is.
+Product product_of(const float* panels, const ConvShape& shape) {
   const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
   const int64_t taps = shape.kernel * shape.kernel * shape.kernel, in = shape.in0 + shape.in1;
-  if (in <= kFewChannels) {
-    run_product(simd, {panels, rows, 1, shape.out, {taps * in, 0}}, GatheredRows(x0, x1, shape), finish, after);
+  if (in <= kFewChannels) return {panels, rows, 1, shape.out, {taps * in, 0}};
+  return {panels, rows, taps, shape.out, {shape.in0, shape.in1}};
+}
+
+template <class Finish, class After>
+void run_conv(const Simd& simd, const Product& product, const float* x0, const float* x1, const ConvShape& shape,
+              const Finish& finish, const After& after) {
+  if (shape.in0 + shape.in1 <= kFewChannels) {
+    run_product(simd, product, GatheredRows(x0, x1, shape), finish, after);
   } else {
-    run_product(simd, {panels, rows, taps, shape.out, {shape.in0, shape.in1}}, ConvRows(x0, x1, shape), finish, after);
+    run_product(simd, product, ConvRows(x0, x1, shape), finish, after);
   }
 }
 
@@ -133,7 +138,8 @@ void simd_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, c
     float* to = y + (group.first + row) * shape.out + first;
     for (int64_t o = 0; o < outputs; ++o) to[o] = bias ? sums[o] + bias[first + o] : sums[o];
   };
-  run_conv(simd, x0, x1, panels, shape, finish, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+  run_conv(simd, product_of(panels, shape), x0, x1, shape, finish,
+           [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
 }
 
 void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
@@ -141,7 +147,10 @@ void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0,
   const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
   ConvShape one = shape;  // a sample at a time: a run of groups counts into one sample's statistics
   one.batch = 1;
-  std::vector<Moments> parts(size_t(kMostPieces * shape.out));
+  Product product = product_of(panels, one);
+  product.centred = may_centre(product);
+  const int64_t pieces_count = share_of(product).count();
+  std::vector<Moments> parts(size_t(pieces_count * shape.out));
   for (int64_t b = 0; b < shape.batch; ++b) {
     const auto finish = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
       const int64_t at = (b * voxels + group.first + row) * shape.out + first;
@@ -160,11 +169,11 @@ void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0,
     };
     std::fill(parts.begin(), parts.end(), Moments{});
     const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2] * b;
-    run_conv(simd, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, panels, one, finish, count);
+    run_conv(simd, product, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, one, finish, count);
     parallel_for(shape.out, 1, [&](int64_t o, int64_t) {
       Moments& whole = y.statistics[b * shape.out + o];
       whole = {};
-      for (int64_t piece = 0; piece < kMostPieces; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
+      for (int64_t piece = 0; piece < pieces_count; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
     });
   }
 }
