@@ -5,6 +5,9 @@
 // The transforms of F(m, 3) interpolate at 0, +-a, +-b, .. and infinity. Row p of the forward transform holds the
 // coefficients of the product of (x - q) over the other finite points q, the last row those over all of them; the
 // inverse evaluates at the points. Points in pairs of either sign share their even and odd parts.
+#pragma once
+
+#include "sat/tensor/winograd.h"
 
 namespace sat::cpu {
 namespace {
