@@ -32,6 +32,8 @@
 
 #include "sat/tensor/ops.h"
 
+#include "sat/tensor/roofs.h"
+
 #include "sat/tensor/weights.h"
 
 // Files, millimetres and words.
