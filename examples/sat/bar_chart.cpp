@@ -11,7 +11,7 @@ namespace sat::cli {
 namespace {
 
 constexpr int64_t kMargin = 24, kGap = 18, kBarHeight = 18, kGroupGap = 10, kPlotWidth = 560;
-constexpr int64_t kLongestName = 64, kLongestDetail = 24, kSwatch = 15;
+constexpr int64_t kLongestName = 64, kLongestDetail = 24, kSwatch = 15, kLegendText = 24;
 constexpr Colour kGrid{44, 46, 52}, kLine{235, 87, 87};
 constexpr Colour kKinds[] = {{86, 156, 214}, {102, 187, 106}, {224, 168, 66}};
 
@@ -42,7 +42,7 @@ void check(const BarChart& chart) {
 
 /// Where everything stands.
 struct Layout {
-  int64_t name_x = kMargin, detail_x = 0, plot_x = 0, value_x = 0, width = 0;
+  int64_t name_x = kMargin, detail_x = 0, plot_x = 0, percent_end = 0, value_end = 0, width = 0;
   int64_t title_y = kMargin, legend_y = 0, line_y = 0, plot_y = 0, axis_y = 0, height = 0;
   std::vector<int64_t> bar_y;
   double step = 0, largest = 0;  // of the axis
@@ -50,28 +50,38 @@ struct Layout {
   int64_t x_of(double share) const { return plot_x + std::llround(double(kPlotWidth) * share / largest); }
 };
 
+bool has_bar(const BarChart& chart, size_t kind) {
+  return std::any_of(chart.bars.begin(), chart.bars.end(), [&](const Bar& bar) { return bar.kind == kind; });
+}
+
+int64_t legend_width(const std::string& entry) { return kLegendText + width_of(entry) + 2 * kGap; }
+
 bool starts_group(const BarChart& chart, size_t bar) {
   return bar == 0 || chart.bars[bar].name != chart.bars[bar - 1].name;
 }
 
 Layout lay_out(const BarChart& chart) {
   Layout at;
-  int64_t name = 0, detail = 0, value = 0, legend = 0;
+  int64_t name = 0, detail = 0, percent = 0, value = 0, legend = 0;
   at.largest = 1;
   for (const Bar& bar : chart.bars) {
     name = std::max(name, width_of(shortened(bar.name, kLongestName)));
     detail = std::max(detail, width_of(shortened(bar.detail, kLongestDetail)));
+    percent = std::max(percent, width_of(bar.percent));
     value = std::max(value, width_of(bar.value));
     at.largest = std::max(at.largest, bar.share);
   }
   at.step = grid_step(at.largest);
   at.largest = at.step * std::ceil(at.largest / at.step - 1e-9);
-  for (const std::string& entry : chart.legend) legend += kSwatch + 9 + width_of(entry) + 2 * kGap;
+  for (size_t kind = 0; kind < chart.legend.size(); ++kind) {
+    legend += has_bar(chart, kind) ? legend_width(chart.legend[kind]) : 0;
+  }
 
   at.detail_x = at.name_x + name + kGap;
   at.plot_x = at.detail_x + detail + kGap;
-  at.value_x = at.plot_x + kPlotWidth + kGap;
-  at.width = std::max({at.value_x + value, at.name_x + legend, at.name_x + width_of(chart.title)}) + kMargin;
+  at.percent_end = at.plot_x + kPlotWidth + kGap + percent;
+  at.value_end = at.percent_end + kGap + value;
+  at.width = std::max({at.value_end, at.name_x + legend, at.name_x + width_of(chart.title)}) + kMargin;
   at.legend_y = at.title_y + kLineHeight + 8;
   at.line_y = at.legend_y + kLineHeight + 12;
   at.plot_y = at.line_y + kLineHeight;
@@ -89,9 +99,10 @@ Layout lay_out(const BarChart& chart) {
 void draw_legend(const Tensor& image, const BarChart& chart, const Layout& at) {
   int64_t x = at.name_x;
   for (size_t kind = 0; kind < chart.legend.size(); ++kind) {
+    if (!has_bar(chart, kind)) continue;
     fill_rectangle(image, x, at.legend_y, kSwatch, kSwatch, kKinds[kind]);
-    write(image, x + kSwatch + 9, at.legend_y, chart.legend[kind], kFaint);
-    x += kSwatch + 9 + width_of(chart.legend[kind]) + 2 * kGap;
+    write(image, x + kLegendText, at.legend_y, chart.legend[kind], kFaint);
+    x += legend_width(chart.legend[kind]);
   }
 }
 
@@ -131,7 +142,8 @@ Tensor draw(const BarChart& chart) {
     write(image, at.detail_x, at.bar_y[i], shortened(bar.detail, kLongestDetail), kFaint);
     const int64_t length = std::max<int64_t>(at.x_of(bar.share) - at.plot_x, 1);
     fill_rectangle(image, at.plot_x, at.bar_y[i] - 2, length, kBarHeight, kKinds[bar.kind]);
-    write(image, at.value_x, at.bar_y[i], bar.value, kInk);
+    write(image, at.percent_end - width_of(bar.percent), at.bar_y[i], bar.percent, kInk);
+    write(image, at.value_end - width_of(bar.value), at.bar_y[i], bar.value, kFaint);
   }
   draw_roof(image, chart, at);
   return image;

@@ -11,14 +11,15 @@
 namespace sat::cli {
 
 struct Bar {
-  std::string name, detail, value;  // a name equal to the bar's above is not written again
-  double share = 0;                 // 1 reaches the line; may be more
-  size_t kind = 0;                  // which entry of the legend gives the colour
+  std::string name, detail;    // to the left; a name equal to the bar's above is not written again
+  std::string percent, value;  // to the right
+  double share = 0;            // 1 reaches the line; may be more
+  size_t kind = 0;             // which entry of the legend gives the colour
 };
 
 struct BarChart {
   std::string title, line;          // `line` names the line at 100 %
-  std::vector<std::string> legend;  // at most three kinds
+  std::vector<std::string> legend;  // at most three kinds; those without a bar are not shown
   std::vector<Bar> bars;
 };
 

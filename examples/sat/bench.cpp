@@ -31,12 +31,13 @@ BenchReport measured(const BenchRequest& request, const std::vector<BenchJob>& j
   for (size_t i = 0; i < jobs.size(); ++i) {
     view.start("bench " + std::to_string(i + 1) + " of " + std::to_string(jobs.size()));
     view.stage(case_name(jobs[i].operation, jobs[i].sizes));
-    for (BenchResult& result : runner.run(jobs[i])) report.results.push_back(std::move(result));
+    runner.run(jobs[i]);
   }
   report.processor = processor_name();
   report.threads = runner.threads();
   report.cpu = request.settings.cpu;
   report.roofs = runner.roofs();
+  report.results = runner.results();
   return report;
 }
 

@@ -80,11 +80,9 @@ std::string processor_name() {
 
 std::string table_of(const BenchReport& report) {
   std::string text = heading(report) + "\n";
-  for (const auto& [level, roofs] : report.roofs) {
-    text += std::string("roofs ") + name_of(level) + ": FMA " + fixed(kGiga * roofs.fma_flops, 1) + " GFLOP/s; copy " +
-            fixed(kGiga * roofs.memory_bytes, 1) + " GB/s in memory, " + fixed(kGiga * roofs.cache_bytes, 1) +
-            " GB/s in L2\n";
-  }
+  text += "roofs: FMA " + fixed(kGiga * report.roofs.fma_flops, 1) + " GFLOP/s; copy " +
+          fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory, " +
+          fixed(kGiga * report.roofs.cache_bytes, 1) + " GB/s in L2\n";
   std::vector<std::vector<std::string>> rows{
       {"case", "variant", "cpu", "roof", "of roof", "GFLOP/s", "GB/s", "median ms", "spread", "rounds"}};
   for (const BenchResult& result : report.results) {
@@ -96,14 +94,9 @@ std::string table_of(const BenchReport& report) {
 }
 
 Json json_of(const BenchReport& report) {
-  const auto rates = [](const Roofs& roofs) {
-    return Json::object()
-        .set("fma_gflops", kGiga * roofs.fma_flops)
-        .set("memory_gb_s", kGiga * roofs.memory_bytes)
-        .set("l2_gb_s", kGiga * roofs.cache_bytes);
-  };
-  Json all = Json::object(), levels = Json::object(), results = Json::array();
-  for (const auto& [level, roofs] : report.roofs) levels.set(name_of(level), rates(roofs));
+  Json roofs = Json::object(), results = Json::array();
+  roofs.set("fma_gflops", kGiga * report.roofs.fma_flops);
+  roofs.set("memory_gb_s", kGiga * report.roofs.memory_bytes).set("l2_gb_s", kGiga * report.roofs.cache_bytes);
   for (const BenchResult& result : report.results) {
     Json one = Json::object();
     one.set("case", result.name).set("operation", result.operation).set("variant", result.variant);
@@ -112,11 +105,12 @@ Json json_of(const BenchReport& report) {
     one.set("least_ms", 1e3 * result.seconds.least).set("most_ms", 1e3 * result.seconds.most);
     one.set("gflops", kGiga * result.work.flop / result.seconds.median);
     one.set("gb_s", kGiga * result.work.bytes / result.seconds.median);
-    one.set("roof", name_of(result.bound)).set("of_roof", result.of_roof).set("roofs", rates(result.roofs));
+    one.set("roof", name_of(result.bound)).set("of_roof", result.of_roof);
     results.push(std::move(one));
   }
+  Json all = Json::object();
   all.set("processor", report.processor).set("threads", report.threads).set("cpu", name_of(report.cpu));
-  all.set("roofs", std::move(levels)).set("results", std::move(results));
+  all.set("roofs", std::move(roofs)).set("results", std::move(results));
   return all;
 }
 
@@ -124,15 +118,14 @@ BarChart chart_of(const BenchReport& report) {
   BarChart chart;
   chart.title = "sat bench: " + heading(report);
   chart.line = "roof";
-  const auto roofs = report.roofs.find(report.cpu);
-  const Roofs of_level = roofs == report.roofs.end() ? report.results.at(0).roofs : roofs->second;
-  chart.legend = {"against FMA, " + fixed(kGiga * of_level.fma_flops, 0) + " GFLOP/s",
-                  "copy in memory, " + fixed(kGiga * of_level.memory_bytes, 0) + " GB/s",
-                  "copy in L2, " + fixed(kGiga * of_level.cache_bytes, 0) + " GB/s"};
+  const Roofs& roofs = report.roofs;
+  chart.legend = {"of FMA, " + fixed(kGiga * roofs.fma_flops, 0) + " GFLOP/s",
+                  "of a copy in memory, " + fixed(kGiga * roofs.memory_bytes, 0) + " GB/s",
+                  "of a copy in L2, " + fixed(kGiga * roofs.cache_bytes, 0) + " GB/s"};
   for (const BenchResult& result : report.results) {
     const std::string rate = result.bound == Bound::fma ? gflops(result) + " GFLOP/s" : gigabytes(result) + " GB/s";
     chart.bars.push_back(
-        {result.name, result.variant, percent(result.of_roof) + "  " + rate, result.of_roof, size_t(result.bound)});
+        {result.name, result.variant, percent(result.of_roof), rate, result.of_roof, size_t(result.bound)});
   }
   return chart;
 }

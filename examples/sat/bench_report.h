@@ -15,8 +15,8 @@ namespace sat::cli {
 struct BenchReport {
   std::string processor;  // as the system names it, or ""
   int threads = 0;
-  CpuLevel cpu = CpuLevel::plain;  // of --cpu
-  std::map<CpuLevel, Roofs> roofs;
+  CpuLevel cpu = CpuLevel::plain;  // of --cpu, and of the roofs
+  Roofs roofs;
   std::vector<BenchResult> results;
 };
 

@@ -16,15 +16,6 @@ constexpr double kRoofShare = 0.3;   // of a measurement's time for each roof
 constexpr double kQuickLook = 0.01;  // seconds a measurement below which the memory copy has small arrays too
 constexpr int64_t kQuickArray = int64_t(8) << 20;
 
-Roofs median_of(const std::vector<Roofs>& all) {
-  const auto median = [&](double Roofs::*rate) {
-    std::vector<double> values;
-    for (const Roofs& roofs : all) values.push_back(roofs.*rate);
-    return spread_of(values).median;
-  };
-  return {median(&Roofs::fma_flops), median(&Roofs::memory_bytes), median(&Roofs::cache_bytes)};
-}
-
 }  // namespace
 
 Spread spread_of(std::vector<double> values) {
@@ -83,12 +74,6 @@ Context& BenchRunner::context(CpuLevel level) {
 
 int BenchRunner::threads() const { return contexts_.at(settings_.cpu)->threads().size(); }
 
-std::map<CpuLevel, Roofs> BenchRunner::roofs() const {
-  std::map<CpuLevel, Roofs> medians;
-  for (const auto& [level, all] : measured_) medians[level] = median_of(all);
-  return medians;
-}
-
 double BenchRunner::time(const Prepared& form, int64_t calls) {
   UseContext use(context(form.level));
   profile::Stopwatch watch;
@@ -96,19 +81,28 @@ double BenchRunner::time(const Prepared& form, int64_t calls) {
   return watch.lap() / double(calls);
 }
 
-std::vector<BenchResult> BenchRunner::run(const BenchJob& job) {
-  std::vector<Prepared> forms;
-  std::map<CpuLevel, std::vector<Roofs>> roofs;
-  {
-    UseContext use(context(settings_.cpu));
-    const Inputs inputs = job.operation.inputs(job.sizes);
-    for (const BenchVariant& variant : job.variants) {
-      const CpuLevel level = variant.level.value_or(settings_.cpu);
-      UseContext at_level(context(level));
-      forms.push_back({&variant, level, variant.prepare(job.sizes, inputs)});
-      roofs[level];
-    }
+void BenchRunner::measure_roofs() {
+  UseContext use(context(settings_.cpu));
+  const Roofs now = meter_->measure();
+  for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::memory_bytes, &Roofs::cache_bytes}) {
+    roofs_.*rate = std::max(roofs_.*rate, now.*rate);
   }
+}
+
+std::vector<BenchRunner::Prepared> BenchRunner::prepare(const BenchJob& job) {
+  UseContext use(context(settings_.cpu));
+  const Inputs inputs = job.operation.inputs(job.sizes);
+  std::vector<Prepared> forms;
+  for (const BenchVariant& variant : job.variants) {
+    const CpuLevel level = variant.level.value_or(settings_.cpu);
+    UseContext at_level(context(level));
+    forms.push_back({&variant, level, variant.prepare(job.sizes, inputs)});
+  }
+  return forms;
+}
+
+void BenchRunner::run(const BenchJob& job) {
+  std::vector<Prepared> forms = prepare(job);
   double slowest = 0;
   for (Prepared& form : forms) {
     double call = time(form, 1);  // the first call also warms up
@@ -118,26 +112,22 @@ std::vector<BenchResult> BenchRunner::run(const BenchJob& job) {
   }
   const int rounds = settings_.repeat > 0 ? settings_.repeat : slowest > kSlowCall ? 3 : 5;
   for (int round = 0; round < rounds; ++round) {
-    for (auto& [level, all] : roofs) {
-      UseContext use(context(level));
-      all.push_back(meter_->measure());
-    }
+    measure_roofs();
     for (Prepared& form : forms) form.seconds.push_back(time(form, form.calls));
   }
-
-  std::vector<BenchResult> results;
-  const Work work = job.operation.work(job.sizes);
   for (const Prepared& form : forms) {
-    BenchResult result{case_name(job.operation, job.sizes), job.operation.name, form.variant->name, form.level, work};
-    result.rounds = rounds;
-    result.seconds = spread_of(form.seconds);
-    result.roofs = median_of(roofs.at(form.level));
-    const RoofTime at_best = roof_time(work, result.roofs, threads());
+    results_.push_back({case_name(job.operation, job.sizes), job.operation.name, form.variant->name, form.level,
+                        job.operation.work(job.sizes), rounds, spread_of(form.seconds)});
+  }
+}
+
+std::vector<BenchResult> BenchRunner::results() const {
+  std::vector<BenchResult> results = results_;
+  for (BenchResult& result : results) {
+    const RoofTime at_best = roof_time(result.work, roofs_, threads());
     result.bound = at_best.bound;
     result.of_roof = at_best.seconds / result.seconds.median;
-    results.push_back(std::move(result));
   }
-  for (auto& [level, all] : roofs) measured_[level].insert(measured_[level].end(), all.begin(), all.end());
   return results;
 }
 

@@ -38,12 +38,11 @@ const char* name_of(Bound bound);  // "FMA", "memory", "L2"
 
 struct BenchResult {
   std::string name, operation, variant;
-  CpuLevel cpu = CpuLevel::plain;
+  CpuLevel cpu = CpuLevel::plain;  // where it ran
   Work work;
   int rounds = 0;
   Spread seconds = {};  // of one call
-  Roofs roofs = {};     // medians over the same rounds
-  Bound bound{};        // what limits this work on this machine
+  Bound bound = {};     // what limits this work on this machine
   double of_roof = 0;   // the time that the bound allows, as a share of the median
 };
 
@@ -55,27 +54,32 @@ struct RoofTime {
 };
 RoofTime roof_time(const Work& work, const Roofs& roofs, int threads);
 
-/// Measures one job after the other. Throws Cancelled when `settings`' contexts are told to stop.
+/// Measures one job after the other. Throws Cancelled when told to stop.
 class BenchRunner {
  public:
   BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled);
 
-  std::vector<BenchResult> run(const BenchJob& job);
-  int threads() const;
+  void run(const BenchJob& job);
 
-  /// Medians over all rounds so far, by CPU level; a level that no form ran at is not there.
-  std::map<CpuLevel, Roofs> roofs() const;
+  int threads() const;
+  /// The best of all rounds so far, at the level of --cpu: a busy moment can only hide what the machine is able to do.
+  const Roofs& roofs() const { return roofs_; }
+  /// Of all jobs so far, held against roofs(), whatever level a form ran at.
+  std::vector<BenchResult> results() const;
 
  private:
   struct Prepared;
   Context& context(CpuLevel level);
+  std::vector<Prepared> prepare(const BenchJob& job);
   double time(const Prepared& form, int64_t calls);
+  void measure_roofs();
 
   BenchSettings settings_;
   std::function<bool()> cancelled_;
   std::map<CpuLevel, std::unique_ptr<Context>> contexts_;
   std::unique_ptr<RoofMeter> meter_;
-  std::map<CpuLevel, std::vector<Roofs>> measured_;
+  Roofs roofs_;
+  std::vector<BenchResult> results_;
 };
 
 }  // namespace sat::cli

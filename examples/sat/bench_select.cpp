@@ -62,8 +62,10 @@ std::vector<Chosen> cases_named(const std::string& asked, const std::vector<Benc
   for (const BenchOperation& operation : operations) {
     names.push_back(operation.name);
     for (const CaseSizes& sizes : operation.cases) {
-      cases.push_back(case_name(operation, sizes));
-      if ((cases.back() + "/").compare(0, asked.size() + 1, asked + "/") == 0) chosen.push_back({&operation, sizes});
+      const std::string name = case_name(operation, sizes);
+      cases.push_back(name);
+      cases.push_back(name.substr(0, name.rfind('/')));
+      if ((name + "/").compare(0, asked.size() + 1, asked + "/") == 0) chosen.push_back({&operation, sizes});
     }
   }
   if (chosen.empty()) {

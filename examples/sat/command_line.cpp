@@ -301,12 +301,12 @@ CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
   add_file(command, "--chart", request.chart, "draw a bar chart (.png)")->check([](const std::string& path) {
     return has_extension(path, ".png") ? std::string() : "'" + path + "' must end in .png";
   });
-  command->footer(R"(All forms of a case take turns on the same random data, and so do the roofs: the peak of
-multiply-adds in registers, and the bandwidth of a copy in memory or, where all the data fit there,
-in the L2 caches. A rate is the work counted the plain way over the median time; its share is of
-the roof that is lower for this work. A form that needs fewer operations than the plain one
-(Winograd), or data that stay in the last cache, may pass 100 %. The spread is the whole range of
-the rounds.
+  command->footer(R"(All forms of a case take turns on the same random data, and so do the roofs, of which the best
+round counts: the peak of multiply-adds in registers, and the bandwidth of a copy in memory or,
+where all the data fit there, in the L2 caches. A rate is the work counted the plain way over the
+median time; its share is of the roof that is lower for this work. A form that needs fewer
+operations than the plain one (Winograd), or data that stay in the last cache, may pass 100 %. The
+spread is the whole range of the rounds.
 
 Examples:
   sat bench
