@@ -69,8 +69,9 @@ std::vector<Chosen> cases_named(const std::string& asked, const std::vector<Benc
     }
   }
   if (chosen.empty()) {
-    const bool whole = asked.find('/') != std::string::npos;
-    throw UsageError("there is no operation '" + asked + "'" + hint(asked, whole ? cases : names, names));
+    const bool is_case = asked.find('/') != std::string::npos;
+    throw UsageError(std::string("there is no ") + (is_case ? "case" : "operation") + " '" + asked + "'" +
+                     hint(asked, is_case ? cases : names, names));
   }
   return chosen;
 }
