@@ -136,7 +136,7 @@ BenchOperation avg_pool3d_operation() {
     return {{"x", random_activations(volume_shape(sizes.size, sizes.channels[0]), 1)}};
   };
   op.variants = {{"plain", [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
-                    return [k = pooling(sizes.size), x = inputs.at("x")] { avg_pool3d(x, k); };
+                    return [k = pooling(sizes.size), x = inputs.at("x")] { avg_pool3d({x}, k); };
                   }}};
   return op;
 }

@@ -60,22 +60,23 @@ BenchRunner::BenchRunner(const BenchSettings& settings, const std::function<bool
   meter_ = std::make_unique<RoofMeter>(options);
 }
 
-Context& BenchRunner::context(CpuLevel level) {
-  std::unique_ptr<Context>& context = contexts_[level];
+Context& BenchRunner::context(CpuLevel level, Precision precision) {
+  std::unique_ptr<Context>& context = contexts_[{level, precision}];
   if (!context) {
     ContextOptions options;
     options.threads = settings_.threads;
     options.cpu = level;
+    options.precision = precision;
     options.cancelled = cancelled_;
     context = std::make_unique<Context>(options);
   }
   return *context;
 }
 
-int BenchRunner::threads() const { return contexts_.at(settings_.cpu)->threads().size(); }
+int BenchRunner::threads() const { return contexts_.at({settings_.cpu, Precision::exact})->threads().size(); }
 
 double BenchRunner::time(const Prepared& form, int64_t calls) {
-  UseContext use(context(form.level));
+  UseContext use(context(form.level, form.variant->precision));
   profile::Stopwatch watch;
   for (int64_t call = 0; call < calls; ++call) form.runner();
   return watch.lap() / double(calls);
@@ -95,7 +96,7 @@ std::vector<BenchRunner::Prepared> BenchRunner::prepare(const BenchJob& job) {
   std::vector<Prepared> forms;
   for (const BenchVariant& variant : job.variants) {
     const CpuLevel level = variant.level.value_or(settings_.cpu);
-    UseContext at_level(context(level));
+    UseContext as_it_runs(context(level, variant.precision));
     forms.push_back({&variant, level, variant.prepare(job.sizes, inputs)});
   }
   return forms;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "examples/sat/bench_case.h"
@@ -69,14 +70,14 @@ class BenchRunner {
 
  private:
   struct Prepared;
-  Context& context(CpuLevel level);
+  Context& context(CpuLevel level, Precision precision = Precision::exact);
   std::vector<Prepared> prepare(const BenchJob& job);
   double time(const Prepared& form, int64_t calls);
   void measure_roofs();
 
   BenchSettings settings_;
   std::function<bool()> cancelled_;
-  std::map<CpuLevel, std::unique_ptr<Context>> contexts_;
+  std::map<std::pair<CpuLevel, Precision>, std::unique_ptr<Context>> contexts_;
   std::unique_ptr<RoofMeter> meter_;
   Roofs roofs_;
   std::vector<BenchResult> results_;

@@ -68,8 +68,8 @@ BenchOperation unet_operation(const std::string& name, const std::string& archit
   op.cases = {{{}, {96, 96, 96}}};
   op.standard = architecture == "UNET" ? 1 : 0;
   op.work = [config](const CaseSizes& sizes) { return unet_work(config, sizes); };
-  op.inputs = [config](const CaseSizes& sizes) -> Inputs {
-    return {{"x", random_normal(volume_shape(sizes.size, config.in_channels), 1, 1)}};
+  op.inputs = [](const CaseSizes& sizes) -> Inputs {  // one channel: the image is grey
+    return {{"x", random_normal(volume_shape(sizes.size, 1), 1, 1)}};
   };
   op.refusal = [stride = config.total_stride()](const CaseSizes& sizes) {
     for (int64_t length : sizes.size) {
@@ -77,10 +77,14 @@ BenchOperation unet_operation(const std::string& name, const std::string& archit
     }
     return std::string();
   };
-  op.variants = {{"exact", [config](const CaseSizes&, const Inputs& inputs) -> Runner {
-                    const auto unet = std::make_shared<UNet3d>(random_weights(), config);
-                    return [unet, x = inputs.at("x")] { (*unet)(x); };
-                  }}};
+  const auto prepare = [config](const CaseSizes&, const Inputs& inputs) -> Runner {
+    const auto unet = std::make_shared<UNet3d>(random_weights(), config);
+    return [unet, x = inputs.at("x")] { (*unet)(x); };
+  };
+  for (Precision precision : {Precision::exact, Precision::fast}) {
+    op.variants.push_back({name_of(precision), prepare});
+    op.variants.back().precision = precision;
+  }
   return op;
 }
 
