@@ -13,6 +13,7 @@ using namespace sat;
 
 namespace {
 
+constexpr double kWorked = 0.002;  // seconds of CPU time that mean a thread took part
 const RoofOptions kQuick = {0.004, 1 << 20};
 
 double seconds_of(clockid_t clock) {
@@ -55,13 +56,13 @@ TEST_CASE("roofs are measured with the context's threads, no more and no fewer")
     UseContext use(context);
     const RoofMeter meter({0.02, 1 << 20});
     const double before = time_of_others();
-    meter.measure();
-    const double others = time_of_others() - before;
-    if (threads == 1) {
-      CHECK(others < 0.002);
-    } else {
-      CHECK(others > 0.002);
+    double others = 0;
+    for (int tries = 0; tries < 100 && others <= kWorked; ++tries) {  // a busy machine may pass a thread over
+      meter.measure();
+      others = time_of_others() - before;
+      if (threads == 1) break;
     }
+    CHECK((others > kWorked) == (threads > 1));
   }
 }
 
