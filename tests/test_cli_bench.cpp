@@ -167,20 +167,21 @@ TEST_CASE("the chart's bars are as long as their shares, against the line of the
   CHECK(height > 180);
   CHECK(pixel(image, 0, 0) == kPaper);
 
-  // Bars begin where most rows change from paper to a bar's colour; the legend's squares lie further left.
-  int64_t left = 0;
-  for (int64_t x = 200; left == 0 && x < width; ++x) {
-    for (int64_t y = 0; y < height; ++y) left = kBars.count(pixel(image, x, y)) ? x : left;
+  // The line of the roof is the only long red one; bars lie beside it, the legend's squares above.
+  int64_t roof = 0, top = 0, left = 0;
+  for (int64_t x = 0; roof == 0 && x < width; ++x) {
+    std::vector<int64_t> red;
+    for (int64_t y = 0; y < height; ++y) {
+      if (pixel(image, x, y) == kRoof) red.push_back(y);
+    }
+    if (int64_t(red.size()) > height / 4) roof = x + 1, top = red.front();
   }
-  int64_t roof = 0;
-  for (int64_t x = left; roof == 0 && x < width; ++x) {
-    int64_t red = 0;
-    for (int64_t y = 0; y < height; ++y) red += pixel(image, x, y) == kRoof;
-    roof = red > height / 4 ? x + 1 : 0;
+  REQUIRE(roof > 0);
+  for (int64_t x = 0; left == 0 && x < width; ++x) {
+    for (int64_t y = top; y < height; ++y) left = kBars.count(pixel(image, x, y)) ? x : left;
   }
-  REQUIRE(roof > left);
   std::vector<int64_t> lengths;
-  for (int64_t y = 1; y < height; ++y) {
+  for (int64_t y = top; y < height; ++y) {
     if (!kBars.count(pixel(image, left, y)) || kBars.count(pixel(image, left, y - 1))) continue;
     int64_t end = left;
     while (end < width && (kBars.count(pixel(image, end, y)) || pixel(image, end, y) == kRoof)) ++end;
