@@ -126,6 +126,10 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, AmxForm form) {
   check(slab, panels, ring);
   const Pieces cut = pieces_of(ring, slab.stride, slab.out_size[1], slab.out);
   set_rows(ring, cut.rows, slab.stride);
+  if (Context::current().dry()) {
+    const Tensor scratch({ring.values}, DType::bf16);  // counted for one thread
+    return;
+  }
   const int64_t planes = slab.last - slab.first;
   std::vector<double> moments(size_t(planes * cut.strips * 2 * slab.out));
   const int64_t plane_bytes = slab.out_size[1] * slab.out_size[2] * slab.out * size_of(slab.dtype);
@@ -162,7 +166,7 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, AmxForm form) {
     piece.moments_step = cut.strips * 2 * slab.out;
     form == AmxForm::processor ? amx_piece(piece) : amx_piece_twin(piece);
   });
-  if (!slab.statistics || Context::current().dry()) return;
+  if (!slab.statistics) return;
 
   for (int64_t i = 0; i < planes * cut.strips; ++i) {
     const int64_t first_row = i % cut.strips * cut.rows, rows = std::min(cut.rows, slab.out_size[1] - first_row);

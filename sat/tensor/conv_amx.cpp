@@ -77,7 +77,7 @@ class AmxUnit {
     if (half) {
       constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
       const __m256i a = _mm512_maskz_cvtps_ph(kAll, low, kNearest), b = _mm512_maskz_cvtps_ph(kAll, high, kNearest);
-      const __m512i both = _mm512_maskz_inserti64x4(0xFF, _mm512_zextsi256_si512(a), b, 1);
+      const __m512i both = _mm512_maskz_inserti64x4(0xFF, _mm512_castsi256_si512(a), b, 1);
       if (around_cache) {
         _mm512_stream_si512(static_cast<__m512i*>(to), both);
       } else {
