@@ -59,9 +59,9 @@ AmxRing ring_of(int64_t in, int64_t pixels, int64_t stride) {
 }
 
 void set_rows(AmxRing& ring, int64_t rows, int64_t stride) {
-  // The last tile of the last block reads on behind the strip, three pixels wide or 32 values.
+  // The last tile of the last block reads on behind the strip, three pixels wide.
   const int64_t computed = (rows * (ring.line / stride) + kAmxRows - 1) / kAmxRows * kAmxRows;
-  const int64_t pixels = (2 / stride) * ring.line + (computed - 1) * stride + (ring.taps == 3 ? 3 : kAmxLanes + 1);
+  const int64_t pixels = (2 / stride) * ring.line + (computed - 1) * stride + 3;
   ring.block = (pixels * ring.pixel + 31) / 32 * 32;
   ring.strip = ring.blocks * ring.block;
   ring.plane = stride * ring.strip;

@@ -27,12 +27,19 @@
 namespace sat::cpu {
 namespace {
 
-/// What ldtilecfg reads: all eight tiles hold 16 rows of 64 bytes.
+/// What ldtilecfg reads: tiles of 16 rows of 64 bytes, but for narrow pixels, where a row of tile 6 (pixels) holds no
+/// more than three of them, and tile 7 (weights) as many pairs of rows.
 struct alignas(64) TileConfiguration {
   uint8_t palette = 1, start_row = 0;
   uint8_t reserved[14] = {};
   uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+
+  explicit TileConfiguration(const AmxRing& ring) {
+    if (ring.taps == 3) return;
+    row_bytes[6] = uint16_t(3 * ring.pixel * 2);
+    rows[7] = uint8_t(3 * ring.pixel / 2);
+  }
 };
 
 /// Stores the results of a block of pixels and counts them, one pixel at a call.

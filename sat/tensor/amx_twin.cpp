@@ -33,6 +33,12 @@ class Tiles {
     }
   }
 
+  /// From a tile's first value in memory to behind its last.
+  int64_t values(int tile, int64_t row_bytes) {
+    const Tile& t = used(tile);
+    return ((t.rows - 1) * row_bytes + t.row_bytes) / 2;
+  }
+
   void zero(int tile) { std::memset(used(tile).bytes, 0, sizeof Tile::bytes); }
 
   void load(int tile, const void* from, int64_t row_bytes) {
@@ -114,7 +120,7 @@ class TwinUnit {
  public:
   using Vector = Lanes;
 
-  explicit TwinUnit(const AmxPiece& piece) : piece_(piece) { tiles_.configure(TileConfiguration()); }
+  explicit TwinUnit(const AmxPiece& piece) : piece_(piece) { tiles_.configure(TileConfiguration(piece.ring)); }
 
   template <int Count>
   void zero_tiles() {
@@ -123,7 +129,7 @@ class TwinUnit {
   template <int Tile>
   void load_tile(const void* from, int64_t row_bytes) {
     const auto* first = static_cast<const uint16_t*>(from);
-    const uint16_t* last = first + (15 * row_bytes + 64) / 2;
+    const uint16_t* last = first + tiles_.values(Tile, row_bytes);
     const uint16_t* weights_end = piece_.panels + piece_.panel_count * piece_.panel_values;
     SAT_CHECK((first >= piece_.ring_values && last <= piece_.ring_values + piece_.ring.values) ||
                   (first >= piece_.panels && last <= weights_end),
