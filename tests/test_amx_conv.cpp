@@ -5,19 +5,23 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "sat/tensor/amx_conv.h"
+#include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
+#include "tests/support/tile_emulator.h"
 
 using namespace sat;
 using namespace sat::test;
-using cpu::AmxForm;
 using cpu::Moments;
 
 namespace {
+
+using Loops = void (*)(const cpu::AmxPiece&);
 
 /// One convolution, spelled so that a failure names it.
 struct Case {
@@ -88,7 +92,7 @@ std::vector<const void*> planes_of(const Tensor& x) {
 }
 
 /// The result's planes from the first cut to the last, a slab from each cut to the next; `held` planes have bytes.
-Result convolved(const Problem& p, AmxForm form, const std::vector<int64_t>& cuts, int64_t held) {
+Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts, int64_t held) {
   const Result result{zeros({held, p.out_size[1], p.out_size[2], p.c.out}, p.c.to),
                       std::vector<Moments>(size_t(p.c.out))};
   const std::vector<const void*> from[2] = {planes_of(p.x[0]), planes_of(p.x[1])}, to = planes_of(result.y);
@@ -107,16 +111,18 @@ Result convolved(const Problem& p, AmxForm form, const std::vector<int64_t>& cut
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
     slab.first = cuts[i];
     slab.last = cuts[i + 1];
-    cpu::amx_conv3d(slab, p.panels, form);
+    cpu::amx_conv3d(slab, p.panels, loops);
   }
   return result;
 }
 
-Result convolved(const Problem& p, AmxForm form, const std::vector<int64_t>& cuts) {
-  return convolved(p, form, cuts, p.out_size[0]);
+Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts) {
+  return convolved(p, loops, cuts, p.out_size[0]);
 }
-Result convolved(const Problem& p, AmxForm form = AmxForm::twin) { return convolved(p, form, {0, p.out_size[0]}); }
-Result first_plane(const Problem& p, AmxForm form) { return convolved(p, form, {0, 1}, 1); }
+Result convolved(const Problem& p, Loops loops = cpu::amx_piece_twin) {
+  return convolved(p, loops, {0, p.out_size[0]});
+}
+Result first_plane(const Problem& p, Loops loops) { return convolved(p, loops, {0, 1}, 1); }
 
 bool same(const Result& a, const Result& b) {
   return same_bits(a.y, b.y) &&
@@ -266,9 +272,9 @@ TEST_CASE("amx convolution: slabs give the bits of the whole, in results and sta
     CAPTURE(c);
     const Problem p(c);
     const Result whole = convolved(p);
-    CHECK(same(convolved(p, AmxForm::twin, {0, 1, 2, 3, 4, 5, 6, 7}), whole));
-    CHECK(same(convolved(p, AmxForm::twin, {0, 3, 3, 7}), whole));
-    const Result part = convolved(p, AmxForm::twin, {2, 5});
+    CHECK(same(convolved(p, cpu::amx_piece_twin, {0, 1, 2, 3, 4, 5, 6, 7}), whole));
+    CHECK(same(convolved(p, cpu::amx_piece_twin, {0, 3, 3, 7}), whole));
+    const Result part = convolved(p, cpu::amx_piece_twin, {2, 5});
     CHECK(same_bits(part.y.slice(2, 5).clone(), whole.y.slice(2, 5).clone()));
     CHECK(mismatch(part.y.slice(0, 2).cast(f32), zeros(part.y.slice(0, 2).shape), {}) == "");  // left alone
     CHECK(mismatch(part.y.slice(5, 7).cast(f32), zeros(part.y.slice(5, 7).shape), {}) == "");
@@ -315,7 +321,7 @@ TEST_CASE("amx convolution: a rehearsal touches nothing and counts the scratch")
   slab.inputs[0] = {nullptr, half, 64, {}};
   slab.out = 64;
   slab.last = 4;
-  cpu::amx_conv3d(slab, p.panels, AmxForm::twin);
+  cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_twin);
   CHECK(context.memory()->peak_bytes() > 100000);
   CHECK(context.memory()->live_bytes() == 0);
 }
@@ -329,7 +335,7 @@ TEST_CASE("amx convolution: what does not fit is refused") {
     slab.inputs[0] = {nullptr, f32, 8, {}};
     slab.out = 8;
     spoil(slab);
-    CHECK_THROWS_WITH_AS(cpu::amx_conv3d(slab, p.panels, AmxForm::twin), doctest::Contains(message), Error);
+    CHECK_THROWS_WITH_AS(cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_twin), doctest::Contains(message), Error);
   };
   refused([](cpu::ConvSlab& slab) { slab.stride = 3; }, "stride 3");
   refused([](cpu::ConvSlab& slab) { slab.out_size[1] = 2; }, "axis 1 of 3 voxels gives 2");
@@ -340,30 +346,46 @@ TEST_CASE("amx convolution: what does not fit is refused") {
   refused([](cpu::ConvSlab& slab) { slab.out = 33; }, "needs bf16 [2, 9, 1, 2, 16, 32]");
 }
 
-TEST_CASE("amx convolution: the processor's tiles give the twin's bits, or are refused where there are none") {
-  const Problem first(kCases[0]);
-  if (!amx_available()) {
-    MESSAGE("could not run: this processor has no AMX, so its tiles were only compiled");
+TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's bits") {
+  // Where there are no tiles, their instructions are emulated one by one, and everything around them is real.
+  if (!amx_available() && !TileEmulator::runs_here()) {
+    MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
     CHECK(best_cpu_level() < CpuLevel::amx);
-    CHECK_THROWS_WITH_AS(parse_cpu_level("amx"), doctest::Contains("this processor does not run amx"), Error);
-    CHECK_THROWS_WITH_AS(convolved(first, AmxForm::processor), doctest::Contains("no matrix units"), Error);
-    ContextOptions options;
-    options.cpu = CpuLevel::amx;
-    CHECK_THROWS_AS(Context{options}, Error);
     return;
   }
-  CHECK(best_cpu_level() == CpuLevel::amx);
-  CHECK(parse_cpu_level("amx") == CpuLevel::amx);
+  std::optional<TileEmulator> emulator;
+  if (!amx_available()) {
+    MESSAGE("this processor has no AMX: its tile instructions are emulated");
+    emulator.emplace();
+  }
   for (const Case& c : kCases) {
     CAPTURE(c);
     const Problem p(c);
-    CHECK(same(convolved(p, AmxForm::processor), convolved(p)));
+    CHECK(same(convolved(p, cpu::amx_piece), convolved(p, cpu::amx_piece_twin)));
   }
   // A plane of a volume so large that results are stored past the caches.
   for (const DType type : {f32, half}) {
     Problem p({{2, 9, 31}, 3, 0, 64, 1, true, half, type});
     p.c.size[0] = p.out_size[0] = 100000;
     CAPTURE(type);
-    CHECK(same(first_plane(p, AmxForm::processor), first_plane(p, AmxForm::twin)));
+    CHECK(same(first_plane(p, cpu::amx_piece), first_plane(p, cpu::amx_piece_twin)));
   }
+  if (emulator) {
+    CHECK(TileEmulator::products() > 10000);
+    CHECK(TileEmulator::products() < TileEmulator::loads());
+  }
+}
+
+TEST_CASE("the amx level is offered where there are tiles and refused clearly elsewhere") {
+  if (amx_available()) {
+    CHECK(best_cpu_level() == CpuLevel::amx);
+    CHECK(parse_cpu_level("amx") == CpuLevel::amx);
+    return;
+  }
+  CHECK(best_cpu_level() < CpuLevel::amx);
+  CHECK_THROWS_WITH_AS(parse_cpu_level("amx"), doctest::Contains("this processor does not run amx"), Error);
+  ContextOptions options;
+  options.cpu = CpuLevel::amx;
+  CHECK_THROWS_WITH_AS(Context{options}, doctest::Contains("does not run amx"), Error);
+  CHECK_THROWS_WITH_AS(cpu::amx_conv3d({}, Tensor()), doctest::Contains("no matrix units"), Error);
 }

@@ -119,8 +119,12 @@ Tensor pack_amx_conv3d(const Tensor& weight) {
   return panels;
 }
 
-void amx_conv3d(const ConvSlab& slab, const Tensor& panels, AmxForm form) {
-  SAT_CHECK(form == AmxForm::twin || amx_available(), "amx_conv3d: this processor has no matrix units (AMX)");
+void amx_conv3d(const ConvSlab& slab, const Tensor& panels) {
+  SAT_CHECK(amx_available(), "amx_conv3d: this processor has no matrix units (AMX)");
+  amx_conv3d(slab, panels, amx_piece);
+}
+
+void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const AmxPiece&)) {
   const int64_t in = slab.inputs[0].channels + slab.inputs[1].channels;
   AmxRing ring = ring_of(in, slab.in_size[2], slab.stride);
   check(slab, panels, ring);
@@ -164,7 +168,7 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, AmxForm form) {
     piece.out = slab.out;
     piece.moments = moments.data() + strip * 2 * slab.out;
     piece.moments_step = cut.strips * 2 * slab.out;
-    form == AmxForm::processor ? amx_piece(piece) : amx_piece_twin(piece);
+    loops(piece);
   });
   if (!slab.statistics) return;
 
