@@ -13,7 +13,7 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kRingBytes = 1 << 20;     // half of the second cache; weights and results pass through the rest
+constexpr int64_t kRingBytes = 5 << 18;     // half of the second cache; weights and results pass through the rest
 constexpr int64_t kPieces = 16;             // at least, where a volume is large enough: work for as many threads
 constexpr int64_t kLeastRows = 8;           // of a strip, for the sake of the two rows that it shares
 constexpr int64_t kLeastBlocks = 2;         // of outputs, since every group of them normalises the input again
@@ -32,7 +32,7 @@ struct Pieces {
 
 Pieces pieces_of(const AmxRing& ring, int64_t stride, int64_t out_rows, int64_t out) {
   const int64_t row_bytes = ring.line * ring.pixel * ring.blocks * size_of(DType::bf16);
-  const int64_t ring_rows = kRingBytes / (kAmxSlots * row_bytes);
+  const int64_t ring_rows = kRingBytes / (ring.slots * row_bytes);
   const int64_t most_rows = ring_rows < 3 ? 1 : (ring_rows - 3) / stride + 1;
   int64_t several = kPieces;  // a power of two, so that strips share out evenly
   while (several > 1 && out_rows / several < kLeastRows) several /= 2;
@@ -55,6 +55,7 @@ AmxRing ring_of(int64_t in, int64_t pixels, int64_t stride) {
   ring.taps = narrow(in) ? 1 : 3;
   ring.line = pixels + 1;
   ring.line += ring.line % stride;
+  ring.slots = 3 + stride;
   return ring;
 }
 
@@ -65,7 +66,7 @@ void set_rows(AmxRing& ring, int64_t rows, int64_t stride) {
   ring.block = (pixels * ring.pixel + 31) / 32 * 32;
   ring.strip = ring.blocks * ring.block;
   ring.plane = stride * ring.strip;
-  ring.values = kAmxSlots * ring.plane;
+  ring.values = ring.slots * ring.plane;
 }
 
 AmxSource source_of(const SlabInput& input, int64_t first) {

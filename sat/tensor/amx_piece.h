@@ -10,7 +10,6 @@ constexpr int64_t kAmxLanes = 32;            // channels of a tile row: bf16 on 
 constexpr int64_t kAmxStep = 2 * 16 * 32;    // values of the weights' two tiles: 16 outputs x 16 pairs of inputs each
 constexpr int64_t kAmxRows = 16;             // pixels of a tile
 constexpr int64_t kAmxBlock = 3 * kAmxRows;  // pixels that are computed together
-constexpr int64_t kAmxSlots = 3;             // planes of the ring: as many as the kernel sees at once
 
 /// One of the inputs whose channels stand one behind the other. See PendingNorm (conv_slab.h) for the norm.
 struct AmxSource {
@@ -28,6 +27,7 @@ struct AmxRing {
   int64_t pixel;                // 32, or fewer where three neighbouring pixels fit a tile row
   int64_t blocks, taps;         // steps of a kernel row: blocks of channels x 3 pixels, or one step for three pixels
   int64_t line;                 // pixels from a row to the next
+  int64_t slots;                // planes: three that the kernel sees, and those that are taken meanwhile
   int64_t block, strip, plane;  // values from one to the next
   int64_t values;               // all of it
 };
