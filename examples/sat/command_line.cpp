@@ -104,7 +104,7 @@ void add_threads(CLI::App* command, int& threads) {
 }
 
 void add_cpu(CLI::App* command, CpuLevel& cpu) {
-  add_parsed(command, "--cpu", cpu, parse_cpu_level, "plain, avx2 or avx512; default: the best of this processor")
+  add_parsed(command, "--cpu", cpu, parse_cpu_level, "plain, avx2, avx512 or amx; default: the best of this processor")
       ->type_name("LEVEL");
 }
 
