@@ -232,6 +232,7 @@ Json write_case(const std::string& folder, const Case& one, const NiftiScan& sca
   stages.set("write", watch.lap());
   Json plan = Json::object().set("weights_bytes", result.plan.weights_bytes);
   plan.set("tensor_bytes", result.plan.tensor_bytes).set("process_bytes", result.plan.process_bytes);
+  plan.set("scratch_bytes", result.plan.scratch_bytes);
   Json manifest = Json::object();
   manifest.set("format", kManifestFormat).set("version", SAT_VERSION);
   manifest.set("scan", scan_json(fingerprint, scan.header)).set("model", identity.model).set("text", identity.text);

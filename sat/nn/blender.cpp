@@ -161,7 +161,7 @@ void Blender::finish_scores(int64_t until) {
   const bool last = until == size_[axis];
   std::array<int64_t, 3> origin{};
   origin[axis] = base_;
-  sink_(scores_, origin, decided_, last ? until : until - 1, 0);
+  if (last || until - 1 > decided_) sink_(scores_, origin, decided_, last ? until : until - 1, 0);
   if (last) return;
   decided_ = until - 1;
   const std::array<int64_t, 3> extent{weights_.shape[0], weights_.shape[1], weights_.shape[2]};
@@ -183,7 +183,7 @@ void Blender::finish_features(int64_t until) {
   if (last_row_.empty()) last_row_ = Tensor({prompts_, area});
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
-    const bool last = stop == size_[axis];
+    const int64_t decide = stop == size_[axis] ? stop : stop - 1;  // a lone first row decides nothing yet
     const std::array<int64_t, 3> extent = box(stop - decided_);
     std::array<int64_t, 3> origin{};
     origin[axis] = decided_;
@@ -201,7 +201,7 @@ void Blender::finish_features(int64_t until) {
         accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
       }
       normalise(scores, weights, final_ - decided_, extent[axis]);
-      sink_(scores, origin, decided_, last ? stop : stop - 1, first);
+      if (decided_ < decide) sink_(scores, origin, decided_, decide, first);
       copy_rows(carry, carried, 0, scores, rows, extent[axis] - 1, extent[axis]);
     }
     final_ = stop;
