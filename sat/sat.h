@@ -27,6 +27,7 @@
 #include "sat/tensor/parallel.h"
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/conv_method.h"
 
 #include "sat/tensor/profile.h"
 

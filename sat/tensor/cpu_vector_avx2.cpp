@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "sat/tensor/moments.h"
 #include "sat/tensor/simd.h"
 
 namespace sat::cpu::avx2 {
@@ -237,12 +238,17 @@ void widen(float* y, const f16* x, int64_t count) {
 
 void narrow(f16* y, const float* x, int64_t count) {
   auto* to = reinterpret_cast<uint16_t*>(y);
+  const __m256 largest = _mm256_set1_ps(kLargestHalf), lowest = _mm256_set1_ps(-kLargestHalf);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
+    const __m256 bounded = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(x + i), lowest), largest);
+    const __m128i half = _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
   }
-  for (; i < count; ++i) to[i] = _cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT);
+  for (; i < count; ++i) {
+    const float bounded = x[i] > kLargestHalf ? kLargestHalf : x[i] < -kLargestHalf ? -kLargestHalf : x[i];
+    to[i] = _cvtss_sh(bounded, _MM_FROUND_TO_NEAREST_INT);
+  }
 }
 
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps) {

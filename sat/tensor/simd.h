@@ -46,7 +46,7 @@ struct Simd {
   void (*normalise_leaky_relu)(float* y, const float* x, const float* center, const float* factor, const float* shift,
                                float slope, int64_t voxels, int64_t channels);
 
-  /// Between f32 and f16, the latter rounded to nearest even.
+  /// Between f32 and f16; to the latter rounded to nearest even and held within +-kLargestHalf (moments.h).
   void (*widen)(float* y, const f16* x, int64_t count);
   void (*narrow)(f16* y, const float* x, int64_t count);
 
