@@ -72,6 +72,8 @@
 
 #include "sat/io/preview.h"
 
+#include "sat/io/scratch_file.h"
+
 #include "sat/io/mapped_scratch.h"
 
 #include "sat/io/safe_name.h"

@@ -271,7 +271,11 @@ TEST_CASE("segment writes masks on the scan's grid, a label map, legends, statis
   CHECK(manifest["decisions"]["windows"].integer() == 1);
   CHECK(manifest["decisions"]["orientation"].string() == "RAS");
   CHECK(manifest["scan"]["orientation"].string() == "LAS");
-  CHECK(manifest["seconds"]["network"].number() > 0);
+  for (const char* stage : {"read", "encode prompts", "preprocess", "plan", "network", "blend", "restore",
+                            "write masks", "label map", "statistics", "preview"}) {
+    CAPTURE(stage);
+    CHECK(manifest["seconds"][stage].number() > 0);
+  }
   CHECK(manifest["peak_tensor_bytes"].number() <= 1.05 * manifest["plan"]["tensor_bytes"].number());
   for (const std::string& file : manifest["files"].strings()) CHECK(fs::exists(at + file));
   CHECK(names_in(output) == Words{"head"});

@@ -142,6 +142,12 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   add_threads(command, options.threads);
   add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
       ->type_name("BYTES");
+  CLI::Option* scratch = command->add_option("--scratch", options.scratch,
+                                             "where features of many windows and prompts wait on disk\n"
+                                             "once memory would pass --max-ram (without it: 6G);\n"
+                                             "default: the output folder");
+  scratch->type_name("DIR");
+  command->add_flag("--no-scratch", request.no_scratch, "keep everything in memory")->excludes(scratch);
   add_cpu(command, options.cpu);
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
@@ -178,6 +184,7 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   command->add_option("--orientation", request.orientation, "as for sat segment")->type_name("CODE");
   command->add_flag("--model-space", request.model_space, "as for sat segment");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
+  command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
   command->add_flag("--json", request.as_json, "print JSON");
   command->footer(R"(Reads only the headers of the scan and the model. With --max-ram it ends with status 1 when the
 run would not fit, naming the figure needed.

@@ -33,7 +33,7 @@ struct SegmentRequest {
   std::string modality, orientation, output;
   SegmenterOptions segmenter;
   ResultOptions result;
-  bool redo = false, quiet = false, as_json = false;
+  bool redo = false, quiet = false, as_json = false, no_scratch = false;
 };
 
 struct PlanRequest {
@@ -41,7 +41,7 @@ struct PlanRequest {
   PromptChoice prompts;
   int64_t prompts_count = 0;  // 0: as many as `prompts` holds
   std::string modality, orientation, model, config, architecture, text_model;
-  bool model_space = false, as_json = false;
+  bool model_space = false, as_json = false, no_scratch = false;
   int64_t max_ram = 0;  // bytes; 0: no limit
 };
 

@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kPanelHeight = 380, kPanelWidth = 460;  // pixels that a panel fits into
 constexpr std::array<double, 2> kLongestSide{3, 1.8};     // of what a panel shows across and up, against the other side
 constexpr double kBorder = 0.03;                          // shown around the patient, of the patient's length
+constexpr int64_t kRowsAtOnce = 16;                       // of pixels, for one thread
 constexpr int64_t kLineVoxels = 3;                        // fewer than this in a line are noise, not patient
 constexpr int64_t kMargin = 14, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
@@ -170,17 +171,19 @@ void draw_scan(const Tensor& image, const Placed& placed, const DisplayWindow& w
 void draw_mask(const Tensor& image, const Placed& placed, const BitMasks& masks, int64_t prompt) {
   const int64_t width = placed.width, height = placed.height;
   std::vector<uint8_t> inside(size_t(width * height));
-  for (int64_t row = 0; row < height; ++row) {
-    for (int64_t column = 0; column < width; ++column) {
-      const Sample at = placed.sample(column, row);
-      double share = 0;
-      for (size_t c = 0; c < 4; ++c) {
-        const auto& [h, w, d] = at.voxels[c];
-        if (masks.get(prompt, h, w, d)) share += at.shares[c];
+  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t column = 0; column < width; ++column) {
+        const Sample at = placed.sample(column, row);
+        double share = 0;
+        for (size_t c = 0; c < 4; ++c) {
+          const auto& [h, w, d] = at.voxels[c];
+          if (masks.get(prompt, h, w, d)) share += at.shares[c];
+        }
+        inside[size_t(row * width + column)] = share > 0.5;
       }
-      inside[size_t(row * width + column)] = share > 0.5;
     }
-  }
+  });
   const auto outside = [&](int64_t row, int64_t column) {
     return row < 0 || row >= height || column < 0 || column >= width || !inside[size_t(row * width + column)];
   };
@@ -311,16 +314,10 @@ PreviewPlanes preview_planes(const BitMasks& masks) {
     for (int64_t prompt = first; prompt < last; ++prompt) {
       Profile& profile = profiles[size_t(prompt)];
       for (size_t axis = 0; axis < 3; ++axis) profile[axis].resize(size_t(masks.size[axis]));
-      const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
       for (int64_t h = 0; h < masks.size[0]; ++h) {
-        const uint8_t* bits = masks.plane(prompt, h);
-        for (int64_t v = 0; v < plane_voxels; ++v) {
-          if (bits[v >> 3] == 0) {
-            v |= 7;
-          } else if (bits[v >> 3] >> (v & 7) & 1) {
-            ++profile[0][size_t(h)], ++profile[1][size_t(v / D)], ++profile[2][size_t(v % D)];
-          }
-        }
+        masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
+          ++profile[0][size_t(h)], ++profile[1][size_t(w)], ++profile[2][size_t(d)];
+        });
       }
     }
   });
@@ -380,7 +377,11 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     width += cell + kMargin;
   }
   std::vector<int64_t> voxels;
-  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) voxels.push_back(masks.count(prompt));
+  std::vector<VoxelBox> boxes;
+  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) {
+    voxels.push_back(masks.count(prompt));
+    boxes.push_back(masks.bounding_box(prompt));
+  }
   const std::array<double, 3>& mm = view.spacing_mm;
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
@@ -399,8 +400,11 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     Placed& placed = panels[i];
     placed.y = kMargin + (row_height - placed.height) / 2;
     draw_scan(image, placed, window);
+    const auto axis = size_t(view.order.from[placed.panel.through]);  // of the array, along which the panel cuts
+    const int64_t plane = cut[axis];
     for (int64_t prompt : largest_first) {
-      if (voxels[size_t(prompt)] > 0) draw_mask(image, placed, masks, prompt);
+      const VoxelBox& box = boxes[size_t(prompt)];
+      if (plane >= box.start[axis] && plane < box.end[axis]) draw_mask(image, placed, masks, prompt);
     }
     draw_letters(image, placed);
     draw_scale_bar(image, placed);
