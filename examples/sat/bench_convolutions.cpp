@@ -68,7 +68,8 @@ std::vector<BenchVariant> method_variants(int64_t stride, const PrepareMethod& p
     return variants.back();
   };
   for (const ConvMethodInfo& info : conv_methods()) {
-    if (info.stride == 0 || info.stride == stride) add(info.name, info.method);
+    if (info.stride != 0 && info.stride != stride) continue;
+    add(info.name, info.method).only_by_name = info.method == ConvMethod::amx_bf16 && !amx_available();
   }
   const ConvMethod quickest = stride == 2 ? ConvMethod::winograd_stride2 : ConvMethod::winograd_444;
   add(std::string(info_of(quickest).name) + "-f16", quickest).precision = Precision::fast;

@@ -172,7 +172,7 @@ BenchOperation mask_scores_operation() {
     ScoreRegion region;
     region.size = {sizes.size[0], sizes.size[1], sizes.size[2]};
     return [region, masks = pack_linear(inputs.at("masks")), scores = inputs.at("scores"),
-            features = inputs.at("features"), importance = inputs.at("importance")] {
+            features = Features{inputs.at("features")}, importance = inputs.at("importance")] {
       accumulate_mask_scores(scores, features, masks, importance, region);
     };
   };
