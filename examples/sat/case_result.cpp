@@ -96,6 +96,7 @@ Json decisions_json(const Case& one, const Segmentation& result, const Segmenter
   json.set("rows_leave_along_axis", result.plan.slow_axis);
   json.set("keeps", name_of(result.plan.waiting));
   json.set("threshold", 0.5).set("label_priority", kLabelPriority);
+  json.set("precision", name_of(segmenter.context().precision()));
   json.set("cpu", name_of(segmenter.context().cpu())).set("pairing_checked", result.pairing_checked);
   return json;
 }

@@ -108,6 +108,13 @@ void add_cpu(CLI::App* command, CpuLevel& cpu) {
       ->type_name("LEVEL");
 }
 
+void add_precision(CLI::App* command, Precision& precision) {
+  add_parsed(command, "--precision", precision, parse_precision,
+             "exact (default): as f32; fast: features held in f16, half\nthe memory, and bf16 matrix units where there "
+             "are some")
+      ->type_name("P");
+}
+
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   CLI::App* command = program.add_subcommand("segment", "Find structures in scans by name");
   SegmenterOptions& options = request.segmenter;
@@ -149,6 +156,7 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   scratch->type_name("DIR");
   command->add_flag("--no-scratch", request.no_scratch, "keep everything in memory")->excludes(scratch);
   add_cpu(command, options.cpu);
+  add_precision(command, options.precision);
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
@@ -167,8 +175,8 @@ Examples:
 CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   CLI::App* command =
       program.add_subcommand("plan", "Tell the memory and the number of windows of a run before anything is loaded");
-  command->add_option("SCAN", request.scan, "NIfTI file; only its header is read")->type_name("")->required();
-  add_modality(command, request.modality)->required();
+  command->add_option("SCAN", request.scan, "NIfTI file; only its header is read")->type_name("");
+  add_modality(command, request.modality);
   add_prompts(command, request.prompts);
   command->add_option("--prompts-count", request.prompts_count, "how many prompts, in place of the prompts")
       ->type_name("N")
@@ -185,12 +193,17 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   command->add_flag("--model-space", request.model_space, "as for sat segment");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
   command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
+  add_threads(command, request.context.threads);
+  add_cpu(command, request.context.cpu);
+  add_precision(command, request.context.precision);
+  command->add_flag("--kernels", request.kernels, "how each convolution of the model would be computed");
   command->add_flag("--json", request.as_json, "print JSON");
   command->footer(R"(Reads only the headers of the scan and the model. With --max-ram it ends with status 1 when the
 run would not fit, naming the figure needed.
 
 Examples:
-  sat plan scan.nii.gz --modality ct --prompts-count 30 --architecture UNET)");
+  sat plan scan.nii.gz --modality ct --prompts-count 30 --architecture UNET
+  sat plan --kernels --architecture UNET --cpu avx2)");
   return command;
 }
 

@@ -9,6 +9,7 @@
 #include "sat/nn/model_file.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_file.h"
+#include "sat/nn/unet3d.h"
 
 namespace sat::cli {
 
@@ -27,9 +28,58 @@ std::string times(const std::array<int64_t, 3>& size) {
   return std::to_string(size[0]) + " x " + std::to_string(size[1]) + " x " + std::to_string(size[2]);
 }
 
+int64_t megabytes(int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
+
+/// Bytes of a layer's weights as its method keeps them, up to padding.
+int64_t weight_bytes(const BackboneLayer& planned) {
+  const double raw = 4. * 27 * double(planned.layer.in * planned.layer.out);
+  return int64_t(raw * info_of(planned.method).weight_growth);
+}
+
+void print_kernels(const SatConfig& config, const PlanRequest& request) {
+  Json rows = Json::array();
+  if (!request.as_json) {
+    std::printf("%-12s %12s  %-15s %-7s %-17s %9s %8s %10s\n", "layer", "channels", "usual grid", "stride", "method",
+                "saved", "error", "weights");
+  }
+  for (const BackboneLayer& planned : backbone_layers(config)) {
+    const ConvLayer& layer = planned.layer;
+    const ConvMethodInfo& info = info_of(planned.method);
+    if (request.as_json) {
+      rows.push(Json::object()
+                    .set("layer", planned.name)
+                    .set("in", layer.in)
+                    .set("out", layer.out)
+                    .set("grid", sizes(layer.grid))
+                    .set("stride", layer.stride)
+                    .set("method", info.name)
+                    .set("multiplications_saved", info.savings)
+                    .set("error_bound", info.error)
+                    .set("error_allowed", request.context.precision == Precision::fast ? 1e-2 : layer.most_error)
+                    .set("weight_bytes", weight_bytes(planned)));
+      continue;
+    }
+    const std::string channels = std::to_string(layer.in) + " -> " + std::to_string(layer.out);
+    std::printf("%-12s %12s  %-15s %-7lld %-17s %8.1fx %8.0e %6lld MiB\n", planned.name.c_str(), channels.c_str(),
+                times(layer.grid).c_str(), static_cast<long long>(layer.stride), info.name, info.savings, info.error,
+                static_cast<long long>(megabytes(weight_bytes(planned))));
+  }
+  if (request.as_json) std::printf("%s\n", rows.dump(2).c_str());
+}
+
 }  // namespace
 
 int run(const PlanRequest& request) {
+  ContextOptions of_run = request.context;
+  of_run.dry = true;
+  Context context(of_run);
+  UseContext use(context);
+  if (request.kernels) {
+    print_kernels(config_of(request), request);
+    return 0;
+  }
+  if (request.scan.empty()) throw UsageError("plan needs a SCAN, or --kernels");
+  if (request.modality.empty()) throw UsageError("--modality: 1 required M missing");
   const int64_t prompts =
       request.prompts_count > 0 ? request.prompts_count : int64_t(prompts_of(request.prompts).size());
   if (prompts == 0) throw UsageError("plan needs --prompts-count, --prompts or --prompts-file");
@@ -53,7 +103,6 @@ int run(const PlanRequest& request) {
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
-  const auto megabytes = [](int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
   std::printf("model        %s\n", config.architecture.c_str());
   std::printf("scan         %s voxels, %s\n", times(scan.geometry.size).c_str(),
               orientation_code(scan.geometry.voxel_to_world_mm).c_str());
