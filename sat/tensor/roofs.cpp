@@ -48,7 +48,8 @@ const cpu::RoofLoops& current_loops() {
   switch (Context::current().cpu()) {
     case CpuLevel::plain: return kRoofPlain;
     case CpuLevel::avx2: return cpu::kRoofAvx2;
-    case CpuLevel::avx512: return cpu::kRoofAvx512;
+    case CpuLevel::avx512:
+    case CpuLevel::amx: return cpu::kRoofAvx512;
   }
   return kRoofPlain;
 }
