@@ -8,6 +8,7 @@
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
+#include "tests/support/levels.h"
 
 using namespace sat;
 
@@ -35,8 +36,7 @@ ContextOptions options_of(int threads, CpuLevel level) {
 }  // namespace
 
 TEST_CASE("every level has roofs that are finite, above zero and below what no machine reaches") {
-  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512}) {
-    if (level > best_cpu_level()) continue;
+  for (CpuLevel level : test::levels()) {
     CAPTURE(name_of(level));
     Context context(options_of(1, level));
     UseContext use(context);

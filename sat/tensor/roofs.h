@@ -24,7 +24,7 @@ struct RoofOptions {
 /// the level's instructions allow: 12 independent chains of 256 bits in AVX2, 16 of 512 bits in AVX-512, and for plain
 /// 12 of 128 bits, products and sums apart, which is all that portable code can be compiled to. Memory is copied with
 /// streaming stores and with ordinary ones, and the faster counts. A single measurement may fall into a busy moment:
-/// take the median of several.
+/// take the median of several, or the best. The matrix units of level amx are not measured: it has the roof of AVX-512.
 class RoofMeter {
  public:
   explicit RoofMeter(const RoofOptions& options = {});
