@@ -33,6 +33,8 @@
 
 #include "sat/tensor/ops.h"
 
+#include "sat/tensor/roofs.h"
+
 #include "sat/tensor/weights.h"
 
 // Files, millimetres and words.
@@ -69,6 +71,8 @@
 #include "sat/io/statistics.h"
 
 #include "sat/io/preview.h"
+
+#include "sat/io/scratch_file.h"
 
 #include "sat/io/mapped_scratch.h"
 

@@ -187,6 +187,29 @@ TEST_CASE("gzip bytes depend neither on the threads nor on how they were written
   }
 }
 
+TEST_CASE("runs of zeros give the same gzip bytes however they are handed over") {
+  const int64_t chunk = 1 << 18;
+  const TempDir folder;
+  for (int64_t before : {int64_t(0), int64_t(7), chunk, 15 * chunk + 9}) {
+    for (int64_t zeros : {int64_t(0), int64_t(1), chunk - 7, chunk, 2 * chunk + 3, 40 * chunk + 1}) {
+      const std::string head = text_of(before), tail = text_of(1000);
+      AtomicFile file(folder / "x.gz");
+      GzipWriter gzip(file, 1);
+      gzip.write(head.data(), before);
+      gzip.write_zeros(zeros);
+      gzip.write(tail.data(), 1000);
+      gzip.finish();
+      file.commit();
+      CAPTURE(before);
+      CAPTURE(zeros);
+      const std::string whole = head + std::string(size_t(zeros), '\0') + tail;
+      const bool same = read_text(folder / "x.gz") == gzip_of(whole, 1);
+      CHECK(same);
+      CHECK((inflate_all(gzip_of(whole, 1), 1 << 20) == whole));
+    }
+  }
+}
+
 TEST_CASE("gzip members in a row are one stream, and zero padding after them is no error") {
   const std::string both = gzip_of("one ") + gzip_of("") + gzip_of("two");
   CHECK(inflate_all(both, 2) == "one two");

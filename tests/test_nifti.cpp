@@ -124,6 +124,42 @@ TEST_CASE("voxels written as u8, boolean, i32 and f32 read back the same, plain 
   CHECK(entries(folder.path()) == 3);
 }
 
+TEST_CASE("a mask is written from its bits with the bytes of the unpacked volume") {
+  const TempDir folder;
+  const std::array<int64_t, 3> size{41, 23, 87};
+  BitMasks masks(size, 6);
+  for (int64_t h = 0; h < size[0]; ++h) {
+    for (int64_t w = 0; w < size[1]; ++w) {
+      for (int64_t d = 0; d < size[2]; ++d) {
+        if ((h * 7 + w * 5 + d * 3) % 11 < 4) masks.set(1, h, w, d);
+        if (h > 17 && h < 36 && w > 3 && w < 9 && d > 40 && d < 61) masks.set(2, h, w, d);
+        masks.set(3, h, w, d);
+      }
+    }
+  }
+  masks.set(4, 0, 0, 0);
+  masks.set(5, 40, 22, 86);
+  const NiftiHeader like = header_for(oblique(size));
+  for (int64_t prompt = 0; prompt < 6; ++prompt) {
+    CAPTURE(prompt);
+    for (const char* extension : {".nii", ".nii.gz"}) {
+      const std::string bits = folder / ("bits" + std::string(extension)),
+                        whole = folder / ("w" + std::string(extension));
+      write_nifti(whole, masks.unpack(prompt), like);
+      for (int threads : {1, 4}) {
+        Context context({threads, 0, best_cpu_level(), {}});
+        const UseContext use(context);
+        write_nifti_mask(bits, masks, prompt, like);
+        const bool same = read_text(bits) == read_text(whole);
+        CHECK(same);
+      }
+    }
+  }
+  CHECK_THROWS_WITH_AS(write_nifti_mask(folder / "x.nii", masks, 0, header_for(oblique({41, 23, 86}))),
+                       doctest::Contains("masks are [41, 23, 87], the grid is [41, 23, 86]"), Error);
+  CHECK_THROWS_AS(write_nifti_mask(folder / "x.nii", masks, 6, like), Error);
+}
+
 TEST_CASE("the bytes written depend neither on the number of threads nor on time") {
   const TempDir folder;
   const NiftiHeader like = header_for(oblique({64, 60, 150}));

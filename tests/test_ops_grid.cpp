@@ -39,7 +39,7 @@ struct Scene {
 
 /// Grids of different sizes, and a region that lies elsewhere in each.
 Scene scene(int64_t channels, int64_t prompts) {
-  Scene s{field("features", {5, 7, 9, channels}, 1),
+  Scene s{field("features", {1, 5, 7, 9, channels}, 1),
           field("masks", {prompts, channels}, 1),
           field("importance", {6, 7, 8}, 0.5, 0.6),
           field("scores", {8, 9, 10, prompts}, 1),
@@ -53,7 +53,7 @@ Scene scene(int64_t channels, int64_t prompts) {
 
 Tensor accumulated(const Scene& s) {
   Tensor scores = s.before.clone();
-  accumulate_mask_scores(scores, s.features, pack_linear(s.masks), s.importance, s.region);
+  accumulate_mask_scores(scores, {s.features, {}, {}, {}}, pack_linear(s.masks), s.importance, s.region);
   return scores;
 }
 
@@ -64,7 +64,8 @@ TEST_CASE("mask scores are accumulated where the region lies, and nowhere else")
     const Scene s = scene(C, N);
     const Tensor want = s.before.clone();
     const auto at = [](const Tensor& grid, const std::array<int64_t, 3>& first, int64_t h, int64_t w, int64_t d) {
-      return ((first[0] + h) * grid.shape[1] + first[1] + w) * grid.shape[2] + first[2] + d;
+      const int front = grid.shape.rank() == 5 ? 1 : 0;
+      return ((first[0] + h) * grid.shape[front + 1] + first[1] + w) * grid.shape[front + 2] + first[2] + d;
     };
     for (int64_t h = 0; h < s.region.size[0]; ++h) {
       for (int64_t w = 0; w < s.region.size[1]; ++w) {
@@ -88,6 +89,41 @@ TEST_CASE("mask scores are accumulated where the region lies, and nowhere else")
       CHECK(mismatch(computed(level, 2, [&] { return accumulated(s); }), want, {1e-6, 2e-6}) == "");
     }
     CHECK(difference_by_threads([&] { return accumulated(s); }) == "");
+  }
+}
+
+TEST_CASE("mask scores take half-width features and a pending norm as if they had been made final before") {
+  for (const auto& [C, N] : {std::pair<int64_t, int64_t>{3, 17}, {64, 70}, {21, 5}}) {
+    const Scene s = scene(C, N);
+    const Features pending{s.features, field("center", {1, C}, 0.4), field("factor", {1, C}, 0.5, 1.5),
+                           field("shift", {1, C}, 0.3), 0.01f};
+    Scene ready = s;
+    ready.features = s.features.clone();
+    for (int64_t i = 0; i < ready.features.numel(); ++i) {
+      float& value = ready.features.data<float>()[i];
+      const int64_t c = i % C;
+      value = std::fma(value - pending.center.data<float>()[c], pending.factor.data<float>()[c],
+                       pending.shift.data<float>()[c]);
+      if (value < 0) value *= 0.01f;
+    }
+    const auto with = [&](const Features& features) {
+      Tensor scores = s.before.clone();
+      accumulate_mask_scores(scores, features, pack_linear(s.masks), s.importance, s.region);
+      return scores;
+    };
+    CAPTURE(C);
+    const Tensor half = s.features.cast(DType::f16);
+    for (CpuLevel level : levels()) {
+      CAPTURE(name_of(level));
+      const Tensor want = computed(level, 1, [&] { return accumulated(ready); });
+      CHECK(mismatch(computed(level, 2, [&] { return with(pending); }), want, {1e-6, 1e-6}) == "");
+      Features narrow = pending, widened = pending;
+      narrow.values = half;
+      widened.values = half.cast(DType::f32);
+      const auto from_half = [&] { return with(narrow); };
+      CHECK(same_bits(computed(level, 2, from_half), computed(level, 1, [&] { return with(widened); })));
+      CHECK(difference_by_threads(from_half) == "");
+    }
   }
 }
 
@@ -124,8 +160,8 @@ TEST_CASE("the squashing function is tanh(x / 2) to 2e-7 over the whole range, o
     CAPTURE(name_of(level));
     const Tensor scores = computed(level, 1, [&] {
       Tensor sums = zeros({1, 1, N, 1});
-      accumulate_mask_scores(sums, from_values({1, 1, N, 1}, logits), pack_linear(full({1, 1}, 1)), full({1, 1, N}, 1),
-                             region);
+      accumulate_mask_scores(sums, {from_values({1, 1, 1, N, 1}, logits), {}, {}, {}}, pack_linear(full({1, 1}, 1)),
+                             full({1, 1, N}, 1), region);
       return sums;
     });
     const float* got = scores.data<float>();
@@ -157,4 +193,11 @@ TEST_CASE("a score region that leaves one of its grids is refused, with the numb
   Scene wrong = s;
   wrong.masks = zeros({2, 4});
   CHECK_THROWS_WITH_AS(accumulated(wrong), doctest::Contains("masks [2, 4]"), Error);
+  Tensor scores = s.before.clone();
+  const Tensor norm = full({1, 3}, 1), short_norm = full({1, 2}, 1);
+  for (const Features& pending : {Features{s.features, norm, norm, {}}, Features{s.features, {}, norm, norm},
+                                  Features{s.features, norm, short_norm, norm}}) {
+    CHECK_THROWS_WITH_AS(accumulate_mask_scores(scores, pending, pack_linear(s.masks), s.importance, s.region),
+                         doctest::Contains("is pending, needs [1, 3]"), Error);
+  }
 }

@@ -356,6 +356,14 @@ TEST_CASE("bit masks count, box and unpack what was set, plane by plane") {
   CHECK(box.start == Index{0, 3, 2});
   CHECK(box.end == Index{3, 9, 15});
   CHECK(masks.bounding_box(0).empty());
+  CHECK(union_of(masks.bounding_box(0), box).end == box.end);
+  CHECK(union_of({{1, 2, 3}, {4, 5, 6}}, {{0, 4, 3}, {2, 9, 5}}).start == Index{0, 2, 3});
+  CHECK(union_of({{1, 2, 3}, {4, 5, 6}}, {{0, 4, 3}, {2, 9, 5}}).end == Index{4, 9, 6});
+  std::vector<Index> set;
+  for (int64_t h = 0; h < 4; ++h) {
+    masks.for_each_set(1, h, [&](int64_t w, int64_t d) { set.push_back({h, w, d}); });
+  }
+  CHECK(set == std::vector<Index>{{0, 3, 4}, {2, 5, 2}, {2, 8, 14}});
   const Tensor unpacked = masks.unpack(1);
   CHECK(unpacked.shape == Shape{4, 9, 15});
   int64_t ones = 0;

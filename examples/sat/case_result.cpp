@@ -17,6 +17,7 @@
 #include "sat/io/resample.h"
 #include "sat/io/safe_name.h"
 #include "sat/io/statistics.h"
+#include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
 
 namespace sat::cli {
@@ -93,7 +94,7 @@ Json decisions_json(const Case& one, const Segmentation& result, const Segmenter
   json.set("normalisation", std::move(normalisation));
   json.set("window", list(result.plan.window)).set("windows", result.windows);
   json.set("rows_leave_along_axis", result.plan.slow_axis);
-  json.set("keeps", result.plan.keeps_features ? "features" : "scores");
+  json.set("keeps", name_of(result.plan.waiting));
   json.set("threshold", 0.5).set("label_priority", kLabelPriority);
   json.set("cpu", name_of(segmenter.context().cpu())).set("pairing_checked", result.pairing_checked);
   return json;
@@ -200,38 +201,54 @@ Finished finished_case(const std::string& folder, const Identity& identity, cons
 Json write_case(const std::string& folder, const Case& one, const NiftiScan& scan, const Segmentation& result,
                 const Segmenter& segmenter, const Identity& identity, const Json& fingerprint,
                 const ResultOptions& wanted, const MappedScratch* probabilities, double seconds) {
+  Json stages = Json::object().set("read", seconds);
+  for (const Segmentation::Stage& stage : result.stages) stages.set(stage.name, stage.seconds);
   profile::Stopwatch watch;
+  const auto timed = [&](const char* stage) { stages.set(stage, watch.lap()); };
   NiftiHeader header = scan.header;
   Volume image = scan.volume;
   if (wanted.model_space) {
     header = header_for(result.grid.model);
     image = model_space_scan(scan.volume, result.grid);
     write_nifti(folder + "/image" + wanted.mask_extension, image.voxels, header);
+    timed("write image");
   }
 
   const std::vector<std::string> names = safe_names(result.prompts);
   make_folder(folder + "/masks");
-  for (size_t i = 0; i < names.size(); ++i) {
-    write_nifti(folder + "/masks/" + names[i] + wanted.mask_extension, result.masks.unpack(int64_t(i)), header);
+  const auto write_masks = [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      write_nifti_mask(folder + "/masks/" + names[size_t(i)] + wanted.mask_extension, result.masks, i, header);
+    }
+  };
+  const auto prompts = int64_t(names.size());
+  if (prompts < segmenter.context().threads().size()) {
+    write_masks(0, prompts);  // threads share each file
+  } else {
+    parallel_for(prompts, 1, write_masks);
   }
-  if (probabilities) write_probabilities(folder + "/probabilities", names, header, *probabilities);
+  timed("write masks");
+  if (probabilities) {
+    write_probabilities(folder + "/probabilities", names, header, *probabilities);
+    timed("write probabilities");
+  }
 
   const LabelMap map = label_map(result.masks);
   write_nifti(folder + "/labels" + wanted.mask_extension, map.labels, header);
   write_file_atomically(folder + "/labels.txt", itk_snap_legend(result.prompts));
   write_file_atomically(folder + "/labels.json", legend_json(map, result.prompts).dump(2) + "\n");
+  timed("label map");
   const Json statistics = statistics_json(result, names, image, wanted.mask_extension);
   write_file_atomically(folder + "/statistics.json", statistics.dump(2) + "\n");
+  timed("statistics");
   if (wanted.preview) {
     write_png(folder + "/preview.png",
               preview(image, result.masks, result.prompts, display_window(image, one.modality)));
+    timed("preview");
   }
-
-  Json stages = Json::object().set("read", seconds);
-  for (const Segmentation::Stage& stage : result.stages) stages.set(stage.name, stage.seconds);
-  stages.set("write", watch.lap());
   Json plan = Json::object().set("weights_bytes", result.plan.weights_bytes);
   plan.set("tensor_bytes", result.plan.tensor_bytes).set("process_bytes", result.plan.process_bytes);
+  plan.set("scratch_bytes", result.plan.scratch_bytes);
   Json manifest = Json::object();
   manifest.set("format", kManifestFormat).set("version", SAT_VERSION);
   manifest.set("scan", scan_json(fingerprint, scan.header)).set("model", identity.model).set("text", identity.text);

@@ -41,11 +41,14 @@ int run(const PlanRequest& request) {
   const SatConfig config = config_of(request);
   const NiftiHeader scan = read_nifti_header(request.scan);
   const int64_t text_bytes = request.text_model.empty() ? 0 : encoding_bytes(open_text_file({request.text_model}));
-  const SegmentationPlan plan = plan_segmentation(config, scan.geometry, options, prompts, request.max_ram, text_bytes);
+  const Scratch scratch = request.no_scratch ? Scratch::none : Scratch::offered;
+  const SegmentationPlan plan =
+      plan_segmentation(config, scan.geometry, options, prompts, request.max_ram, text_bytes, scratch);
   if (request.as_json) {
     Json json = Json::object();
     json.set("peak_bytes", plan.process_bytes).set("tensor_bytes", plan.tensor_bytes);
-    json.set("weights_bytes", plan.weights_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
+    json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
+    json.set("scratch_bytes", plan.scratch_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
     json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
@@ -59,6 +62,11 @@ int run(const PlanRequest& request) {
   std::printf("peak memory  %lld bytes (%lld MiB), of which weights %lld MiB\n",
               static_cast<long long>(plan.process_bytes), static_cast<long long>(megabytes(plan.process_bytes)),
               static_cast<long long>(megabytes(plan.weights_bytes)));
+  std::printf("until blended, windows wait as %s", name_of(plan.waiting));
+  if (plan.scratch_bytes > 0) {
+    std::printf(", %lld MiB on disk", static_cast<long long>(megabytes(plan.scratch_bytes)));
+  }
+  std::printf("\n");
   return 0;
 }
 

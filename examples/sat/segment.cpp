@@ -30,6 +30,7 @@ SegmentRequest completed(SegmentRequest request) {
     options.bank = find_shipped(kDefaultBank);
     if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
   }
+  if (options.scratch.empty() && !request.no_scratch) options.scratch = request.output;
   return request;
 }
 

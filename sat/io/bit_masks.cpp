@@ -19,11 +19,17 @@ void check_prompt(const char* caller, const BitMasks& masks, int64_t prompt) {
   SAT_CHECK(prompt >= 0 && prompt < masks.prompts, caller, ": prompt is ", prompt, ", there are ", masks.prompts);
 }
 
-bool any_set(const uint8_t* bytes, int64_t count) {
-  return std::any_of(bytes, bytes + count, [](uint8_t byte) { return byte != 0; });
-}
-
 }  // namespace
+
+VoxelBox union_of(const VoxelBox& a, const VoxelBox& b) {
+  if (a.empty() || b.empty()) return a.empty() ? b : a;
+  VoxelBox all = a;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    all.start[axis] = std::min(a.start[axis], b.start[axis]);
+    all.end[axis] = std::max(a.end[axis], b.end[axis]);
+  }
+  return all;
+}
 
 int64_t BitMasks::bytes_needed(const std::array<int64_t, 3>& size, int64_t prompts) {
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 64;
@@ -66,27 +72,16 @@ VoxelBox BitMasks::bounding_box(int64_t prompt) const {
   std::vector<VoxelBox> boxes(planes);  // of each plane, axes 1 and 2
   parallel_for(size[0], 1, [&](int64_t first, int64_t last) {
     for (int64_t h = first; h < last; ++h) {
-      if (!any_set(plane(prompt, h), plane_bytes)) continue;
       VoxelBox box{{h, size[1], size[2]}, {h + 1, 0, 0}};
-      for (int64_t w = 0; w < size[1]; ++w) {
-        for (int64_t d = 0; d < size[2]; ++d) {
-          if (!get(prompt, h, w, d)) continue;
-          box.start[1] = std::min(box.start[1], w), box.end[1] = w + 1;
-          box.start[2] = std::min(box.start[2], d), box.end[2] = std::max(box.end[2], d + 1);
-        }
-      }
-      boxes[size_t(h)] = box;
+      for_each_set(prompt, h, [&](int64_t w, int64_t d) {
+        box.start[1] = std::min(box.start[1], w), box.end[1] = w + 1;
+        box.start[2] = std::min(box.start[2], d), box.end[2] = std::max(box.end[2], d + 1);
+      });
+      if (box.end[1] > 0) boxes[size_t(h)] = box;
     }
   });
   VoxelBox all;
-  for (const VoxelBox& box : boxes) {
-    if (box.empty()) continue;
-    if (all.empty()) all = box;
-    for (size_t axis = 0; axis < 3; ++axis) {
-      all.start[axis] = std::min(all.start[axis], box.start[axis]);
-      all.end[axis] = std::max(all.end[axis], box.end[axis]);
-    }
-  }
+  for (const VoxelBox& box : boxes) all = union_of(all, box);
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "sat/tensor/tensor.h"
 
@@ -14,6 +15,7 @@ struct VoxelBox {
   std::array<int64_t, 3> start{}, end{};
   bool empty() const { return end[0] == 0; }
 };
+VoxelBox union_of(const VoxelBox& a, const VoxelBox& b);  // the smallest box that holds both
 
 /// Masks of `prompts` prompts on a grid of H x W x D voxels. Voxel (h, w, d) of a prompt is bit (w * D + d) of its
 /// plane h: byte (w * D + d) / 8, lowest bit first. Planes start at multiples of 8 bytes, so threads that own whole
@@ -41,6 +43,22 @@ struct BitMasks {
   }
   uint8_t* plane(int64_t prompt, int64_t h) const {
     return static_cast<uint8_t*>(bits.raw()) + (prompt * size[0] + h) * plane_bytes;
+  }
+
+  /// Calls body(w, d) for every set voxel of a prompt's plane h, ascending; 64 clear ones are passed at once.
+  template <class Body>
+  void for_each_set(int64_t prompt, int64_t h, Body body) const {
+    const uint8_t* bytes = plane(prompt, h);
+    int64_t w = 0, row_end = size[2];
+    for (int64_t at = 0; at < plane_bytes; at += 8) {
+      uint64_t word;
+      std::memcpy(&word, bytes + at, 8);
+      for (; word != 0; word &= word - 1) {
+        const int64_t bit = at * 8 + __builtin_ctzll(word);
+        while (bit >= row_end) ++w, row_end += size[2];
+        body(w, bit - row_end + size[2]);
+      }
+    }
   }
 
   int64_t count(int64_t prompt) const;          // set voxels

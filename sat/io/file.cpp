@@ -111,6 +111,10 @@ std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, bool l
   return out;
 }
 
+bool all_zero(const uint8_t* bytes, int64_t count) {
+  return count == 0 || (bytes[0] == 0 && std::memcmp(bytes, bytes + 1, size_t(count - 1)) == 0);
+}
+
 void append_u32(std::string& text, uint32_t value) {
   for (int shift = 0; shift < 32; shift += 8) text += char(value >> shift & 255);
 }
@@ -318,13 +322,36 @@ void GzipWriter::write(const void* bytes, int64_t count) {
   }
 }
 
+void GzipWriter::write_zeros(int64_t count) {
+  const int64_t short_of_chunk = (kChunk - int64_t(pending_.size()) % kChunk) % kChunk;
+  const int64_t filled = std::min(count, short_of_chunk);
+  pending_.resize(pending_.size() + size_t(filled));
+  count -= filled;
+  if (count >= kChunk || int64_t(pending_.size()) == kChunk * kChunksAtOnce) deflate_pending(false);
+  if (count >= kChunk) pack_zeros();
+  for (; count >= kChunk; count -= kChunk) append(zeros_, zeros_crc_, kChunk);
+  pending_.resize(pending_.size() + size_t(count));
+}
+
+void GzipWriter::pack_zeros() {
+  if (!zeros_.empty()) return;
+  const std::vector<uint8_t> zeros(size_t{kChunk});
+  zeros_ = deflate_chunk(zeros.data(), kChunk, level_, false);
+  zeros_crc_ = crc32(zeros.data(), kChunk);
+}
+
+/// Deflates whole chunks; the last call also what is left over.
 void GzipWriter::deflate_pending(bool last) {
   const int64_t size = int64_t(pending_.size());
-  const int64_t chunks = size / kChunk + (last ? 1 : 0);  // the last one may be empty
+  const int64_t whole = size / kChunk, chunks = whole + (last ? 1 : 0);  // the last one may be empty
+  std::vector<uint8_t> zero(static_cast<size_t>(chunks));
+  for (int64_t i = 0; i < whole; ++i) zero[size_t(i)] = all_zero(pending_.data() + i * kChunk, kChunk);
+  if (std::any_of(zero.begin(), zero.end(), [](uint8_t is) { return is != 0; })) pack_zeros();
   std::vector<std::string> packed(static_cast<size_t>(chunks));
   std::vector<uint32_t> crcs(static_cast<size_t>(chunks));
   parallel_for(chunks, 1, [&](int64_t first, int64_t end) {
     for (int64_t i = first; i < end; ++i) {
+      if (zero[size_t(i)]) continue;
       const int64_t count = std::min(kChunk, size - i * kChunk);
       const uint8_t* bytes = pending_.data() + i * kChunk;
       packed[size_t(i)] = deflate_chunk(bytes, count, level_, last && i == chunks - 1);
@@ -332,11 +359,20 @@ void GzipWriter::deflate_pending(bool last) {
     }
   });
   for (int64_t i = 0; i < chunks; ++i) {
-    crc_ = uint32_t(::crc32_combine(crc_, crcs[size_t(i)], z_off_t(std::min(kChunk, size - i * kChunk))));
-    file_.write(packed[size_t(i)]);
+    const int64_t count = std::min(kChunk, size - i * kChunk);
+    if (zero[size_t(i)]) {
+      append(zeros_, zeros_crc_, count);
+    } else {
+      append(packed[size_t(i)], crcs[size_t(i)], count);
+    }
   }
-  length_ += uint32_t(size);
   pending_.clear();
+}
+
+void GzipWriter::append(const std::string& packed, uint32_t crc, int64_t count) {
+  crc_ = uint32_t(::crc32_combine(crc_, crc, z_off_t(count)));
+  length_ += uint32_t(count);
+  file_.write(packed);
 }
 
 void GzipWriter::finish() {

@@ -93,14 +93,19 @@ class GzipWriter {
   explicit GzipWriter(AtomicFile& file, int level = 6);  // 1 fastest to 9 smallest
 
   void write(const void* bytes, int64_t count);
-  void finish();  // once, after the last write; committing the file is the caller's
+  void write_zeros(int64_t count);  // the same file as write() of zeros; long runs take no time
+  void finish();                    // once, after the last write; committing the file is the caller's
 
  private:
   void deflate_pending(bool last);
+  void append(const std::string& packed, uint32_t crc, int64_t count);
+  void pack_zeros();
 
   AtomicFile& file_;
   int level_;
   std::vector<uint8_t> pending_;
+  std::string zeros_;  // a whole chunk of zeros, deflated; empty until one is met
+  uint32_t zeros_crc_ = 0;
   uint32_t crc_ = 0;
   uint32_t length_ = 0;  // modulo 2^32, as the format has it
 };

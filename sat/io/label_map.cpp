@@ -12,32 +12,35 @@ namespace sat {
 
 namespace {
 
+constexpr int64_t kMostPieces = 64;  // each counts for itself
+
+/// Paints the labels and returns how many voxels carry each.
 template <class T>
-void paint(const BitMasks& masks, const std::vector<int64_t>& order, T* labels) {
-  const int64_t plane_voxels = masks.size[1] * masks.size[2];
-  parallel_for(masks.size[0], 1, [&](int64_t first, int64_t last) {
+std::vector<int64_t> paint(const BitMasks& masks, const std::vector<int64_t>& order, T* labels) {
+  const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
+  const int64_t grain = pieces(masks.size[0], kMostPieces);
+  std::vector<std::vector<int64_t>> counts(size_t(pieces(masks.size[0], grain)));
+  parallel_for(masks.size[0], grain, [&](int64_t first, int64_t last) {
+    std::vector<int64_t> mine(size_t(masks.prompts) + 1);
     for (int64_t h = first; h < last; ++h) {
       T* out = labels + h * plane_voxels;
       std::fill(out, out + plane_voxels, T(0));
       for (int64_t prompt : order) {
-        const uint8_t* bits = masks.plane(prompt, h);
-        for (int64_t v = 0; v < plane_voxels; ++v) {
-          if (bits[v >> 3] == 0) {
-            v |= 7;  // eight clear voxels at once
-          } else if (bits[v >> 3] >> (v & 7) & 1) {
-            out[v] = T(prompt + 1);
-          }
-        }
+        masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
+          T& label = out[w * D + d];
+          if (label != 0) --mine[size_t(label)];
+          label = T(prompt + 1);
+          ++mine[size_t(label)];
+        });
       }
     }
+    counts[size_t(first / grain)] = std::move(mine);
   });
-}
-
-template <class T>
-std::vector<int64_t> count_labels(const T* labels, int64_t voxels, int64_t prompts) {
-  std::vector<int64_t> counts(size_t(prompts) + 1);
-  for (int64_t v = 0; v < voxels; ++v) ++counts[size_t(labels[v])];
-  return {counts.begin() + 1, counts.end()};
+  std::vector<int64_t> total(size_t(masks.prompts));
+  for (const std::vector<int64_t>& of_piece : counts) {
+    for (size_t i = 0; i < total.size(); ++i) total[i] += of_piece[i + 1];
+  }
+  return total;
 }
 
 /// Hue in turns, saturation and value in 0..1.
@@ -74,15 +77,12 @@ LabelMap label_map(const BitMasks& masks) {
     return of_a != of_b ? of_a > of_b : a > b;
   });
 
-  const int64_t voxels = masks.size[0] * masks.size[1] * masks.size[2];
   const bool small = masks.prompts <= 255;
   map.labels = Tensor({masks.size[0], masks.size[1], masks.size[2]}, small ? DType::u8 : DType::i32);
   if (small) {
-    paint(masks, order, map.labels.data<uint8_t>());
-    map.label_voxels = count_labels(map.labels.data<uint8_t>(), voxels, masks.prompts);
+    map.label_voxels = paint(masks, order, map.labels.data<uint8_t>());
   } else {
-    paint(masks, order, map.labels.data<int32_t>());
-    map.label_voxels = count_labels(map.labels.data<int32_t>(), voxels, masks.prompts);
+    map.label_voxels = paint(masks, order, map.labels.data<int32_t>());
   }
   return map;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "sat/io/bit_masks.h"
 #include "sat/io/volume.h"
 
 namespace sat {
@@ -49,7 +50,9 @@ NiftiHeader read_nifti_header(const std::string& path);
 NiftiScan read_nifti(const std::string& path);
 
 struct NiftiWriteOptions {
-  int gzip_level = 6;  // 1 fastest to 9 smallest
+  /// 1 fastest to 9 smallest. On masks and label maps 4 comes within 6 % of level 6, in as much as a quarter of its
+  /// time.
+  int gzip_level = 4;
 };
 
 /// Writes voxels u8, boolean (as u8), i32 or f32 [H, W, D] onto the grid of `like`, as .nii or .nii.gz by the name:
@@ -57,6 +60,10 @@ struct NiftiWriteOptions {
 /// bytes depend on the arguments alone. The file appears complete or not at all.
 void write_nifti(const std::string& path, const Tensor& voxels, const NiftiHeader& like,
                  const NiftiWriteOptions& options = {});
+
+/// The same file as write_nifti() of masks.unpack(prompt), without that copy: work grows with the mask's bounding box.
+void write_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt, const NiftiHeader& like,
+                      const NiftiWriteOptions& options = {});
 
 /// A NIfTI-1 header for a grid that came from no file: sform "aligned", and the same qform if the axes are
 /// perpendicular.

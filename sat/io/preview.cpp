@@ -2,7 +2,6 @@
 #include "sat/io/preview.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,6 +9,7 @@
 #include "sat/io/bitmap_font.h"
 #include "sat/io/label_map.h"
 #include "sat/io/resample.h"
+#include "sat/io/text.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -19,11 +19,11 @@ namespace {
 constexpr int64_t kPanelHeight = 380, kPanelWidth = 460;  // pixels that a panel fits into
 constexpr std::array<double, 2> kLongestSide{3, 1.8};     // of what a panel shows across and up, against the other side
 constexpr double kBorder = 0.03;                          // shown around the patient, of the patient's length
+constexpr int64_t kRowsAtOnce = 16;                       // of pixels, for one thread
 constexpr int64_t kLineVoxels = 3;                        // fewer than this in a line are noise, not patient
-constexpr int64_t kMargin = 14, kTextScale = 2, kLineHeight = 24, kMaxLegendEntries = 60;
+constexpr int64_t kMargin = 14, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
 constexpr double kTint = 0.36;
-constexpr Colour kPaper{16, 17, 20}, kInk{232, 234, 238}, kFaint{134, 138, 146};
 
 /// The scan seen in RAS order: axis k here is axis order.from[k] of the array, backwards where order.reversed[k].
 struct View {
@@ -171,17 +171,19 @@ void draw_scan(const Tensor& image, const Placed& placed, const DisplayWindow& w
 void draw_mask(const Tensor& image, const Placed& placed, const BitMasks& masks, int64_t prompt) {
   const int64_t width = placed.width, height = placed.height;
   std::vector<uint8_t> inside(size_t(width * height));
-  for (int64_t row = 0; row < height; ++row) {
-    for (int64_t column = 0; column < width; ++column) {
-      const Sample at = placed.sample(column, row);
-      double share = 0;
-      for (size_t c = 0; c < 4; ++c) {
-        const auto& [h, w, d] = at.voxels[c];
-        if (masks.get(prompt, h, w, d)) share += at.shares[c];
+  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t column = 0; column < width; ++column) {
+        const Sample at = placed.sample(column, row);
+        double share = 0;
+        for (size_t c = 0; c < 4; ++c) {
+          const auto& [h, w, d] = at.voxels[c];
+          if (masks.get(prompt, h, w, d)) share += at.shares[c];
+        }
+        inside[size_t(row * width + column)] = share > 0.5;
       }
-      inside[size_t(row * width + column)] = share > 0.5;
     }
-  }
+  });
   const auto outside = [&](int64_t row, int64_t column) {
     return row < 0 || row >= height || column < 0 || column >= width || !inside[size_t(row * width + column)];
   };
@@ -211,12 +213,6 @@ void draw_letters(const Tensor& image, const Placed& placed) {
   draw_marked(image, middle_x, placed.y + placed.height - line, placed.panel.letters[3]);
 }
 
-std::string fixed(double value, int digits) {
-  char text[64];
-  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits);
-  return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
-}
-
 /// A bar of a round length, about a fifth of the panel, at the lower right.
 void draw_scale_bar(const Tensor& image, const Placed& placed) {
   double length_mm = 1;
@@ -240,15 +236,7 @@ std::vector<LegendEntry> legend(const BitMasks& masks, const std::vector<int64_t
                                 const std::vector<std::string>& names, double voxel_mm3) {
   std::vector<LegendEntry> entries;
   for (int64_t prompt = 0; prompt < std::min(masks.prompts, kMaxLegendEntries); ++prompt) {
-    std::string name = names[size_t(prompt)];
-    if (text_length(name) > kMaxNameLength) {
-      size_t bytes = 0;
-      for (int64_t shown = 0; shown < kMaxNameLength - 2; ++shown) {
-        do ++bytes;
-        while (bytes < name.size() && (uint8_t(name[bytes]) & 0xC0) == 0x80);
-      }
-      name = name.substr(0, bytes) + "..";
-    }
+    const std::string name = shortened(names[size_t(prompt)], kMaxNameLength);
     const double ml = double(voxels[size_t(prompt)]) * voxel_mm3 / 1000;
     const std::string volume = voxels[size_t(prompt)] == 0 ? "none" : fixed(ml, ml < 10 ? 2 : ml < 100 ? 1 : 0) + " ml";
     entries.push_back({prompt, name, volume});
@@ -326,16 +314,10 @@ PreviewPlanes preview_planes(const BitMasks& masks) {
     for (int64_t prompt = first; prompt < last; ++prompt) {
       Profile& profile = profiles[size_t(prompt)];
       for (size_t axis = 0; axis < 3; ++axis) profile[axis].resize(size_t(masks.size[axis]));
-      const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
       for (int64_t h = 0; h < masks.size[0]; ++h) {
-        const uint8_t* bits = masks.plane(prompt, h);
-        for (int64_t v = 0; v < plane_voxels; ++v) {
-          if (bits[v >> 3] == 0) {
-            v |= 7;
-          } else if (bits[v >> 3] >> (v & 7) & 1) {
-            ++profile[0][size_t(h)], ++profile[1][size_t(v / D)], ++profile[2][size_t(v % D)];
-          }
-        }
+        masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
+          ++profile[0][size_t(h)], ++profile[1][size_t(w)], ++profile[2][size_t(d)];
+        });
       }
     }
   });
@@ -395,7 +377,11 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     width += cell + kMargin;
   }
   std::vector<int64_t> voxels;
-  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) voxels.push_back(masks.count(prompt));
+  std::vector<VoxelBox> boxes;
+  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) {
+    voxels.push_back(masks.count(prompt));
+    boxes.push_back(masks.bounding_box(prompt));
+  }
   const std::array<double, 3>& mm = view.spacing_mm;
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
@@ -414,8 +400,11 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     Placed& placed = panels[i];
     placed.y = kMargin + (row_height - placed.height) / 2;
     draw_scan(image, placed, window);
+    const auto axis = size_t(view.order.from[placed.panel.through]);  // of the array, along which the panel cuts
+    const int64_t plane = cut[axis];
     for (int64_t prompt : largest_first) {
-      if (voxels[size_t(prompt)] > 0) draw_mask(image, placed, masks, prompt);
+      const VoxelBox& box = boxes[size_t(prompt)];
+      if (plane >= box.start[axis] && plane < box.end[axis]) draw_mask(image, placed, masks, prompt);
     }
     draw_letters(image, placed);
     draw_scale_bar(image, placed);

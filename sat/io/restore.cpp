@@ -43,6 +43,12 @@ struct Range {
   }
 };
 
+/// The least and the most that slope * index can be for indices below `count`.
+std::array<double, 2> reach(double slope, int64_t count) {
+  const double most = slope * double(count - 1);
+  return {std::min(0.0, most), std::max(0.0, most)};
+}
+
 /// The voxels of `resampled` whose neighbourhood this call decides: floor of the clamped position in [low, high).
 struct Limits {
   std::array<int64_t, 3> low, high;    // in `resampled`
@@ -205,11 +211,22 @@ void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, co
   const Limits limits = limits_of(grid, axis, first, last);
   const auto& m = grid.scan_to_resampled.m;
   const std::array<int64_t, 3>& size = grid.scan.size;
-  parallel_for(size[0], 1, [&](int64_t begin, int64_t end) {
+  // A call decides few rows of many: most planes and lines of the scan are passed over whole.
+  Range planes{0, size[0]};
+  for (size_t a = 0; a < 3; ++a) {
+    const std::array<double, 2> by_w = reach(m[a][1], size[1]), by_d = reach(m[a][2], size[2]);
+    planes.keep(m[a][3], m[a][0], limits.from[a] - by_w[1] - by_d[1], limits.before[a] - by_w[0] - by_d[0]);
+  }
+  parallel_for(planes.last - planes.first, 1, [&](int64_t begin, int64_t end) {
     Neighbourhood around(grid, limits, slab);
     std::array<double, 3> start, position;
-    for (int64_t h = begin; h < end; ++h) {
-      for (int64_t w = 0; w < size[1]; ++w) {
+    for (int64_t h = planes.first + begin; h < planes.first + end; ++h) {
+      Range lines{0, size[1]};
+      for (size_t a = 0; a < 3; ++a) {
+        const std::array<double, 2> by_d = reach(m[a][2], size[2]);
+        lines.keep(m[a][0] * double(h) + m[a][3], m[a][1], limits.from[a] - by_d[1], limits.before[a] - by_d[0]);
+      }
+      for (int64_t w = lines.first; w < lines.last; ++w) {
         Range range{0, size[2]};
         for (size_t a = 0; a < 3; ++a) {
           start[a] = m[a][0] * double(h) + m[a][1] * double(w) + m[a][3];

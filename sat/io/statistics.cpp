@@ -19,13 +19,16 @@ struct Moments {
   double minimum = std::numeric_limits<double>::infinity();
   double maximum = -std::numeric_limits<double>::infinity();
 
-  void add(double value) {
-    ++count;
-    const double from_old = value - mean;
-    mean += from_old / double(count);
-    squares += from_old * (value - mean);
-    minimum = std::min(minimum, value);
-    maximum = std::max(maximum, value);
+  Moments() = default;
+  explicit Moments(const std::vector<float>& values) : count(int64_t(values.size())) {
+    double sum = 0;
+    for (const float value : values) {
+      sum += double(value);
+      minimum = std::min(minimum, double(value));
+      maximum = std::max(maximum, double(value));
+    }
+    mean = count > 0 ? sum / double(count) : 0;
+    for (const float value : values) squares += (double(value) - mean) * (double(value) - mean);
   }
 
   void merge(const Moments& other) {
@@ -42,25 +45,27 @@ struct Moments {
 struct PlaneSums {
   int64_t voxels = 0;
   std::array<int64_t, 2> index_sums{};  // along W and D
+  VoxelBox box;                         // empty where no voxel is set
   Moments intensity;
 };
 
 PlaneSums sum_plane(const BitMasks& masks, int64_t prompt, int64_t h, const float* scan) {
   PlaneSums sums;
-  const uint8_t* bits = masks.plane(prompt, h);
-  const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
-  for (int64_t v = 0; v < plane_voxels; ++v) {
-    if (bits[v >> 3] == 0) {
-      v |= 7;  // eight clear voxels at once
-      continue;
-    }
-    if (!(bits[v >> 3] >> (v & 7) & 1)) continue;
+  VoxelBox box{{h, masks.size[1], masks.size[2]}, {h + 1, 0, 0}};
+  std::vector<float> finite;
+  const int64_t D = masks.size[2];
+  const float* plane = scan + h * masks.size[1] * D;
+  masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
     ++sums.voxels;
-    sums.index_sums[0] += v / D;
-    sums.index_sums[1] += v % D;
-    const double value = double(scan[h * plane_voxels + v]);
-    if (std::isfinite(value)) sums.intensity.add(value);
-  }
+    sums.index_sums[0] += w;
+    sums.index_sums[1] += d;
+    box.start[1] = std::min(box.start[1], w), box.end[1] = w + 1;
+    box.start[2] = std::min(box.start[2], d), box.end[2] = std::max(box.end[2], d + 1);
+    const float value = plane[w * D + d];
+    if (std::isfinite(value)) finite.push_back(value);
+  });
+  if (sums.voxels > 0) sums.box = box;
+  sums.intensity = Moments(finite);
   return sums;
 }
 
@@ -97,6 +102,7 @@ MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume&
   for (size_t h = 0; h < planes.size(); ++h) {
     const PlaneSums& plane = planes[h];
     result.voxels += plane.voxels;
+    result.box = union_of(result.box, plane.box);
     intensity.merge(plane.intensity);
     index_sums[0] += double(h) * double(plane.voxels);
     index_sums[1] += double(plane.index_sums[0]);
@@ -115,7 +121,6 @@ MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume&
   }
   for (size_t axis = 0; axis < 3; ++axis) result.centroid_voxel[axis] = index_sums[axis] / double(result.voxels);
   result.centroid_mm = sat::apply(affine, result.centroid_voxel);
-  result.box = masks.bounding_box(prompt);
   for (size_t axis = 0; axis < 3; ++axis) {
     if (result.box.start[axis] == 0 || result.box.end[axis] == masks.size[axis]) result.touches_border = true;
   }

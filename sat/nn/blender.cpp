@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
 
 namespace {
 
-constexpr int64_t kChunk = 16;                    // prompts finished at once from kept features: one panel
-constexpr int64_t kSlabBytes = int64_t(1) << 26;  // what such a chunk's rows may take
+constexpr int64_t kChunk = 64;                    // prompts finished at once from kept features: they are read again
+                                                  // for the next chunk
+constexpr int64_t kSlabBytes = int64_t(1) << 26;  // what such a chunk's rows may take, if that is one row or more
+constexpr int64_t kSlabRows = 4;                  // and how many rows, however small
 constexpr int64_t kNormaliseGrain = 1 << 12;      // voxels a piece
 
 /// A row-major array seen as [outer, rows, inner] around one axis.
@@ -26,10 +29,11 @@ struct Rows {
 /// Copies rows [first, last) of `from` to rows [to_first, ...) of `to`, front to back, so the two may overlap forwards.
 void copy_rows(const Tensor& to, const Rows& target, int64_t to_first, const Tensor& from, const Rows& source,
                int64_t first, int64_t last) {
+  const int64_t element = size_of(from.dtype);
   parallel_for(source.outer, 1, [&](int64_t o, int64_t) {
-    std::memmove(to.data<float>() + (o * target.rows + to_first) * target.inner,
-                 from.data<float>() + (o * source.rows + first) * source.inner,
-                 size_t((last - first) * source.inner) * sizeof(float));
+    std::memmove(static_cast<char*>(to.raw()) + (o * target.rows + to_first) * target.inner * element,
+                 static_cast<const char*>(from.raw()) + (o * source.rows + first) * source.inner * element,
+                 size_t((last - first) * source.inner * element));
   });
 }
 
@@ -42,6 +46,11 @@ void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
 
 }  // namespace
 
+const char* name_of(Waiting waiting) {
+  constexpr const char* kNames[] = {"scores", "features", "spilled features"};
+  return kNames[size_t(waiting)];
+}
+
 Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, Rounding importance,
                  int64_t prompts, BlendPlan plan, RowSink sink)
     : size_(size),
@@ -52,10 +61,12 @@ Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3
       windows_(sliding_windows(size, window)),
       importance_(importance_map(window, importance)) {
   SAT_CHECK(prompts > 0, "blender: there are no prompts");
+  SAT_CHECK(plan_.waiting != Waiting::spilled || plan_.axis == 0, "blender: spilled rows leave along axis 0, not ",
+            plan_.axis);
   const auto axis = size_t(plan_.axis);
   std::stable_sort(windows_.begin(), windows_.end(),
                    [&](const Window& a, const Window& b) { return a.start[axis] < b.start[axis]; });
-  if (plan_.keep_features) return;
+  if (plan_.waiting != Waiting::scores) return;
   const std::array<int64_t, 3> extent = box(std::min(size_[axis], window_[axis] + 1));  // one row stays behind
   scores_ = zeros({extent[0], extent[1], extent[2], prompts_});
   weights_ = zeros({extent[0], extent[1], extent[2]});
@@ -67,12 +78,13 @@ std::array<int64_t, 3> Blender::box(int64_t rows) const {
   return extent;
 }
 
-void Blender::add(Tensor features, const Tensor& masks) {
+void Blender::add(Features features, const Tensor& masks) {
   SAT_CHECK(added_ < windows_.size(), "blender: all ", windows_.size(), " windows have been added");
   const auto axis = size_t(plan_.axis);
   const Window& window = windows_[added_];
-  Kept part{window, 0, std::move(features), masks};
-  if (plan_.keep_features) {
+  Kept part{window, 0, 0, std::move(features), masks};
+  if (plan_.waiting == Waiting::spilled) spill(part);
+  if (plan_.waiting != Waiting::scores) {
     kept_.push_back(std::move(part));
   } else {
     accumulate(part, pack_linear(masks), scores_, base_, window.start[axis], window.end[axis]);
@@ -83,7 +95,8 @@ void Blender::add(Tensor features, const Tensor& masks) {
   const bool last = added_ == windows_.size();
   const int64_t until = last ? size_[axis] : windows_[added_].start[axis];
   if (until <= final_) return;  // the next window still touches the first open row
-  if (plan_.keep_features) {
+  if (plan_.waiting == Waiting::spilled && !last) return;
+  if (plan_.waiting != Waiting::scores) {
     finish_features(until);
     give_back_rows(until);
   } else {
@@ -148,7 +161,7 @@ void Blender::finish_scores(int64_t until) {
   const bool last = until == size_[axis];
   std::array<int64_t, 3> origin{};
   origin[axis] = base_;
-  sink_(scores_, origin, decided_, last ? until : until - 1, 0);
+  if (last || until - 1 > decided_) sink_(scores_, origin, decided_, last ? until : until - 1, 0);
   if (last) return;
   decided_ = until - 1;
   const std::array<int64_t, 3> extent{weights_.shape[0], weights_.shape[1], weights_.shape[2]};
@@ -165,27 +178,30 @@ void Blender::finish_features(int64_t until) {
   const auto axis = size_t(plan_.axis);
   const std::array<int64_t, 3> one_row = box(1);
   const int64_t area = one_row[0] * one_row[1] * one_row[2];
-  const int64_t rows_at_once = std::max<int64_t>(1, kSlabBytes / (area * kChunk * int64_t(sizeof(float))));
+  const int64_t row_bytes = area * std::min(kChunk, prompts_) * int64_t(sizeof(float));
+  const int64_t rows_at_once = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, kSlabRows);
   if (last_row_.empty()) last_row_ = Tensor({prompts_, area});
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
-    const bool last = stop == size_[axis];
+    const int64_t decide = stop == size_[axis] ? stop : stop - 1;  // a lone first row decides nothing yet
     const std::array<int64_t, 3> extent = box(stop - decided_);
     std::array<int64_t, 3> origin{};
     origin[axis] = decided_;
     const Tensor weights = zeros({extent[0], extent[1], extent[2]});
-    for (const Kept& part : kept_) count(part.window, weights, decided_, final_, stop);
+    const std::vector<Kept> spilled = rows_of_spilled(final_, stop);
+    const std::vector<Kept>& parts = plan_.waiting == Waiting::spilled ? spilled : kept_;
+    for (const Kept& part : parts) count(part.window, weights, decided_, final_, stop);
     for (int64_t first = 0; first < prompts_; first += kChunk) {
       const int64_t width = std::min(kChunk, prompts_ - first);
       const Tensor scores = zeros({extent[0], extent[1], extent[2], width});
       const Rows rows(extent, plan_.axis, width), carried(one_row, plan_.axis, width);
       const Tensor carry = last_row_.slice(first, first + width);  // [area, width] in memory, whatever its shape says
       if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
-      for (const Kept& part : kept_) {
+      for (const Kept& part : parts) {
         accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
       }
       normalise(scores, weights, final_ - decided_, extent[axis]);
-      sink_(scores, origin, decided_, last ? stop : stop - 1, first);
+      if (decided_ < decide) sink_(scores, origin, decided_, decide, first);
       copy_rows(carry, carried, 0, scores, rows, extent[axis] - 1, extent[axis]);
     }
     final_ = stop;
@@ -202,16 +218,57 @@ void Blender::give_back_rows(int64_t until) {
   for (Kept& part : kept_) {
     const int64_t drop = until - part.window.start[axis] - part.cut;
     if (drop <= 0) continue;
-    std::array<int64_t, 3> extent{part.features.shape[0], part.features.shape[1], part.features.shape[2]};
-    const int64_t channels = part.features.shape[3];
+    Tensor& values = part.features.values;
+    std::array<int64_t, 3> extent{values.shape[1], values.shape[2], values.shape[3]};
+    const int64_t channels = values.shape[4];
     const Rows source(extent, plan_.axis, channels);
     extent[axis] -= drop;
     const Rows target(extent, plan_.axis, channels);
-    Tensor shorter({extent[0], extent[1], extent[2], channels});
-    copy_rows(shorter, target, 0, part.features, source, drop, source.rows);
-    part.features = std::move(shorter);
+    Tensor shorter({1, extent[0], extent[1], extent[2], channels}, values.dtype);
+    copy_rows(shorter, target, 0, values, source, drop, source.rows);
+    values = std::move(shorter);
     part.cut += drop;
   }
+}
+
+/// Moves a window's values to the scratch file, which the first window opens.
+void Blender::spill(Kept& part) {
+  Tensor& values = part.features.values;
+  if (added_ == 0) {
+    spilled_shape_ = values.shape;
+    spilled_dtype_ = values.dtype;
+  }
+  SAT_CHECK(values.shape == spilled_shape_ && values.dtype == spilled_dtype_, "blender: features are ", values.dtype,
+            " ", values.shape, ", those before were ", spilled_dtype_, " ", spilled_shape_);
+  const int64_t row_bytes = values.bytes() / values.shape[1];
+  const bool dry = Context::current().dry();
+  if (added_ == 0) {
+    for (const Window& window : windows_) scratch_bytes_ += (window.end[0] - window.start[0]) * row_bytes;
+    if (!dry) scratch_.emplace(plan_.scratch, scratch_bytes_);
+  }
+  part.place = next_place_;
+  const int64_t bytes = (part.window.end[0] - part.window.start[0]) * row_bytes;
+  if (!dry) scratch_->write(part.place, values.raw(), bytes);
+  next_place_ += bytes;
+  values = Tensor();
+}
+
+/// Spilled windows that touch rows [first, last), with those rows.
+std::vector<Blender::Kept> Blender::rows_of_spilled(int64_t first, int64_t last) const {
+  std::vector<Kept> parts;
+  if (plan_.waiting != Waiting::spilled) return parts;
+  for (const Kept& part : kept_) {
+    const int64_t from = std::max(first, part.window.start[0]), to = std::min(last, part.window.end[0]);
+    if (from >= to) continue;
+    Kept read = part;
+    read.cut = from - part.window.start[0];
+    Tensor& values = read.features.values;
+    values = Tensor(spilled_shape_.with(1, to - from), spilled_dtype_);
+    const int64_t row_bytes = values.bytes() / (to - from);
+    if (scratch_) scratch_->read(part.place + read.cut * row_bytes, values.raw(), values.bytes());
+    parts.push_back(std::move(read));
+  }
+  return parts;
 }
 
 }  // namespace sat

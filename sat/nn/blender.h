@@ -3,19 +3,32 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "sat/io/scratch_file.h"
 #include "sat/io/windows.h"
 #include "sat/tensor/ops.h"
 
 namespace sat {
 
-/// How pending windows wait for their neighbours. Rows leave along `axis`, finished. Scores cost 4 bytes a prompt and
-/// voxel, features 4 bytes a channel, voxel and window, however many prompts there are; both give the same bits.
+/// How pending windows wait for their neighbours. All ways give the same bits.
+enum class Waiting : uint8_t {
+  scores,    // 4 bytes a prompt and voxel of the rows that are not final
+  features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are
+  spilled    // the features of all windows go to a scratch file, and rows leave after the last window, so that what
+             // the network holds and what the masks hold are never in memory together
+};
+const char* name_of(Waiting waiting);
+
+/// Rows leave along `axis`, finished. Spilled ones leave along axis 0.
 struct BlendPlan {
   int axis = 0;
-  bool keep_features = false;
+  Waiting waiting = Waiting::scores;
+  std::string scratch = {};  // where spilled features go: a folder
 };
 
 /// Takes finished scores, mean over windows of tanh(l / 2) = 2 p - 1: `scores` [s0, s1, s2, n] holds the voxels from
@@ -32,15 +45,19 @@ class Blender {
 
   const std::vector<Window>& windows() const { return windows_; }  // sorted along the plan's axis
 
-  /// features [w0, w1, w2, C] of the whole window (voxels beyond the volume's end are passed over) and the prompts'
-  /// mask vectors [N, C] for it.
-  void add(Tensor features, const Tensor& masks);
+  /// features [1, w0, w1, w2, C] of the whole window (voxels beyond the volume's end are passed over) and the prompts'
+  /// mask vectors [N, C] for it. Throws Error when there is no room on disk for features that are to be spilled.
+  void add(Features features, const Tensor& masks);
+
+  int64_t scratch_bytes() const { return scratch_bytes_; }  // known from the first window on; 0 where nothing spills
 
  private:
   struct Kept {
     Window window;
-    int64_t cut = 0;  // rows along the axis that have been given back
-    Tensor features, masks;
+    int64_t cut = 0;    // rows along the axis that are not, or no longer, in `features`
+    int64_t place = 0;  // in the scratch file
+    Features features;  // values empty where they were spilled
+    Tensor masks;
   };
   std::array<int64_t, 3> box(int64_t rows) const;  // the volume's size with `rows` rows along the axis
   void accumulate(const Kept& part, const PackedMatrix& masks, const Tensor& scores, int64_t base, int64_t first,
@@ -50,6 +67,8 @@ class Blender {
   void finish_scores(int64_t until);
   void finish_features(int64_t until);
   void give_back_rows(int64_t until);
+  void spill(Kept& part);
+  std::vector<Kept> rows_of_spilled(int64_t first, int64_t last) const;
 
   std::array<int64_t, 3> size_, window_;
   int64_t prompts_;
@@ -66,6 +85,11 @@ class Blender {
   // Waiting as features: windows, and the last final row of every prompt.
   std::vector<Kept> kept_;
   Tensor last_row_;
+  // Those that were spilled: one after another, each its rows within the volume.
+  std::optional<ScratchFile> scratch_;
+  Shape spilled_shape_;  // of every window's values
+  DType spilled_dtype_ = DType::f32;
+  int64_t scratch_bytes_ = 0, next_place_ = 0;
 };
 
 }  // namespace sat

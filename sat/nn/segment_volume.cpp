@@ -8,8 +8,15 @@
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/profile.h"
 
 namespace sat {
+
+namespace {
+
+constexpr double kNetworkWork = 1000;  // a voxel's share of the network, in prompts' masks; only progress asks
+
+}  // namespace
 
 Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size) {
   Tensor cut({size[0], size[1], size[2], 1});
@@ -30,32 +37,48 @@ Tensor cut_window(const Tensor& volume, const Window& window, const std::array<i
   return cut;
 }
 
-void segment_volume(const SatModel& model, const Tensor& volume, const ModalityConfig& modality, const Tensor& queries,
-                    BlendPlan plan, const RowSink& sink,
-                    const std::function<void(int64_t, int64_t, double)>& on_progress) {
+WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityConfig& modality, const Tensor& queries,
+                          const BlendPlan& plan, const RowSink& sink,
+                          const std::function<void(int64_t, int64_t, double)>& on_progress) {
   const std::array<int64_t, 3> size{volume.shape[0], volume.shape[1], volume.shape[2]};
   const SatConfig& config = model.config();
-  Blender blender(size, modality.window, config.importance, queries.shape[0], plan, sink);
-  const auto count = int64_t(blender.windows().size());
+  const int64_t prompts = queries.shape[0];
+  const bool rows_last = plan.waiting == Waiting::spilled;
+  const double network_share = rows_last ? kNetworkWork / (kNetworkWork + double(prompts)) : 1;
+  int64_t count = 0;
+  WindowLoop spent;
+  const auto timed_sink = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+                              int64_t first_prompt) {
+    profile::Stopwatch watch;
+    sink(scores, origin, first, last, first_prompt);
+    spent.sink_seconds += watch.lap();
+    if (!on_progress || !rows_last || first_prompt + scores.shape[3] < prompts) return;
+    const double done = double(last) / double(size[size_t(plan.axis)]);
+    on_progress(count - 1, count, network_share + (1 - network_share) * done);
+  };
+  Blender blender(size, modality.window, config.importance, prompts, plan, timed_sink);
+  count = int64_t(blender.windows().size());
+  profile::Stopwatch watch;
   for (int64_t i = 0; i < count; ++i) {
     const auto report = [&](double share) {
-      if (on_progress) on_progress(i, count, (double(i) + share) / double(count));
+      if (on_progress) on_progress(i, count, network_share * (double(i) + share) / double(count));
     };
     report(0);
-    ImageFeatures image = model.look(cut_window(volume, blender.windows()[size_t(i)], modality.window), report);
+    Tensor window = cut_window(volume, blender.windows()[size_t(i)], modality.window);
+    if (i + 1 == count) volume = Tensor();
+    ImageFeatures image = model.look(std::move(window), report);
     const Tensor masks = model.mask_vectors(model.decode(queries, image.memory));
-    blender.add(finished(std::exchange(image.per_voxel[0], Features())).select(0), masks);
+    spent.network_seconds += watch.lap();
+    blender.add(std::exchange(image.per_voxel[0], Features()), masks);
+    spent.blend_seconds += watch.lap();
   }
+  spent.blend_seconds -= spent.sink_seconds;
+  spent.scratch_bytes = blender.scratch_bytes();
   if (on_progress) on_progress(count, count, 1);
+  return spent;
 }
 
 namespace {
-
-ContextOptions dry_options() {
-  ContextOptions options;
-  options.dry = true;
-  return options;
-}
 
 SatModel imagined_model(const SatConfig& config) {
   return SatModel(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
@@ -64,15 +87,15 @@ SatModel imagined_model(const SatConfig& config) {
 }  // namespace
 
 int64_t loading_bytes(const SatConfig& config) {
-  Context context(dry_options());
+  Context context(Context::current().rehearsal());
   UseContext use(context);
   const SatModel model = imagined_model(config);
   return context.memory()->peak_bytes();
 }
 
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
-                   const ModelGrid& target) {
-  Context context(dry_options());
+                   const ModelGrid& target, int64_t spill_above) {
+  Context context(Context::current().rehearsal());
   UseContext use(context);
   const auto& memory = context.memory();
   const auto volume = [](const std::array<int64_t, 3>& size) { return Tensor({size[0], size[1], size[2]}); };
@@ -82,25 +105,32 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
   best.weights_bytes = memory->live_bytes();
   const int64_t load_peak = memory->peak_bytes();
   const Tensor queries({prompts, config.text_dim});
-  const Tensor scan = volume(grid.scan.size), resampled = volume(grid.resampled.size);
-  const Tensor voxels = resampled.reshape({resampled.numel()})
-                            .slice(0, grid.model.voxels())
-                            .reshape({grid.model.size[0], grid.model.size[1], grid.model.size[2]});
-  BitMasks masks(target.scan.size, prompts);
+  const Tensor scan = volume(grid.scan.size);
+  const auto rehearse_way = [&](const BlendPlan& plan) {
+    memory->reset_peak();
+    Tensor resampled = volume(grid.resampled.size);
+    Tensor voxels = resampled.reshape({resampled.numel()})
+                        .slice(0, grid.model.voxels())
+                        .reshape({grid.model.size[0], grid.model.size[1], grid.model.size[2]});
+    resampled = Tensor();
+    BitMasks masks;
+    const WindowLoop loop =
+        segment_volume(model, std::move(voxels), modality, queries, plan,
+                       [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+                           int64_t first_prompt) {
+                         if (masks.prompts == 0) masks = BitMasks(target.scan.size, prompts);
+                         restore_rows(masks, target, scores, origin, plan.axis, first, last, first_prompt);
+                       });
+    const int64_t peak = std::max(load_peak, memory->peak_bytes());
+    if (best.peak_bytes != 0 && peak >= best.peak_bytes) return;
+    best.plan = plan;
+    best.peak_bytes = peak;
+    best.scratch_bytes = loop.scratch_bytes;
+  };
   for (int axis = 0; axis < 3; ++axis) {
-    for (bool keep_features : {false, true}) {
-      memory->reset_peak();
-      segment_volume(
-          model, voxels, modality, queries, {axis, keep_features},
-          [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
-              int64_t first_prompt) { restore_rows(masks, target, scores, origin, axis, first, last, first_prompt); });
-      const int64_t peak = std::max(load_peak, memory->peak_bytes());
-      if (best.peak_bytes == 0 || peak < best.peak_bytes) {
-        best.plan = {axis, keep_features};
-        best.peak_bytes = peak;
-      }
-    }
+    for (Waiting waiting : {Waiting::scores, Waiting::features}) rehearse_way({axis, waiting});
   }
+  if (best.peak_bytes > spill_above) rehearse_way({0, Waiting::spilled});
   best.windows = int64_t(sliding_windows(grid.model.size, modality.window).size());
   return best;
 }

@@ -13,26 +13,38 @@ namespace sat {
 /// A window of the volume [H, W, D] as the network wants it: [w0, w1, w2, 1], zeros beyond the volume's end.
 Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size);
 
-/// Feeds every window to the model once and hands finished rows of scores to `sink`.
-///   volume [H, W, D] normalised; queries [N, text_dim].
-/// `on_progress(windows done, of how many, fraction of all work)` is called after every layer group.
-void segment_volume(const SatModel& model, const Tensor& volume, const ModalityConfig& modality, const Tensor& queries,
-                    BlendPlan plan, const RowSink& sink,
-                    const std::function<void(int64_t, int64_t, double)>& on_progress = {});
+/// Where the time of a run went, and what it put on disk.
+struct WindowLoop {
+  double network_seconds = 0, blend_seconds = 0, sink_seconds = 0;
+  int64_t scratch_bytes = 0;
+};
 
-/// What a run will hold, learnt by running it in a dry context.
+/// Feeds every window to the model once and hands finished rows of scores to `sink`.
+///   volume [H, W, D] normalised, given back after the last window is cut when nobody else holds it;
+///   queries [N, text_dim].
+/// `on_progress(windows done, of how many, fraction of all work)` is called after every layer group, and where features
+/// were spilled after every slab of rows.
+WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityConfig& modality, const Tensor& queries,
+                          const BlendPlan& plan, const RowSink& sink,
+                          const std::function<void(int64_t, int64_t, double)>& on_progress = {});
+
+/// What a run in the current context will hold, learnt by running it in a dry one with as many threads, the same CPU
+/// level and precision.
 struct Rehearsal {
-  BlendPlan plan;  // the way of blending that needs least
+  BlendPlan plan;  // without a scratch folder
   int64_t windows = 0;
   int64_t weights_bytes = 0;  // the model alone
   int64_t peak_bytes = 0;     // tensors of the whole run: scan, model, volume, windows, masks
+  int64_t scratch_bytes = 0;  // on disk
 };
 
+/// Chooses the way of blending: of those in memory the one that needs least; where that passes `spill_above` bytes,
+/// spilled features if they need less. INT64_MAX: never spilled.
 /// grid: how the model's voxels lie in the scan; target: the same, or model_space(grid) when masks stay there.
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
-                   const ModelGrid& target);
+                   const ModelGrid& target, int64_t spill_above);
 
-/// Peak tensor bytes of loading the model.
+/// Peak tensor bytes of loading the model in the current context.
 int64_t loading_bytes(const SatConfig& config);
 
 }  // namespace sat

@@ -45,11 +45,14 @@ PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& 
 }
 
 SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, const RunOptions& run, int64_t prompts,
-                            int64_t max_ram, int64_t text_bytes) {
+                            int64_t max_ram, int64_t text_bytes, Scratch scratch) {
   SAT_CHECK(prompts > 0, "there are no prompts");
   const ModalityConfig& modality = config.modality(run.modality);
   const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
-  const Rehearsal rehearsal = rehearse(config, modality, prompts, grid, target);
+  const int64_t kept_queries = text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
+  const int64_t most = (max_ram > 0 ? max_ram : kSpillAbove) - kProgramBytes - kept_queries;
+  const Rehearsal rehearsal =
+      rehearse(config, modality, prompts, grid, target, scratch == Scratch::offered ? most : INT64_MAX);
   SegmentationPlan plan;
   plan.windows = rehearsal.windows;
   plan.window = modality.window;
@@ -57,11 +60,11 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   plan.weights_bytes = rehearsal.weights_bytes;
   // Prompts are encoded while the scan and the model are there and nothing else is.
   const int64_t scan_bytes = grid.scan.voxels() * int64_t(sizeof(float));
-  const int64_t kept_queries = text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
   plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes) + kept_queries;
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
   plan.slow_axis = rehearsal.plan.axis;
-  plan.keeps_features = rehearsal.plan.keep_features;
+  plan.waiting = rehearsal.plan.waiting;
+  plan.scratch_bytes = rehearsal.scratch_bytes;
   SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
             " of memory, the limit is ", in_bytes(max_ram));
   return plan;
@@ -70,8 +73,9 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
 }  // namespace
 
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram, int64_t text_bytes) {
-  return plan_grids(config, plan_grid(scan, preprocess_options(config, run)), run, prompts, max_ram, text_bytes);
+                                   int64_t prompts, int64_t max_ram, int64_t text_bytes, Scratch scratch) {
+  const ModelGrid grid = plan_grid(scan, preprocess_options(config, run));
+  return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch);
 }
 
 struct Segmenter::State {
@@ -87,6 +91,8 @@ struct Segmenter::State {
 
   explicit State(const SegmenterOptions& chosen) : options(chosen), context(context_options(chosen)) {}
 
+  Scratch scratch() const { return options.scratch.empty() ? Scratch::none : Scratch::offered; }
+
   static ContextOptions context_options(const SegmenterOptions& chosen) {
     SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", in_bytes(chosen.max_ram),
               " is less than the program itself needs, ", in_bytes(kProgramBytes));
@@ -94,6 +100,7 @@ struct Segmenter::State {
     options.threads = chosen.threads;
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
     options.cpu = chosen.cpu;
+    options.precision = chosen.precision;
     return options;
   }
 
@@ -165,7 +172,9 @@ const std::string& Segmenter::text_identity() const { return state_->text_identi
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
-  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes);
+  UseContext use(state_->context);
+  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes,
+                           state_->scratch());
 }
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
@@ -216,31 +225,30 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   }
   result.stages.push_back({"preprocess", watch.lap()});
 
-  result.plan =
-      plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram, state.text_bytes);
+  result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
+                           state.text_bytes, state.scratch());
   result.windows = result.plan.windows;
+  result.stages.push_back({"plan", watch.lap()});
   const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);
-  result.masks = BitMasks(target.scan.size, int64_t(prompts.size()));
   std::vector<float*> probabilities;
   if (run.probabilities) probabilities = run.probabilities(target.scan);
   SAT_CHECK(probabilities.empty() || probabilities.size() == prompts.size(), probabilities.size(),
             " probability volumes for ", prompts.size(), " prompts");
 
-  double restoring = 0;
-  const BlendPlan blend{result.plan.slow_axis, result.plan.keeps_features};
+  const BlendPlan blend{result.plan.slow_axis, result.plan.waiting, state.options.scratch};
   const RowSink sink = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
                            int64_t first_prompt) {
-    profile::Stopwatch restore_watch;
+    if (result.masks.prompts == 0) result.masks = BitMasks(target.scan.size, int64_t(prompts.size()));
     restore_rows(result.masks, target, scores, origin, blend.axis, first, last, first_prompt,
                  probabilities.empty() ? nullptr : probabilities.data() + first_prompt);
-    restoring += restore_watch.lap();
   };
-  segment_volume(*state.model, prepared.voxels, modality, queries, blend, sink,
-                 [&](int64_t done, int64_t windows, double fraction) {
-                   progress({"network", done, windows, fraction});
-                 });
-  result.stages.push_back({"network", watch.lap() - restoring});
-  result.stages.push_back({"restore", restoring});
+  const WindowLoop spent = segment_volume(*state.model, std::move(prepared.voxels), modality, queries, blend, sink,
+                                          [&](int64_t done, int64_t windows, double fraction) {
+                                            progress({"network", done, windows, fraction});
+                                          });
+  result.stages.push_back({"network", spent.network_seconds});
+  result.stages.push_back({"blend", spent.blend_seconds});
+  result.stages.push_back({"restore", spent.sink_seconds});
   result.peak_bytes = state.context.memory()->peak_bytes();
   return result;
 }

@@ -10,6 +10,7 @@
 #include "sat/io/bit_masks.h"
 #include "sat/io/preprocess.h"
 #include "sat/io/volume.h"
+#include "sat/nn/blender.h"
 #include "sat/nn/sat_config.h"
 #include "sat/tensor/context.h"
 
@@ -23,7 +24,9 @@ struct SegmenterOptions {
   std::string vocabulary;  // its word pieces (vocab.txt)
   int threads = 0;         // 0: as many as the machine has
   int64_t max_ram = 0;     // bytes the whole process may hold; 0: no limit
+  std::string scratch;     // folder where large intermediate results may wait on disk; empty: nothing does
   CpuLevel cpu = best_cpu_level();
+  Precision precision = Precision::exact;
 };
 
 enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
@@ -55,15 +58,25 @@ struct SegmentationPlan {
   int64_t weights_bytes = 0;        // of the segmentation model, as it lies in memory
   int64_t tensor_bytes = 0;         // peak of all tensors, weights included
   int64_t process_bytes = 0;        // what max_ram is compared with: tensors and the program itself
+  int64_t scratch_bytes = 0;        // on disk, only where features are spilled
   int slow_axis = 0;                // the axis along which finished rows leave
-  bool keeps_features = false;      // windows' features are kept instead of scores (many prompts)
+  Waiting waiting = Waiting::scores;
 };
 
-/// Plans a run of `prompts` prompts; computes nothing and needs no weights. With max_ram > 0, throws Error with the
+/// Whether a run has a folder for what waits on disk.
+enum class Scratch : uint8_t { none, offered };
+
+/// Where a folder is offered, features are spilled to it if the run would pass this many bytes otherwise, or max_ram
+/// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
+inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
+
+/// Plans a run of `prompts` prompts with the current context's threads, CPU level and precision; computes nothing and
+/// needs no weights. With max_ram > 0, throws Error with the
 /// figure needed when no way of running fits. `text_bytes` is what encoding prompts holds beside the model
 /// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0);
+                                   int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0,
+                                   Scratch scratch = Scratch::none);
 
 /// One bit a voxel a prompt, and every decision that led there.
 struct Segmentation {
@@ -76,7 +89,7 @@ struct Segmentation {
     std::string name;
     double seconds;
   };
-  std::vector<Stage> stages;
+  std::vector<Stage> stages;     // encode prompts (where words were given), preprocess, plan, network, blend, restore
   int64_t peak_bytes = 0;        // of all tensors, measured
   bool pairing_checked = false;  // the text side is known to belong to the model
   std::vector<std::string> warnings;

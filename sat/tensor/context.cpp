@@ -96,6 +96,7 @@ Precision parse_precision(const std::string& name) {
 Context::Context(const ContextOptions& options)
     : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
       threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
+      thread_count_(options.dry && options.threads > 0 ? options.threads : threads_->size()),
       cpu_(options.cpu),
       precision_(options.precision),
       on_profile_(options.on_profile),
@@ -105,6 +106,15 @@ Context::Context(const ContextOptions& options)
 }
 
 Context::~Context() = default;
+
+ContextOptions Context::rehearsal() const {
+  ContextOptions options;
+  options.threads = thread_count_;
+  options.cpu = cpu_;
+  options.precision = precision_;
+  options.dry = true;
+  return options;
+}
 
 Context& Context::current() {
   if (current_context) return *current_context;

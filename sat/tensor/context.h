@@ -18,8 +18,8 @@ class ThreadPool;  // parallel.h
 enum class CpuLevel : uint8_t { plain, avx2, avx512, amx };
 const char* name_of(CpuLevel level);
 CpuLevel best_cpu_level();  // what this processor and operating system offer
-CpuLevel parse_cpu_level(
-    const std::string& name);  // "plain", "avx2", "avx512", "amx"; throws Error, also if absent here
+/// "plain", "avx2", "avx512", "amx"; throws Error, also if absent here.
+CpuLevel parse_cpu_level(const std::string& name);
 
 /// True where processor and operating system offer matrix units for bf16 (AMX) and granted them to this process; the
 /// first call asks.
@@ -58,6 +58,8 @@ class Context {
 
   const std::shared_ptr<Memory>& memory() const { return memory_; }
   ThreadPool& threads() const { return *threads_; }
+  /// How many threads work in a real run; in a rehearsal too, which itself runs on one.
+  int thread_count() const { return thread_count_; }
   CpuLevel cpu() const { return cpu_; }
   Precision precision() const { return precision_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
@@ -68,12 +70,16 @@ class Context {
   bool dry() const { return dry_; }
   void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
+  /// Options of a rehearsal of what would run in this context.
+  ContextOptions rehearsal() const;
+
   /// The context entered last on this thread, or a private one-threaded, uncapped one.
   static Context& current();
 
  private:
   std::shared_ptr<Memory> memory_;
   std::unique_ptr<ThreadPool> threads_;
+  int thread_count_;
   CpuLevel cpu_;
   Precision precision_;
   std::function<void(const ProfileEvent&)> on_profile_;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "sat/tensor/feature_reader.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/parallel.h"
 
@@ -35,8 +36,8 @@ void avg_pool3d(float* y, const FeatureReader& x, std::array<int64_t, 3> out_siz
   });
 }
 
-void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
-                            const ScoreSizes& sizes, const ScoreRegion& region) {
+void accumulate_mask_scores(float* scores, const FeatureReader& features, const float* mask_panels,
+                            const float* importance, const ScoreSizes& sizes, const ScoreRegion& region) {
   if (const Simd* simd = current_simd()) {
     return simd_accumulate_mask_scores(*simd, scores, features, mask_panels, importance, sizes, region);
   }
@@ -44,8 +45,10 @@ void accumulate_mask_scores(float* scores, const float* features, const float* m
                         int64_t d) { return ((first[0] + h) * size[1] + first[1] + w) * size[2] + first[2] + d; };
   parallel_for(region.size[0] * region.size[1], 1, [&](int64_t line, int64_t) {
     const int64_t h = line / region.size[1], w = line % region.size[1];
+    std::vector<float> values(size_t(region.size[2] * sizes.channels));
+    features.read(values.data(), index(sizes.features, region.in_features, h, w, 0), region.size[2]);
     for (int64_t d = 0; d < region.size[2]; ++d) {
-      const float* feature = features + index(sizes.features, region.in_features, h, w, d) * sizes.channels;
+      const float* feature = values.data() + d * sizes.channels;
       const float weight = importance[index(sizes.importance, region.in_importance, h, w, d)];
       float* score = scores + index(sizes.scores, region.in_scores, h, w, d) * sizes.prompts;
       for (int64_t n = 0; n < sizes.prompts; ++n) {

@@ -1,5 +1,9 @@
-// Score accumulation on the CPU, vector form: a blocked product of voxels and masks, whose results are squashed and
-// added to the scores as they come.
+// Score accumulation on the CPU, vector form: a few voxels' features are brought into the cache, final, and every
+// prompt's mask passes over them there.
+#include <algorithm>
+#include <vector>
+
+#include "sat/tensor/feature_reader.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/product.h"
 
@@ -7,60 +11,66 @@ namespace sat::cpu {
 
 namespace {
 
-/// The voxels of a score region as rows of a product.
-struct RegionRows {
-  const float* features;
-  const ScoreSizes& sizes;
-  const ScoreRegion& region;
+constexpr int64_t kGroupVoxels = 96;  // 24 KB of 64 channels: half of the first-level cache, weights being the rest
 
-  struct Group {
-    const RegionRows& rows;
-    int64_t count;
-    std::array<int64_t, 3> voxels[kGroupRows];  // within the region
+/// Some voxels of a score region: their features, their importance, and where their scores lie.
+struct VoxelGroup {
+  std::vector<float> features;  // [count, channels]
+  float importance[kGroupVoxels];
+  int64_t place[kGroupVoxels];  // voxels before it in the scores
 
-    Group(const RegionRows& from, int64_t first, int64_t row_count) : rows(from), count(row_count) {
-      const int64_t W = rows.region.size[1], D = rows.region.size[2];
-      std::array<int64_t, 3> at = {first / D / W, first / D % W, first % D};
-      for (int64_t row = 0; row < count; ++row) {
-        voxels[row] = at;
-        if (++at[2] < D) continue;
-        at[2] = 0;
-        if (++at[1] < W) continue;
-        at[1] = 0;
-        ++at[0];
-      }
+  VoxelGroup(int64_t first, int64_t count, const FeatureReader& from, const float* importance_map,
+             const ScoreSizes& sizes, const ScoreRegion& region)
+      : features(size_t(count * sizes.channels)) {
+    const int64_t W = region.size[1], D = region.size[2];
+    for (int64_t row = 0; row < count;) {
+      const int64_t voxel = first + row;
+      const std::array<int64_t, 3> at = {voxel / D / W, voxel / D % W, voxel % D};
+      const auto index = [&](const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& start) {
+        return ((start[0] + at[0]) * size[1] + start[1] + at[1]) * size[2] + start[2] + at[2];
+      };
+      const int64_t run = std::min(count - row, D - at[2]);
+      from.read(features.data() + row * sizes.channels, index(sizes.features, region.in_features), run);
+      std::copy_n(importance_map + index(sizes.importance, region.in_importance), run, importance + row);
+      for (int64_t i = 0; i < run; ++i) place[row + i] = index(sizes.scores, region.in_scores) + i;
+      row += run;
     }
-
-    /// Which element of a [size] array the row's voxel is, where the region begins at `first`.
-    int64_t index(int64_t row, const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& first) const {
-      const auto& v = voxels[row];
-      return ((first[0] + v[0]) * size[1] + first[1] + v[1]) * size[2] + first[2] + v[2];
-    }
-
-    void point(const float** pointers, int64_t row, const Terms& terms) const {
-      for (int64_t r = 0; r < kTileRows; ++r) {
-        pointers[r] = kZeros;
-        if (row + r >= count) continue;
-        const int64_t voxel = index(row + r, rows.sizes.features, rows.region.in_features);
-        pointers[r] = rows.features + voxel * rows.sizes.channels + terms.channel;
-      }
-    }
-  };
+  }
 };
 
 }  // namespace
 
-void simd_accumulate_mask_scores(const Simd& simd, float* scores, const float* features, const float* mask_panels,
-                                 const float* importance, const ScoreSizes& sizes, const ScoreRegion& region) {
-  const int64_t rows = region.size[0] * region.size[1] * region.size[2];
-  const Product product{mask_panels, rows, 1, sizes.prompts, {sizes.channels, 0}};
-  const auto finish = [&](const RegionRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                          const float* logits) {
-    float* to = scores + group.index(row, sizes.scores, region.in_scores) * sizes.prompts + first;
-    const float weight = importance[group.index(row, sizes.importance, region.in_importance)];
-    simd.add_squashed(to, logits, weight, outputs);
-  };
-  run_product(simd, product, RegionRows{features, sizes, region}, finish);
+void simd_accumulate_mask_scores(const Simd& simd, float* scores, const FeatureReader& features,
+                                 const float* mask_panels, const float* importance, const ScoreSizes& sizes,
+                                 const ScoreRegion& region) {
+  const int64_t channels = sizes.channels, panels = pieces(sizes.prompts, kPanel);
+  // The order of terms must not depend on how many prompts there are: it is that of one panel.
+  const std::vector<Terms> order = order_of_terms({mask_panels, 1, 1, kPanel, {channels, 0}});
+  parallel_for(region.size[0] * region.size[1] * region.size[2], kGroupVoxels, [&](int64_t first, int64_t last) {
+    const int64_t count = last - first;
+    const VoxelGroup group(first, count, features, importance, sizes, region);
+    alignas(64) float logits[kTileRows * kTilePanels * kPanel];
+    const float* rows[kTileRows];
+    for (int64_t panel = 0; panel < panels; panel += kTilePanels) {
+      const int64_t some = std::min(kTilePanels, panels - panel), prompt = panel * kPanel;
+      const int64_t prompts = std::min(some * kPanel, sizes.prompts - prompt);
+      for (int64_t row = 0; row < count; row += kTileRows) {
+        const int64_t height = std::min(kTileRows, count - row);
+        for (const Terms& terms : order) {
+          for (int64_t r = 0; r < kTileRows; ++r) {
+            rows[r] = r < height ? group.features.data() + (row + r) * channels + terms.channel : kZeros;
+          }
+          const float* weights = mask_panels + (panel * channels + terms.channel) * kPanel;
+          simd.tile(logits, rows, {weights, 1, channels * kPanel, terms.channels, some, channels * kPanel},
+                    &terms == order.data());
+        }
+        for (int64_t r = 0; r < height; ++r) {
+          float* to = scores + group.place[row + r] * sizes.prompts + prompt;
+          simd.add_squashed(to, logits + r * some * kPanel, group.importance[row + r], prompts);
+        }
+      }
+    }
+  });
 }
 
 }  // namespace sat::cpu

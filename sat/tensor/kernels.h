@@ -13,6 +13,8 @@
 
 namespace sat::cpu {
 
+class FeatureReader;  // feature_reader.h
+
 /// y [rows, out] = act(x [rows, in] * panels + bias); bias null for none.
 void linear(float* y, const float* x, const float* panels, const float* bias, int64_t rows, int64_t in, int64_t out,
             Activation act);
@@ -56,8 +58,8 @@ struct ScoreSizes {
   std::array<int64_t, 3> scores, features, importance;
   int64_t channels, prompts;
 };
-void accumulate_mask_scores(float* scores, const float* features, const float* mask_panels, const float* importance,
-                            const ScoreSizes& sizes, const ScoreRegion& region);
+void accumulate_mask_scores(float* scores, const FeatureReader& features, const float* mask_panels,
+                            const float* importance, const ScoreSizes& sizes, const ScoreRegion& region);
 
 // ---- vector forms: what the kernels above run when the CPU level is not plain --------------------------------------
 
@@ -75,7 +77,8 @@ void simd_layer_norm(const Simd& simd, float* y, const float* x, const float* ga
                      int64_t channels, float eps);
 void simd_instance_norm_leaky_relu(const Simd& simd, float* y, const float* x, const float* gain, const float* bias,
                                    int64_t batch, int64_t voxels, int64_t channels, float eps, float slope);
-void simd_accumulate_mask_scores(const Simd& simd, float* scores, const float* features, const float* mask_panels,
-                                 const float* importance, const ScoreSizes& sizes, const ScoreRegion& region);
+void simd_accumulate_mask_scores(const Simd& simd, float* scores, const FeatureReader& features,
+                                 const float* mask_panels, const float* importance, const ScoreSizes& sizes,
+                                 const ScoreRegion& region);
 
 }  // namespace sat::cpu

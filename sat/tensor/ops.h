@@ -152,8 +152,9 @@ struct ScoreRegion {
 /// scores[v, n] += importance[v] * tanh(l / 2) with l = sum_c features[v, c] * masks[n, c], for every voxel v of
 /// `region`. Since sigmoid(l) = (1 + tanh(l / 2)) / 2, the weighted mean probability is above 0.5 exactly where scores
 /// > 0.
-///   scores [S0, S1, S2, N], features [H, W, D, C], masks packed [N, C], importance [I0, I1, I2]
-void accumulate_mask_scores(const Tensor& scores, const Tensor& features, const PackedMatrix& masks,
+///   scores [S0, S1, S2, N], features [1, H, W, D, C], masks packed [N, C], importance [I0, I1, I2]
+/// Each feature is read once, widened and normalised on the way, however many prompts there are.
+void accumulate_mask_scores(const Tensor& scores, const Features& features, const PackedMatrix& masks,
                             const Tensor& importance, const ScoreRegion& region);
 
 }  // namespace sat

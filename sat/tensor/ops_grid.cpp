@@ -20,29 +20,34 @@ Tensor avg_pool3d(const Features& x, int64_t k) {
   return y;
 }
 
-void accumulate_mask_scores(const Tensor& scores, const Tensor& features, const PackedMatrix& masks,
+void accumulate_mask_scores(const Tensor& scores, const Features& features, const PackedMatrix& masks,
                             const Tensor& importance, const ScoreRegion& region) {
-  SAT_CHECK(scores.shape.rank() == 4 && features.shape.rank() == 4 && importance.shape.rank() == 3 &&
-                scores.shape[3] == masks.out && features.shape[3] == masks.in,
-            "accumulate_mask_scores: scores ", scores.shape, ", features ", features.shape, ", importance ",
-            importance.shape, ", masks [", masks.out, ", ", masks.in, "]");
+  const Shape& grid = features.values.shape;
+  SAT_CHECK(scores.shape.rank() == 4 && grid.rank() == 5 && importance.shape.rank() == 3 &&
+                scores.shape[3] == masks.out && grid[0] == 1 && grid[4] == masks.in,
+            "accumulate_mask_scores: scores ", scores.shape, ", features ", grid, ", importance ", importance.shape,
+            ", masks [", masks.out, ", ", masks.in, "]");
+  for (const Tensor* norm : {&features.center, &features.factor, &features.shift}) {
+    SAT_CHECK(norm->empty() == features.center.empty() && (norm->empty() || norm->shape == Shape({1, masks.in})),
+              "accumulate_mask_scores: a norm of shape ", norm->shape, " is pending, needs [1, ", masks.in, "]");
+  }
   cpu::ScoreSizes sizes{};
   sizes.channels = masks.in;
   sizes.prompts = masks.out;
   for (int axis = 0; axis < 3; ++axis) {
     const auto a = size_t(axis);
     sizes.scores[a] = scores.shape[axis];
-    sizes.features[a] = features.shape[axis];
+    sizes.features[a] = grid[axis + 1];
     sizes.importance[a] = importance.shape[axis];
     const auto inside = [&](int64_t first, int64_t size) { return first >= 0 && first + region.size[a] <= size; };
     SAT_CHECK(region.size[a] >= 0 && inside(region.in_scores[a], sizes.scores[a]) &&
                   inside(region.in_features[a], sizes.features[a]) &&
                   inside(region.in_importance[a], sizes.importance[a]),
               "accumulate_mask_scores: a region of ", region.size[a], " voxels on axis ", axis, " leaves scores ",
-              scores.shape, ", features ", features.shape, " or importance ", importance.shape);
+              scores.shape, ", features ", grid, " or importance ", importance.shape);
   }
-  profile::Range range("accumulate_mask_scores", features.shape);
-  cpu::accumulate_mask_scores(scores.data<float>(), features.data<float>(), masks.panels.data<float>(),
+  profile::Range range("accumulate_mask_scores", grid);
+  cpu::accumulate_mask_scores(scores.data<float>(), cpu::FeatureReader(features), masks.panels.data<float>(),
                               importance.data<float>(), sizes, region);
 }
 

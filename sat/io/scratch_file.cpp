@@ -1,0 +1,74 @@
+// The file loses its name as soon as it is open, so no way of ending can leave it behind.
+#include "sat/io/scratch_file.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "sat/tensor/error.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kSystemStep = int64_t(1) << 30;  // a system call moves at most 2 GB
+
+/// Calls step(bytes done, bytes at once) until `count` bytes are through; it returns what the system did.
+template <class Step>
+void in_steps(const char* what, int64_t at, int64_t count, int64_t size, Step step) {
+  SAT_CHECK(at >= 0 && count >= 0 && count <= size - at, "scratch file: bytes ", at, " to ", at + count, " of ", size);
+  for (int64_t done = 0; done < count;) {
+    const ssize_t moved = step(done, size_t(std::min(count - done, kSystemStep)));
+    if (moved < 0 && errno == EINTR) continue;
+    SAT_CHECK(moved > 0, "scratch file: cannot ", what, " byte ", at + done, ": ",
+              moved == 0 ? "it has become shorter" : "system error " + std::to_string(errno));
+    done += moved;
+  }
+}
+
+}  // namespace
+
+ScratchFile::ScratchFile(const std::string& folder, int64_t bytes) : size_(bytes) {
+  SAT_CHECK(bytes > 0, "scratch file: ", bytes, " bytes were asked for, needs at least 1");
+  std::string name = folder + "/.sat-scratch-XXXXXX";
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+  SAT_CHECK(descriptor_ >= 0, "cannot make a scratch file in ", folder, ": system error ", errno);
+  ::unlink(name.c_str());
+  // Reserved now: a disk that is found full later would have cost the work until then, or a signal where it is mapped.
+  const int full = ::posix_fallocate(descriptor_, 0, off_t(bytes));
+  if (full == 0) return;
+  ::close(descriptor_);
+  SAT_CHECK(full != ENOSPC, "no room for a scratch file of ", bytes, " bytes in ", folder);
+  fail("cannot reserve a scratch file of ", bytes, " bytes in ", folder, ": system error ", full);
+}
+
+ScratchFile::~ScratchFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+ScratchFile::ScratchFile(ScratchFile&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), size_(std::exchange(other.size_, 0)) {}
+
+ScratchFile& ScratchFile::operator=(ScratchFile&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void ScratchFile::write(int64_t at, const void* bytes, int64_t count) {
+  in_steps("write", at, count, size_, [&](int64_t done, size_t some) {
+    return ::pwrite(descriptor_, static_cast<const char*>(bytes) + done, some, off_t(at + done));
+  });
+}
+
+void ScratchFile::read(int64_t at, void* bytes, int64_t count) const {
+  in_steps("read", at, count, size_, [&](int64_t done, size_t some) {
+    return ::pread(descriptor_, static_cast<char*>(bytes) + done, some, off_t(at + done));
+  });
+}
+
+}  // namespace sat
