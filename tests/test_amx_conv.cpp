@@ -310,6 +310,28 @@ TEST_CASE("amx convolution: an infinite value spreads to its neighbours only") {
   }
 }
 
+/// Results far beyond what f16 holds, with both signs, and one NaN.
+Problem huge_problem() {
+  Problem p({{2, 3, 20}, 8, 0, 40, 1, false, f32, half});
+  for (int64_t i = 0; i < p.x[0].numel(); ++i) p.x[0].data<float>()[i] *= 1e6f;
+  p.x[0].data<float>()[0] = NAN;
+  return p;
+}
+
+TEST_CASE("amx convolution: f16 results are held within what f16 holds, and NaN stays") {
+  const Result got = convolved(huge_problem());
+  const Tensor y = got.y.cast(f32);
+  float largest = 0, lowest = 0;
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    const int64_t w = i / 40 / 20 % 3, d = i / 40 % 20;
+    CHECK(std::isnan(y.data<float>()[i]) == (w <= 1 && d <= 1));
+    largest = std::max(largest, y.data<float>()[i]);
+    lowest = std::min(lowest, y.data<float>()[i]);
+  }
+  CHECK(largest == 65504);
+  CHECK(lowest == -65504);
+}
+
 TEST_CASE("amx convolution: a rehearsal touches nothing and counts the scratch") {
   const Problem p({{4, 20, 30}, 64, 0, 64, 1, true, half, half});
   ContextOptions options;
@@ -370,6 +392,7 @@ TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's 
     CAPTURE(type);
     CHECK(same(first_plane(p, cpu::amx_piece), first_plane(p, cpu::amx_piece_twin)));
   }
+  CHECK(same_bits(convolved(huge_problem(), cpu::amx_piece).y, convolved(huge_problem()).y));
   if (emulator) {
     CHECK(TileEmulator::products() > 10000);
     CHECK(TileEmulator::products() < TileEmulator::loads());

@@ -8,6 +8,7 @@
 #include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/scratch.h"
 
 namespace sat::cpu {
 
@@ -131,10 +132,8 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const 
   check(slab, panels, ring);
   const Pieces cut = pieces_of(ring, slab.stride, slab.out_size[1], slab.out);
   set_rows(ring, cut.rows, slab.stride);
-  if (Context::current().dry()) {
-    const Tensor scratch({ring.values}, DType::bf16);  // counted for one thread
-    return;
-  }
+  Scratch rings((ring.values + 1) / 2);  // counted in floats
+  if (Context::current().dry()) return;
   const int64_t planes = slab.last - slab.first;
   std::vector<double> moments(size_t(planes * cut.strips * 2 * slab.out));
   const int64_t plane_bytes = slab.out_size[1] * slab.out_size[2] * slab.out * size_of(slab.dtype);
@@ -145,14 +144,14 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const 
 
   parallel_for(planes > 0 ? cut.strips * cut.groups : 0, 1, [&](int64_t index, int64_t) {
     const int64_t strip = index / cut.groups, group = index % cut.groups;
-    const Tensor scratch({ring.values}, DType::bf16);
+    const Scratch::Use scratch(rings);
     AmxPiece piece{};
     piece.stride = slab.stride;
     for (size_t axis = 0; axis < 3; ++axis) piece.in_size[axis] = slab.in_size[axis];
     piece.out_pixels = slab.out_size[2];
     piece.sources[0] = source_of(slab.inputs[0], 0);
     piece.sources[1] = source_of(slab.inputs[1], slab.inputs[0].channels);
-    piece.ring_values = static_cast<uint16_t*>(scratch.raw());
+    piece.ring_values = reinterpret_cast<uint16_t*>(scratch.data());
     piece.ring = ring;
     piece.panels = static_cast<const uint16_t*>(panels.raw());
     piece.panel_count = panels.shape[0];

@@ -6,6 +6,7 @@
 
 #include "sat/tensor/amx_loops.h"
 #include "sat/tensor/error.h"
+#include "sat/tensor/moments.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat::cpu {
@@ -186,7 +187,7 @@ class TwinUnit {
       const float value = i < 16 ? low.lane[i] : high.lane[i - 16];
       if (!(lanes >> i & 1)) continue;
       if (half) {
-        static_cast<f16*>(to)[i] = to_f16(value);
+        static_cast<f16*>(to)[i] = to_f16(std::clamp(value, -kLargestHalf, kLargestHalf));
       } else {
         static_cast<float*>(to)[i] = value;
       }

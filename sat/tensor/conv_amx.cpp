@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "sat/tensor/amx_loops.h"
+#include "sat/tensor/moments.h"
 
 namespace sat::cpu {
 namespace {
@@ -72,9 +73,11 @@ class AmxUnit {
   static void round(uint16_t* to, Vector low, Vector high, uint32_t lanes) {
     _mm512_mask_storeu_epi16(to, lanes, (__m512i)_mm512_cvtne2ps_pbh(high, low));
   }
-  /// Lanes of 32 results.
+  /// Lanes of 32 results; f16 is held within its largest value.
   static void put(void* to, Vector low, Vector high, uint32_t lanes, bool half, bool around_cache) {
     if (half) {
+      low = held(low);
+      high = held(high);
       constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
       const __m256i a = _mm512_maskz_cvtps_ph(kAll, low, kNearest), b = _mm512_maskz_cvtps_ph(kAll, high, kNearest);
       const __m512i both = _mm512_maskz_inserti64x4(0xFF, _mm512_castsi256_si512(a), b, 1);
@@ -95,6 +98,12 @@ class AmxUnit {
  private:
   // GCC 12 takes the unmasked forms of these instructions for reads of unset values.
   static constexpr __mmask16 kAll = 0xFFFF;
+
+  /// Within what f16 can hold; NaN stays, as the second operand of both.
+  static Vector held(Vector value) {
+    value = _mm512_maskz_min_ps(kAll, all(kLargestHalf), value);
+    return _mm512_maskz_max_ps(kAll, all(-kLargestHalf), value);
+  }
 
   template <int Tile>
   void zero_tile() {

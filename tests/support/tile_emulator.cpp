@@ -2,8 +2,6 @@
 // no mistake with the library's own portable tiles.
 #include "tests/support/tile_emulator.h"
 
-#include <ucontext.h>
-
 #include <atomic>
 #include <cmath>
 #include <cstring>
