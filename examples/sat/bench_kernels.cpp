@@ -157,7 +157,7 @@ BenchOperation mask_scores_operation() {
   op.inputs = [](const CaseSizes& sizes) -> Inputs {
     const int64_t channels = sizes.channels[0], prompts = sizes.channels[1];
     const auto& size = sizes.size;
-    return {{"features", random_activations({size[0], size[1], size[2], channels}, 1)},
+    return {{"features", random_activations({1, size[0], size[1], size[2], channels}, 1)},
             {"masks", random_normal({prompts, channels}, 0.3, 2)},
             {"importance", importance_map({size[0], size[1], size[2]}, Rounding::f16)},
             {"scores", random_normal({size[0], size[1], size[2], prompts}, 1, 3)}};

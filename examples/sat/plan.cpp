@@ -70,9 +70,7 @@ void print_kernels(const SatConfig& config, const PlanRequest& request) {
 }  // namespace
 
 int run(const PlanRequest& request) {
-  ContextOptions of_run = request.context;
-  of_run.dry = true;
-  Context context(of_run);
+  Context context(request.context);
   UseContext use(context);
   if (request.kernels) {
     print_kernels(config_of(request), request);
