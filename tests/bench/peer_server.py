@@ -122,7 +122,8 @@ class Torch:
                 channels = inputs + skip
                 weight = torch.randn(outputs, channels, 3, 3, 3, generator=generator) * (2 / (27 * channels)) ** 0.5
                 x = torch.randn(1, channels, *size, generator=generator)
-                self.weight, self.features = (t.to(self.dtype).contiguous(memory_format=self.layout) for t in (weight, x))
+                self.weight = weight.to(dtype=self.dtype, memory_format=self.layout)
+                self.features = x.to(dtype=self.dtype, memory_format=self.layout)
                 self.layer_key = key
                 torch.nn.functional.conv3d(self.features, self.weight, stride=stride, padding=1)
             start = time.perf_counter()
@@ -237,7 +238,7 @@ def main():
             else:
                 answer(seconds=peer.layer(*map(int, words)))
     except Exception as error:
-        answer(error=f"{type(error).__name__}: {error}".splitlines()[0])
+        answer(error=" ".join(f"{type(error).__name__}: {error}".split()))
         raise
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,10 @@ LAYERS = ("64+0:64:96x96x96", "64+64:64:96x96x96", "128+0:128:72x72x48", "256+0:
 # What keeps the peers from wider instructions. ONNX Runtime's kernels have no such switch.
 AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+
+
+# How running out of memory reads in their messages.
+OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError", "out of memory", "bad allocation", "signal 9")
 
 
 class ProgramFailed(Exception):
@@ -196,7 +201,9 @@ class Comparison:
             try:
                 action(program)
             except ProgramFailed as failure:
-                program.failure = str(failure)
+                program.failure = str(failure)[:100]
+                if any(words in str(failure) for words in OUT_OF_MEMORY):
+                    program.failure = f"does not fit in {self.limit_bytes * 1e-9:.1f} GB"
                 say(f"{program.name} failed: {failure}")
                 program.stop()
 
@@ -245,7 +252,9 @@ def table(rows):
     """Columns as wide as their widest cell; the first two and the last begin at the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [cell.ljust(width) if i < 2 or i == len(row) - 1 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+        for i in (0, 1, len(row) - 1):
+            cells[i] = row[i].ljust(widths[i])
         print("  ".join(cells).rstrip())
 
 
@@ -267,7 +276,7 @@ def report_window(comparison):
     rows, well = [header], True
     for p in programs:
         if p.failure:
-            rows.append([p.label, p.precision] + ["-"] * 8 + [p.failure[:100]])
+            rows.append([p.label, p.precision] + ["-"] * 8 + [p.failure])
             continue
         agrees = all(error <= BOUNDS[p.precision] for error in p.errors)
         well = well and agrees
@@ -314,7 +323,7 @@ def compare_layers(options, names, folder):
 def report_layers(options, results):
     print(f"\nConvolutions 3x3x3, {options.threads} threads, medians of {options.rounds} rounds; GFLOP/s of the direct "
           "count; PyTorch: bare, better layout")
-    rows = [["layer", "precision", "sat ms", "GFLOP/s", "PyTorch ms", "GFLOP/s", "layout", "ratio"]]
+    rows = [["layer", "precision", "sat ms", "GFLOP/s", "PyTorch ms", "GFLOP/s", "ratio", "layout"]]
     for result in results:
         medians = {name: statistics.median(times) for name, times in result["seconds"].items()}
         for ours, precision in (("sat", "f32"), ("sat-fast", "bf16")):
@@ -325,12 +334,14 @@ def report_layers(options, results):
             seconds, rate = (medians[ours], medians[best]), result["flop"] * 1e-9
             rows.append([result["layer"], "exact / f32" if ours == "sat" else "fast / bf16", f"{seconds[0] * 1e3:.1f}",
                          f"{rate / seconds[0]:.0f}", f"{seconds[1] * 1e3:.1f}", f"{rate / seconds[1]:.0f}",
-                         "channels_last_3d" if best.endswith("-cl") else "contiguous", f"{seconds[1] / seconds[0]:.2f}"])
+                         f"{seconds[1] / seconds[0]:.2f}",
+                         "channels_last_3d" if best.endswith("-cl") else "contiguous"])
     table(rows)
 
 
 def parse():
-    parser = argparse.ArgumentParser(prog="peers.sh", description="Compares our U-Net with the frameworks' on this CPU.")
+    parser = argparse.ArgumentParser(prog="peers.sh",
+                                     description="Compares our U-Net with the frameworks' on this CPU.")
     parser.add_argument("--bench", required=True, metavar="FILE", help="the built sat_bench_unet")
     parser.add_argument("--size", type=int, nargs=3, default=(96, 96, 96), metavar=("H", "W", "D"),
                         help=f"window, multiples of {network.TOTAL_STRIDE} (default: 96 96 96)")
@@ -340,12 +351,14 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="NAME",
                         help="default: all that the processor can run, of " + " ".join(PEERS))
-    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"], help="ours, exact first")
+    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
+                        help="ours, exact first (default: exact)")
     parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
     parser.add_argument("--isa", choices=("native", "avx2"), default="native",
                         help="avx2: everybody is kept from wider instructions (default: native)")
     parser.add_argument("--alone", action="store_true", help="one process at a time, started and warmed up every round")
-    parser.add_argument("--memory", type=float, metavar="GB", help="limit of a process (default: 95 %% of what is free)")
+    parser.add_argument("--memory", type=float, metavar="GB",
+                        help="limit of a process (default: 95 %% of what is free)")
     parser.add_argument("--layers", nargs="*", metavar="IN+SKIP:OUT:HxWxD", help="single convolutions as well")
     parser.add_argument("--no-window", action="store_true", help="only --layers")
     parser.add_argument("--work", metavar="DIR", help="folder for gigabytes of temporary files (default: the system's)")
@@ -362,6 +375,7 @@ def parse():
 
 def main():
     options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that clears up
     sys.stdout.reconfigure(line_buffering=True)
     name, flags = processor()
     has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
