@@ -79,7 +79,7 @@ TEST_CASE("a query's mask does not depend on the others asked with it, nor on th
     Context context(options);
     UseContext use(context);
     const SatModel model(generated_weights(""), config);
-    const Tensor window = cut_window(image, {{0, 0, 0}, {16, 16, 8}}, {16, 16, 8}, 3);
+    const Tensor window = cut_window(image, {{0, 0, 0}, {16, 16, 8}}, {16, 16, 8});
     const Tensor queries = field("queries", {19, 12}, 1);
     const Tensor logits = model.logits(window, queries);
     if (together.empty()) together = logits;

@@ -47,7 +47,7 @@ Tensor whole_scores(const SatModel& model, const Tensor& volume, const Tensor& q
   const int64_t prompts = queries.shape[0];
   std::vector<double> sums(size_t(volume.numel() * prompts)), weights(size_t(volume.numel()));
   for (const Window& window : sliding_windows(size, box)) {
-    const Tensor logits = model.logits(cut_window(volume, window, box, 3), queries);
+    const Tensor logits = model.logits(cut_window(volume, window, box), queries);
     for (int64_t h = window.start[0]; h < window.end[0]; ++h) {
       for (int64_t w = window.start[1]; w < window.end[1]; ++w) {
         for (int64_t d = window.start[2]; d < window.end[2]; ++d) {

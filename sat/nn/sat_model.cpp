@@ -24,8 +24,9 @@ SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads)
 }
 
 ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& on_progress, const Probe& probe) const {
-  SAT_CHECK(window.shape.rank() == 4 && window.shape[3] == config_.in_channels, config_.architecture,
-            ": window has shape ", window.shape, ", needs [H, W, D, ", config_.in_channels, "]");
+  SAT_CHECK(window.shape.rank() == 4 && (window.shape[3] == config_.in_channels || window.shape[3] == 1),
+            config_.architecture, ": window has shape ", window.shape, ", needs [H, W, D, ", config_.in_channels,
+            "], or one channel for a grey image");
   const int64_t stride = config_.total_stride();
   for (int axis = 0; axis < 3; ++axis) {
     SAT_CHECK(window.shape[axis] > 0 && window.shape[axis] % stride == 0, config_.architecture, ": window ",
@@ -46,7 +47,7 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
 
   // Keys carry position, values do not.
   features.memory = decoder_.remember(features.tokens, positional_code(grid, config_.query_dim));
-  for (const Tensor& map : visual.per_voxel) features.per_voxel.push_back(map.select(0));
+  features.per_voxel = std::move(visual.per_voxel);
   return features;
 }
 
@@ -65,7 +66,7 @@ Tensor SatModel::mask_vectors(const Tensor& decoded, size_t scale) const {
 Tensor SatModel::logits(const Tensor& window, const Tensor& queries, size_t scale) const {
   const ImageFeatures image = look(window);
   const Tensor masks = mask_vectors(decode(queries, image.memory), scale);
-  return linear(image.per_voxel.at(scale), pack_linear(masks), Tensor());
+  return linear(finished(image.per_voxel.at(scale)).select(0), pack_linear(masks), Tensor());
 }
 
 }  // namespace sat

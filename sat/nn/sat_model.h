@@ -13,10 +13,10 @@ namespace sat {
 
 /// What one window gives, whatever is asked of it afterwards.
 struct ImageFeatures {
-  std::vector<Tensor>
-      per_voxel;       // [H/2^s, W/2^s, D/2^s, C_s], full resolution first; only that unless heads are loaded
-  Tensor tokens;       // [T, Q], the multi-scale image tokens
-  ImageMemory memory;  // the query decoder's keys and values of these tokens
+  std::vector<Features> per_voxel;  // [1, H/2^s, W/2^s, D/2^s, C_s], full resolution first; only that unless heads are
+                                    // loaded
+  Tensor tokens;                    // [T, Q], the multi-scale image tokens
+  ImageMemory memory;               // the query decoder's keys and values of these tokens
 };
 
 /// Whether the deep-supervision heads are loaded (training, fine-tuning) or passed over (inference).
@@ -27,7 +27,7 @@ class SatModel {
   /// Asks `weights` for each tensor by its published name; throws Error for one that is missing or mis-shaped.
   SatModel(const Weights& weights, const SatConfig& config, Heads heads = Heads::final_only);
 
-  /// window [H, W, D, in_channels], sizes multiples of config().total_stride().
+  /// window [H, W, D, in_channels], or [H, W, D, 1] for a grey image; sizes multiples of config().total_stride().
   ImageFeatures look(Tensor window, const std::function<void(double)>& on_progress = {}, const Probe& probe = {}) const;
 
   /// queries [N, text_dim] -> decoder output [N, Q].

@@ -11,20 +11,20 @@
 
 namespace sat {
 
-Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size, int64_t channels) {
-  Tensor cut({size[0], size[1], size[2], channels});
+Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size) {
+  Tensor cut({size[0], size[1], size[2], 1});
   const int64_t rows = window.end[0] - window.start[0], columns = window.end[1] - window.start[1];
   const int64_t slices = window.end[2] - window.start[2];
   parallel_for(size[0] * size[1], size[1], [&](int64_t first, int64_t last) {
     for (int64_t line = first; line < last; ++line) {
       const int64_t h = line / size[1], w = line % size[1];
       const int64_t filled = h < rows && w < columns ? slices : 0;
-      float* to = cut.data<float>() + line * size[2] * channels;
+      float* to = cut.data<float>() + line * size[2];
       const float* from = volume.data<float>() +
                           ((window.start[0] + h) * volume.shape[1] + window.start[1] + w) * volume.shape[2] +
                           window.start[2];
-      for (int64_t d = 0; d < filled; ++d) std::fill_n(to + d * channels, channels, from[d]);
-      std::fill(to + filled * channels, to + size[2] * channels, 0.f);
+      std::copy_n(from, filled, to);
+      std::fill(to + filled, to + size[2], 0.f);
     }
   });
   return cut;
@@ -42,10 +42,9 @@ void segment_volume(const SatModel& model, const Tensor& volume, const ModalityC
       if (on_progress) on_progress(i, count, (double(i) + share) / double(count));
     };
     report(0);
-    ImageFeatures image =
-        model.look(cut_window(volume, blender.windows()[size_t(i)], modality.window, config.in_channels), report);
+    ImageFeatures image = model.look(cut_window(volume, blender.windows()[size_t(i)], modality.window), report);
     const Tensor masks = model.mask_vectors(model.decode(queries, image.memory));
-    blender.add(std::exchange(image.per_voxel[0], Tensor()), masks);
+    blender.add(finished(std::exchange(image.per_voxel[0], Features())).select(0), masks);
   }
   if (on_progress) on_progress(count, count, 1);
 }

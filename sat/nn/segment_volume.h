@@ -10,9 +10,8 @@
 
 namespace sat {
 
-/// A window of the volume [H, W, D] as the network wants it: [w0, w1, w2, channels], zeros beyond the volume's end, the
-/// one grey channel repeated.
-Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size, int64_t channels);
+/// A window of the volume [H, W, D] as the network wants it: [w0, w1, w2, 1], zeros beyond the volume's end.
+Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size);
 
 /// Feeds every window to the model once and hands finished rows of scores to `sink`.
 ///   volume [H, W, D] normalised; queries [N, text_dim].

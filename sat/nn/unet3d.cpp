@@ -1,40 +1,62 @@
 // The U-Net's forward pass, written in the order in which its buffers die.
 #include "sat/nn/unet3d.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "sat/tensor/context.h"
+#include "sat/tensor/parallel.h"
 
 namespace sat {
 
 namespace {
 
-constexpr float kNormEps = 1e-5f;
-constexpr float kSlope = 0.01f;  // of the leaky ReLU
+// What a convolution may be off by (conv_method.h). The norms over the few voxels of the coarsest grid magnify what the
+// encoder leaves; nothing magnifies what the decoder does.
+constexpr double kEncoderError = 5e-6, kDecoderError = 1e-5;
 
 /// Multiply-adds of a block per voxel of the full-resolution window: stage s has 1/8^s of the voxels.
 double block_work(const ConvBlock& block, size_t stage) {
   return double(block.weight.in * block.weight.out) / double(int64_t(1) << (3 * stage));
 }
 
+/// The grid that stage `stage` has in the largest of the model's windows.
+std::array<int64_t, 3> usual_grid(const SatConfig& config, size_t stage) {
+  std::array<int64_t, 3> grid{1, 1, 1};
+  for (const auto& [name, modality] : config.modalities) {
+    for (size_t axis = 0; axis < 3; ++axis) grid[axis] = std::max(grid[axis], modality.window[axis] >> stage);
+  }
+  return grid;
+}
+
+ConvMethod method_for(const ConvLayer& layer) {
+  return choose_conv_method(layer, Context::current().precision(), Context::current().cpu());
+}
+
+/// [out, in, 3, 3, 3] -> [out, 1, 3, 3, 3]
+Tensor summed_over_inputs(const Tensor& weight) {
+  const int64_t out = weight.shape[0], in = weight.shape[1];
+  const Tensor sum({out, 1, 3, 3, 3});
+  parallel_for(out * 27, 27, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      double total = 0;
+      for (int64_t c = 0; c < in; ++c) total += double(weight.data<float>()[(i / 27 * in + c) * 27 + i % 27]);
+      sum.data<float>()[i] = float(total);
+    }
+  });
+  return sum;
+}
+
 }  // namespace
 
-ConvBlock::ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride_)
-    : weight(pack_conv3d((w / "conv").get("weight", {out, in, 3, 3, 3}))),
-      bias((w / "conv").get("bias", {out})),
-      gain((w / "norm").get("weight", {out})),
-      shift((w / "norm").get("bias", {out})),
-      stride(stride_) {}
-
-Tensor ConvBlock::operator()(Tensor x) const {
-  Tensor y = conv3d(x, weight, bias, {stride, 1});
-  x = Tensor();
-  return instance_norm_leaky_relu(std::move(y), gain, shift, kNormEps, kSlope);
+ConvBlock::ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in)
+    : weight(pack_conv3d((w / "conv").get("weight", {layer.out, layer.in, 3, 3, 3}), method_for(layer), first_in)),
+      norm{(w / "norm").get("weight", {layer.out}), (w / "norm").get("bias", {layer.out})},
+      stride(layer.stride) {
+  (w / "conv").get("bias", {layer.out});  // must be there as published, and cancels
 }
 
-Tensor ConvBlock::joined(Tensor x, Tensor skip) const {
-  Tensor y = conv3d_joined(x, skip, weight, bias, {stride, 1});
-  x = skip = Tensor();
-  return instance_norm_leaky_relu(std::move(y), gain, shift, kNormEps, kSlope);
-}
+Features ConvBlock::operator()(Features x) const { return conv3d_norm(std::move(x), weight, norm, stride); }
 
 UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
   const auto& channels = config.channels;
@@ -44,18 +66,26 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     for (int64_t j = 0; j < config.encoder_blocks[s]; ++j) {
       const int64_t in = j > 0 ? channels[s] : s > 0 ? channels[s - 1] : config.in_channels;
       const int64_t stride = j == 0 && s > 0 ? 2 : 1;
-      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, in, channels[s], stride);
+      const ConvLayer layer{in, channels[s], 3, stride, usual_grid(config, s), kEncoderError};
+      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, layer);
     }
     encoder_.push_back(std::move(stage));
   }
+  if (config.in_channels > 1) {
+    const Weights first = encoder / 0 / 0 / "convs" / 0 / "conv";
+    grey_ = encoder_[0].blocks[0];
+    grey_->weight = pack_conv3d(summed_over_inputs(first.get("weight", {channels[0], config.in_channels, 3, 3, 3})));
+  }
   for (size_t d = 0; d + 1 < channels.size(); ++d) {
-    const int64_t from = channels[channels.size() - 1 - d], to = channels[channels.size() - 2 - d];
+    const size_t scale = channels.size() - 2 - d;
+    const int64_t from = channels[scale + 1], to = channels[scale];
     UpStage stage;
     const Weights up = decoder / "transpconvs" / int64_t(d);
     stage.up = pack_conv_transpose3d(up.get("weight", {from, to, 2, 2, 2}));
     stage.up_bias = up.get("bias", {to});
     for (int64_t j = 0; j < config.decoder_blocks[d]; ++j) {
-      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, j == 0 ? 2 * to : to, to, 1);
+      const ConvLayer layer{j == 0 ? 2 * to : to, to, 3, 1, usual_grid(config, scale), kDecoderError};
+      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, layer, j == 0 ? to : 0);
     }
     decoder_.push_back(std::move(stage));
   }
@@ -71,37 +101,41 @@ BackboneOutput UNet3d::operator()(Tensor x, bool all_scales, const std::function
   for (size_t d = 0; d < decoder_.size(); ++d) {
     for (const ConvBlock& block : decoder_[d].blocks) total += block_work(block, stages - 2 - d);
   }
-  const auto finished = [&](const ConvBlock& block, size_t stage) {
+  const auto finished_block = [&](const ConvBlock& block, size_t stage) {
     done += block_work(block, stage);
     if (on_progress) on_progress(done / total);
   };
 
   // Encoder: every stage's output is kept for the decoder, and averaged to the coarsest grid for the tokens.
   BackboneOutput output;
-  std::vector<Tensor> skips;
+  std::vector<Features> skips;
+  const bool grey = x.shape[4] == 1 && grey_;
+  Features features{std::exchange(x, Tensor())};
   for (size_t s = 0; s < stages; ++s) {
-    for (const ConvBlock& block : encoder_[s].blocks) {
-      x = block(std::move(x));
-      finished(block, s);
+    for (size_t j = 0; j < encoder_[s].blocks.size(); ++j) {
+      const ConvBlock& block = encoder_[s].blocks[j];
+      features = (grey && s + j == 0 ? *grey_ : block)(std::move(features));
+      finished_block(block, s);
     }
-    if (probe) probe("encoder " + std::to_string(s), x);
-    output.pooled.push_back(avg_pool3d(x, int64_t(1) << (stages - 1 - s)));
-    if (s + 1 < stages) skips.push_back(x);
+    if (probe) probe("encoder " + std::to_string(s), finished(features));
+    output.pooled.push_back(avg_pool3d(features, int64_t(1) << (stages - 1 - s)));
+    if (s + 1 < stages) skips.push_back(features);
   }
 
-  // Decoder: from the coarsest grid up; the joined input never exists, and each skip dies when it has been read.
+  // Decoder: from the coarsest grid up; neither the up-sampled nor the joined input exists as a whole, and each skip is
+  // written over when it has been read.
   for (size_t d = 0; d < decoder_.size(); ++d) {
     const UpStage& stage = decoder_[d];
     const size_t scale = stages - 2 - d;
-    x = conv_transpose3d(x, stage.up, stage.up_bias);
-    x = stage.blocks[0].joined(std::move(x), std::exchange(skips[scale], Tensor()));
-    finished(stage.blocks[0], scale);
+    features = conv3d_norm_up(std::move(features), stage.up, stage.up_bias, std::exchange(skips[scale], Features()),
+                              stage.blocks[0].weight, stage.blocks[0].norm);
+    finished_block(stage.blocks[0], scale);
     for (size_t j = 1; j < stage.blocks.size(); ++j) {
-      x = stage.blocks[j](std::move(x));
-      finished(stage.blocks[j], scale);
+      features = stage.blocks[j](std::move(features));
+      finished_block(stage.blocks[j], scale);
     }
-    if (probe) probe("decoder " + std::to_string(scale), x);
-    if (all_scales || scale == 0) output.per_voxel.insert(output.per_voxel.begin(), x);
+    if (probe) probe("decoder " + std::to_string(scale), finished(features));
+    if (all_scales || scale == 0) output.per_voxel.insert(output.per_voxel.begin(), features);
   }
   return output;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,23 +13,23 @@
 
 namespace sat {
 
-/// Convolution 3x3x3 -> instance norm -> leaky ReLU.
+/// Convolution 3x3x3 -> instance norm -> leaky ReLU. The convolution's bias cancels in the norm and is not kept.
 struct ConvBlock {
   PackedConv3d weight;
-  Tensor bias, gain, shift;
+  NormWeights norm;
   int64_t stride = 1;
 
-  ConvBlock(const Weights& w, int64_t in, int64_t out, int64_t stride);
-  Tensor operator()(Tensor x) const;           // [B, H, W, D, in] -> [B, H/stride, ..., out]
-  Tensor joined(Tensor x, Tensor skip) const;  // the same on two inputs, x's channels first
+  /// `first_in`: channels of the first of two joined inputs, 0 for one input.
+  ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in = 0);
+  Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
 };
 
 /// Hears what passes, by name: "encoder 0" is full resolution, "decoder 0" the full-resolution output.
 using Probe = std::function<void(const std::string& name, const Tensor& value)>;
 
 struct BackboneOutput {
-  std::vector<Tensor> pooled;     // every encoder stage averaged to the coarsest grid: [B, h, w, d, C_s]
-  std::vector<Tensor> per_voxel;  // decoder outputs, full resolution first: [B, H/2^s, W/2^s, D/2^s, C_s]
+  std::vector<Tensor> pooled;       // every encoder stage averaged to the coarsest grid: [B, h, w, d, C_s]
+  std::vector<Features> per_voxel;  // decoder outputs, full resolution first: [B, H/2^s, W/2^s, D/2^s, C_s]
 };
 
 /// Encoder stages of stride 1, 2, 2, ...; decoder stages of transposed convolution, join (up-sampled first, skip
@@ -37,9 +38,10 @@ class UNet3d {
  public:
   UNet3d(const Weights& backbone, const SatConfig& config);
 
-  /// x [B, H, W, D, in_channels], H, W, D multiples of the total stride. `all_scales` keeps the decoder's outputs at
-  /// 1/2, 1/4, ... too (deep supervision); otherwise only the full-resolution one is returned. Buffers die as soon as
-  /// the next layer has read them. `on_progress` hears the share of the work done.
+  /// x [B, H, W, D, in_channels], or [B, H, W, D, 1] for a grey image that stands for in_channels equal ones; H, W, D
+  /// multiples of the total stride. `all_scales` keeps the decoder's outputs at 1/2, 1/4, ... too (deep supervision);
+  /// otherwise only the full-resolution one is returned. Buffers die as soon as the next layer has read them, or are
+  /// written over. `on_progress` hears the share of the work done.
   BackboneOutput operator()(Tensor x, bool all_scales = false, const std::function<void(double)>& on_progress = {},
                             const Probe& probe = {}) const;
 
@@ -52,6 +54,7 @@ class UNet3d {
     Tensor up_bias;
     std::vector<ConvBlock> blocks;
   };
+  std::optional<ConvBlock> grey_;  // the first block for a grey image: its kernel summed over the inputs
   std::vector<Stage> encoder_;
   std::vector<UpStage> decoder_;
 };

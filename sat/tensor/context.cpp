@@ -41,10 +41,20 @@ CpuLevel parse_cpu_level(const std::string& name) {
   fail("unknown CPU level '", name, "'; it is one of plain, avx2, avx512");
 }
 
+const char* name_of(Precision precision) { return precision == Precision::exact ? "exact" : "fast"; }
+
+Precision parse_precision(const std::string& name) {
+  for (Precision precision : {Precision::exact, Precision::fast}) {
+    if (name == name_of(precision)) return precision;
+  }
+  fail("unknown precision '", name, "'; it is one of exact, fast");
+}
+
 Context::Context(const ContextOptions& options)
     : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
       threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
       cpu_(options.cpu),
+      precision_(options.precision),
       on_profile_(options.on_profile),
       cancelled_(options.cancelled),
       dry_(options.dry) {

@@ -19,6 +19,12 @@ const char* name_of(CpuLevel level);
 CpuLevel best_cpu_level();                          // what this processor and operating system offer
 CpuLevel parse_cpu_level(const std::string& name);  // "plain", "avx2", "avx512"; throws Error, also if absent here
 
+/// What results may cost in accuracy. `exact`: every convolution within 1e-5 (rms) of its output's standard deviation,
+/// features held in f32. `fast`: within 1e-2, features held in f16, and bf16 matrix units where the processor has them.
+enum class Precision : uint8_t { exact, fast };
+const char* name_of(Precision precision);
+Precision parse_precision(const std::string& name);  // "exact", "fast"; throws Error
+
 /// One finished profiling range.
 struct ProfileEvent {
   const char* name;  // the op, for example "conv3d"
@@ -30,6 +36,7 @@ struct ContextOptions {
   int threads = 0;        // 0: as many as the machine has
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
+  Precision precision = Precision::exact;
   std::function<void(const ProfileEvent&)> on_profile = {};  // called on the computing thread after each op, if set
   std::function<bool()> cancelled = {};  // asked before each op, if set; when true, the op throws Cancelled
   bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
@@ -46,6 +53,7 @@ class Context {
   const std::shared_ptr<Memory>& memory() const { return memory_; }
   ThreadPool& threads() const { return *threads_; }
   CpuLevel cpu() const { return cpu_; }
+  Precision precision() const { return precision_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
   bool cancelled() const { return cancelled_ && cancelled_(); }
   const std::function<bool()>& on_cancelled() const { return cancelled_; }
@@ -61,6 +69,7 @@ class Context {
   std::shared_ptr<Memory> memory_;
   std::unique_ptr<ThreadPool> threads_;
   CpuLevel cpu_;
+  Precision precision_;
   std::function<void(const ProfileEvent&)> on_profile_;
   std::function<bool()> cancelled_;
   bool dry_;

@@ -43,6 +43,31 @@ void conv3d(float* y, const float* x0, const float* x1, const float* panels, con
   });
 }
 
+void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                    const ConvShape& shape) {
+  if (const Simd* simd = current_simd()) return simd_conv3d_counted(*simd, y, x0, x1, panels, shape);
+  const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2], out = shape.out;
+  const Tensor wide({shape.batch * voxels, out});
+  const float* values = wide.data<float>();
+  conv3d(wide.data<float>(), x0, x1, panels, nullptr, shape);
+  parallel_for(shape.batch * out, 1, [&](int64_t item, int64_t) {
+    const float* from = values + item / out * voxels * out + item % out;
+    Moments& m = y.statistics[item];
+    m = {double(voxels), 0, 0};
+    for (int64_t v = 0; v < voxels; ++v) m.mean += double(from[v * out]) / double(voxels);
+    for (int64_t v = 0; v < voxels; ++v) m.m2 += (double(from[v * out]) - m.mean) * (double(from[v * out]) - m.mean);
+  });
+  parallel_for(shape.batch * voxels, 256, [&](int64_t first, int64_t last) {
+    for (int64_t i = first * out; i < last * out; ++i) {
+      if (y.dtype == DType::f16) {
+        static_cast<f16*>(y.values)[i] = to_f16(std::clamp(values[i], -kLargestHalf, kLargestHalf));
+      } else {
+        static_cast<float*>(y.values)[i] = values[i];
+      }
+    }
+  });
+}
+
 void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
                       std::array<int64_t, 3> size, int64_t in, int64_t out) {
   if (const Simd* simd = current_simd()) {

@@ -72,18 +72,101 @@ struct ConvRows {
   };
 };
 
+/// The same voxels where inputs have so few channels that a tap is too short for a tile: all taps of a row are gathered
+/// side by side, as one long tap.
+struct GatheredRows {
+  ConvRows rows;
+
+  GatheredRows(const float* x0, const float* x1, const ConvShape& conv) : rows(x0, x1, conv) {}
+
+  struct Group {
+    int64_t first, terms;
+    std::vector<float> gathered;
+
+    Group(const GatheredRows& from, int64_t first_row, int64_t count) : first(first_row) {
+      const ConvRows& source = from.rows;
+      const ConvRows::Group voxels(source, first_row, count);
+      const int64_t channels[2] = {source.shape.in0, source.shape.in1};
+      const auto taps = int64_t(source.taps.size());
+      terms = taps * (channels[0] + channels[1]);
+      gathered.resize(size_t(pieces(count, kTileRows) * kTileRows * terms));
+      const float* pointers[kTileRows];
+      for (int64_t row = 0; row < count; row += kTileRows) {
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          float* to = gathered.data() + row * terms + tap * (channels[0] + channels[1]);
+          for (int input = 0; input < 2; to += channels[input++]) {
+            if (channels[input] == 0) continue;
+            voxels.point(pointers, row, {input, 0, channels[input], tap, 1});
+            for (int64_t r = 0; r < kTileRows; ++r) {
+              for (int64_t c = 0; c < channels[input]; ++c) to[r * terms + c] = pointers[r][c];
+            }
+          }
+        }
+      }
+    }
+    void point(const float** pointers, int64_t row, const Terms& part) const {
+      for (int64_t r = 0; r < kTileRows; ++r) pointers[r] = gathered.data() + (row + r) * terms + part.channel;
+    }
+  };
+};
+
+constexpr int64_t kFewChannels = 4;
+
+/// Runs the product of a convolution, whichever way its rows are read.
+template <class Finish, class After>
+void run_conv(const Simd& simd, const float* x0, const float* x1, const float* panels, const ConvShape& shape,
+              const Finish& finish, const After& after) {
+  const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
+  const int64_t taps = shape.kernel * shape.kernel * shape.kernel, in = shape.in0 + shape.in1;
+  if (in <= kFewChannels) {
+    run_product(simd, {panels, rows, 1, shape.out, {taps * in, 0}}, GatheredRows(x0, x1, shape), finish, after);
+  } else {
+    run_product(simd, {panels, rows, taps, shape.out, {shape.in0, shape.in1}}, ConvRows(x0, x1, shape), finish, after);
+  }
+}
+
 }  // namespace
 
 void simd_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, const float* panels, const float* bias,
                  const ConvShape& shape) {
-  const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
-  const Product product{panels, rows, shape.kernel * shape.kernel * shape.kernel, shape.out, {shape.in0, shape.in1}};
-  const auto finish = [&](const ConvRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                          const float* sums) {
+  const auto finish = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
     float* to = y + (group.first + row) * shape.out + first;
     for (int64_t o = 0; o < outputs; ++o) to[o] = bias ? sums[o] + bias[first + o] : sums[o];
   };
-  run_product(simd, product, ConvRows(x0, x1, shape), finish);
+  run_conv(simd, x0, x1, panels, shape, finish, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+}
+
+void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                         const ConvShape& shape) {
+  const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
+  ConvShape one = shape;  // a sample at a time: a run of groups counts into one sample's statistics
+  one.batch = 1;
+  std::vector<Moments> parts(size_t(kMostPieces * shape.out));
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    const auto finish = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
+      const int64_t at = (b * voxels + group.first + row) * shape.out + first;
+      if (y.dtype == DType::f16) {
+        simd.narrow(static_cast<f16*>(y.values) + at, sums, outputs);
+      } else {
+        std::copy_n(sums, outputs, static_cast<float*>(y.values) + at);
+      }
+    };
+    const auto count = [&](int64_t piece, int64_t first, int64_t outputs, const float* sums, int64_t rows,
+                           int64_t width) {
+      double mean[kTilePanels * kPanel], m2[kTilePanels * kPanel];
+      simd.moments(mean, m2, sums, rows, width);
+      Moments* part = parts.data() + piece * shape.out + first;
+      for (int64_t o = 0; o < outputs; ++o) part[o].merge({double(rows), mean[o], m2[o]});
+    };
+    std::fill(parts.begin(), parts.end(), Moments{});
+    const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2] * b;
+    run_conv(simd, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, panels, one, finish, count);
+    parallel_for(shape.out, 1, [&](int64_t o, int64_t) {
+      Moments& whole = y.statistics[b * shape.out + o];
+      whole = {};
+      for (int64_t piece = 0; piece < kMostPieces; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
+    });
+  }
 }
 
 void simd_conv_transpose3d(const Simd& simd, float* y, const float* x, const float* panels, const float* bias,

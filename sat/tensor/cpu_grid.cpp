@@ -8,28 +8,30 @@
 
 namespace sat::cpu {
 
-void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> out_size, int64_t channels, int64_t k) {
+void avg_pool3d(float* y, const FeatureReader& x, std::array<int64_t, 3> out_size, int64_t k) {
   const auto [OH, OW, OD] = out_size;
-  const int64_t W = OW * k, D = OD * k;
-  parallel_for(batch * OH * OW * OD, 1, [&, OW = OW, OD = OD](int64_t voxel, int64_t) {
-    const int64_t bh = voxel / (OW * OD), ow = voxel / OD % OW, od = voxel % OD;
-    float* to = y + voxel * channels;
-    const auto width = size_t(channels);
-    std::vector<float> row(width), plane(width);
-    std::fill_n(to, channels, 0.f);
+  const int64_t W = OW * k, D = OD * k, channels = x.channels();
+  parallel_for(OH * OW, 1, [&, OW = OW, OD = OD](int64_t line, int64_t) {
+    const int64_t oh = line / OW, ow = line % OW;
+    const auto width = size_t(OD * channels);
+    std::vector<float> voxels(size_t(D * channels)), plane(width);
+    float* to = y + line * OD * channels;
+    std::fill_n(to, width, 0.f);
     for (int64_t a = 0; a < k; ++a) {  // rows, then planes: no f32 sum is longer than k
       std::fill(plane.begin(), plane.end(), 0.f);
       for (int64_t b = 0; b < k; ++b) {
-        std::fill(row.begin(), row.end(), 0.f);
-        const float* from = x + (((bh * k + a) * W + ow * k + b) * D + od * k) * channels;
-        for (int64_t c = 0; c < k; ++c, from += channels) {
-          for (int64_t i = 0; i < channels; ++i) row[size_t(i)] += from[i];
+        x.read(voxels.data(), ((oh * k + a) * W + ow * k + b) * D, D);
+        for (int64_t od = 0; od < OD; ++od) {
+          float* row = voxels.data() + od * k * channels;  // summed in place
+          for (int64_t c = 1; c < k; ++c) {
+            for (int64_t i = 0; i < channels; ++i) row[i] += row[c * channels + i];
+          }
+          for (int64_t i = 0; i < channels; ++i) plane[size_t(od * channels + i)] += row[i];
         }
-        for (int64_t i = 0; i < channels; ++i) plane[size_t(i)] += row[size_t(i)];
       }
-      for (int64_t i = 0; i < channels; ++i) to[i] += plane[size_t(i)];
+      for (size_t i = 0; i < width; ++i) to[i] += plane[i];
     }
-    for (int64_t i = 0; i < channels; ++i) to[i] /= float(k * k * k);
+    for (size_t i = 0; i < width; ++i) to[i] /= float(k * k * k);
   });
 }
 

@@ -53,6 +53,8 @@ const Simd kAvx512 = {tile,
                       avx2::add_squashed,
                       avx2::moments,
                       avx2::normalise_leaky_relu,
+                      avx2::widen,
+                      avx2::narrow,
                       avx2::layer_norm};
 
 }  // namespace sat::cpu

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "sat/tensor/moments.h"
 #include "sat/tensor/simd.h"
 
 namespace sat::cpu::avx2 {
@@ -223,6 +224,30 @@ void normalise_leaky_relu(float* y, const float* x, const float* center, const f
       const float value = __builtin_fmaf(x[c] - center[c], factor[c], shift[c]);
       y[c] = value < 0 ? slope * value : value;
     }
+  }
+}
+
+void widen(float* y, const f16* x, int64_t count) {
+  const auto* from = reinterpret_cast<const uint16_t*>(x);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
+  }
+  for (; i < count; ++i) y[i] = _cvtsh_ss(from[i]);
+}
+
+void narrow(f16* y, const float* x, int64_t count) {
+  auto* to = reinterpret_cast<uint16_t*>(y);
+  const __m256 largest = _mm256_set1_ps(kLargestHalf), lowest = _mm256_set1_ps(-kLargestHalf);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 bounded = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(x + i), lowest), largest);
+    const __m128i half = _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
+  }
+  for (; i < count; ++i) {
+    const float bounded = x[i] > kLargestHalf ? kLargestHalf : x[i] < -kLargestHalf ? -kLargestHalf : x[i];
+    to[i] = _cvtss_sh(bounded, _MM_FROUND_TO_NEAREST_INT);
   }
 }
 

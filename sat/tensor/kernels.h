@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdint>
 
+#include "sat/tensor/feature_reader.h"
+#include "sat/tensor/moments.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/simd.h"
 
@@ -27,6 +29,14 @@ struct ConvShape {
 };
 void conv3d(float* y, const float* x0, const float* x1, const float* panels, const float* bias, const ConvShape& shape);
 
+/// Results as another reader wants them: f32 or f16, and their statistics.
+struct ConvResult {
+  void* values;
+  DType dtype;
+  Moments* statistics;  // [batch, out]: set
+};
+void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels, const ConvShape& shape);
+
 /// x [batch * H * W * D, in] -> y [batch, 2H, 2W, 2D, out]; panels of 8 * out outputs.
 void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
                       std::array<int64_t, 3> size, int64_t in, int64_t out);
@@ -38,7 +48,8 @@ void layer_norm(float* y, const float* x, const float* gain, const float* bias, 
 void instance_norm_leaky_relu(float* y, const float* x, const float* gain, const float* bias, int64_t batch,
                               int64_t voxels, int64_t channels, float eps, float slope);
 
-void avg_pool3d(float* y, const float* x, int64_t batch, std::array<int64_t, 3> out_size, int64_t channels, int64_t k);
+/// One sample.
+void avg_pool3d(float* y, const FeatureReader& x, std::array<int64_t, 3> out_size, int64_t k);
 
 /// Sizes of the arrays that ScoreRegion points into.
 struct ScoreSizes {
@@ -56,6 +67,8 @@ void simd_attention(const Simd& simd, float* y, const float* q, const float* k, 
                     int64_t queries, int64_t tokens, int64_t channels, int64_t heads);
 void simd_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, const float* panels, const float* bias,
                  const ConvShape& shape);
+void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                         const ConvShape& shape);
 void simd_conv_transpose3d(const Simd& simd, float* y, const float* x, const float* panels, const float* bias,
                            int64_t batch, std::array<int64_t, 3> size, int64_t in, int64_t out);
 void simd_layer_norm(const Simd& simd, float* y, const float* x, const float* gain, const float* bias, int64_t rows,

@@ -9,6 +9,7 @@
 #include <array>
 #include <vector>
 
+#include "sat/tensor/conv_method.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
@@ -20,10 +21,13 @@ namespace sat {
 /// So an instance norm costs no pass over the volume: the convolution before it counts the statistics, the op behind
 /// it normalises what it loads.
 struct Features {
-  Tensor values;                 // [B, H, W, D, C], f32 or f16
-  Tensor center, factor, shift;  // [B, C] f32; all empty where the values are final
+  Tensor values;                       // [B, H, W, D, C], f32 or f16
+  Tensor center{}, factor{}, shift{};  // [B, C] f32; all empty where the values are final
   float slope = 1;
 };
+
+/// The final values, f32. When the caller moves its last reference to f32 values in, the result reuses the bytes.
+Tensor finished(Features x);
 
 // ---- matrices -------------------------------------------------------------------------------------------------------
 
@@ -75,20 +79,23 @@ Tensor instance_norm_leaky_relu(Tensor x, const Tensor& gain, const Tensor& bias
 
 // ---- convolution ----------------------------------------------------------------------------------------------------
 
-/// A k x k x k convolution's weight in the layout that the kernels read: [ceil(out/16), k*k*k, in, 16].
+/// A k x k x k convolution's weight in the layout that its method's kernels read.
 struct PackedConv3d {
-  Tensor panels;
+  Tensor panels;  // direct: [ceil(out/16), k*k*k, in, 16]; Winograd: transformed (tensor/winograd.h)
   int64_t in = 0, out = 0, kernel = 0;
+  ConvMethod method = ConvMethod::direct;
+  int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
 };
-/// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it.
-PackedConv3d pack_conv3d(const Tensor& weight);
+/// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
+/// input.
+PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method = ConvMethod::direct, int64_t first_in = 0);
 
 struct Conv3dOptions {
   int64_t stride = 1;
   int64_t padding = 1;  // zeros on every side
 };
 
-/// 3-D cross-correlation, as torch.nn.Conv3d.
+/// 3-D cross-correlation, as torch.nn.Conv3d. The weight is packed for the direct method.
 ///   x     [B, H, W, D, Cin]
 ///   bias  [Cout] or empty
 ///   returns [B, H', W', D', Cout], H' = (H + 2 * padding - k) / stride + 1
@@ -99,6 +106,26 @@ Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, C
 ///   x [B, H, W, D, C1], skip [B, H, W, D, C2], weight packed for C1 + C2 inputs.
 Tensor conv3d_joined(const Tensor& x, const Tensor& skip, const PackedConv3d& weight, const Tensor& bias,
                      Conv3dOptions options = {});
+
+/// What follows a convolution: instance norm and leaky ReLU.
+struct NormWeights {
+  Tensor gain, bias;  // [C]
+  float eps = 1e-5f, slope = 0.01f;
+};
+
+/// conv3d (3x3x3, padding 1, by the weight's method) whose norm is left to its readers: takes the norm that x owes while
+/// it loads x, counts the result's statistics while it stores it. A bias would cancel in the norm, so there is none.
+///   x [B, H, W, D, Cin] by value: the result is written over it where the caller moves its last reference in, stride
+///   is 1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
+///   returns [B, H', W', D', Cout], f32 in exact precision, f16 in fast (context.h).
+/// Throws Error where a result is not finite, or in fast precision not within f16's range by eight deviations.
+Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride = 1);
+
+/// conv3d_norm of [conv_transpose3d(low), skip], where neither the joined nor, but for a few planes, the up-sampled
+/// volume exists. The result may be written over skip's.
+///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]; up, up_bias as for conv_transpose3d.
+Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
+                        const PackedConv3d& weight, const NormWeights& norm);
 
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
 /// the order (a, b, c, out).
@@ -111,8 +138,8 @@ Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tenso
 // ---- grids ----------------------------------------------------------------------------------------------------------
 
 /// Average pooling with kernel = stride = k; every spatial size must divide by k.
-///   x [B, H, W, D, C] -> [B, H/k, W/k, D/k, C]
-Tensor avg_pool3d(const Tensor& x, int64_t k);
+///   x [B, H, W, D, C] -> [B, H/k, W/k, D/k, C] f32
+Tensor avg_pool3d(const Features& x, int64_t k);
 
 /// A box of voxels that lies at three places: in a window's features, in its importance map, and in the scores.
 struct ScoreRegion {

@@ -3,32 +3,50 @@
 #include "sat/tensor/ops.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
+#include "sat/tensor/winograd.h"
 
 namespace sat {
 
-PackedConv3d pack_conv3d(const Tensor& weight) {
+namespace {
+
+Tensor direct_panels(const Tensor& weight) {
+  const int64_t out = weight.shape[0], in = weight.shape[1];
+  const int64_t taps = weight.shape[2] * weight.shape[3] * weight.shape[4], count = (out + 15) / 16;
+  const Tensor panels({count, taps, in, 16});
+  const float* from = weight.data<float>();
+  float* to = panels.data<float>();
+  parallel_for(count, 1, [&](int64_t panel, int64_t) {
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t i = 0; i < in; ++i) {
+        float* lanes = to + ((panel * taps + tap) * in + i) * 16;
+        for (int64_t lane = 0; lane < 16; ++lane) {
+          const int64_t o = panel * 16 + lane;
+          lanes[lane] = o < out ? from[(o * in + i) * taps + tap] : 0.f;
+        }
+      }
+    }
+  });
+  return panels;
+}
+
+}  // namespace
+
+PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_in) {
   SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4],
             "pack_conv3d: weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
   PackedConv3d packed;
   packed.out = weight.shape[0];
   packed.in = weight.shape[1];
   packed.kernel = weight.shape[2];
-  const int64_t taps = packed.kernel * packed.kernel * packed.kernel;
-  const int64_t count = (packed.out + 15) / 16;
-  packed.panels = Tensor({count, taps, packed.in, 16});
-  const float* from = weight.data<float>();
-  float* to = packed.panels.data<float>();
-  parallel_for(count, 1, [&](int64_t panel, int64_t) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t i = 0; i < packed.in; ++i) {
-        float* lanes = to + ((panel * taps + tap) * packed.in + i) * 16;
-        for (int64_t lane = 0; lane < 16; ++lane) {
-          const int64_t o = panel * 16 + lane;
-          lanes[lane] = o < packed.out ? from[(o * packed.in + i) * taps + tap] : 0.f;
-        }
-      }
-    }
-  });
+  packed.method = method;
+  packed.first_in = first_in > 0 ? first_in : packed.in;
+  SAT_CHECK(packed.first_in <= packed.in, "pack_conv3d: ", first_in, " of ", packed.in, " input channels");
+  if (method == ConvMethod::direct) {
+    packed.panels = direct_panels(weight);
+  } else {
+    SAT_CHECK(packed.kernel == 3, "pack_conv3d: ", info_of(method).name, " needs a 3x3x3 kernel, not ", packed.kernel);
+    packed.panels = cpu::pack_winograd(weight, cpu::winograd_kind(method), packed.first_in);
+  }
   return packed;
 }
 
@@ -39,6 +57,7 @@ Tensor run_conv3d(const Tensor& x, const Tensor* skip, const PackedConv3d& weigh
   SAT_CHECK(x.shape.rank() == 5, "conv3d: x has shape ", x.shape, ", needs [B, H, W, D, C]");
   SAT_CHECK(!skip || skip->shape.with(4, 0) == x.shape.with(4, 0), "conv3d: inputs of shapes ", x.shape, " and ",
             skip ? skip->shape : Shape(), " do not lie on one grid");
+  SAT_CHECK(weight.method == ConvMethod::direct, "conv3d: the weight is packed for ", info_of(weight.method).name);
   SAT_CHECK(options.stride >= 1 && options.padding >= 0, "conv3d: stride ", options.stride, ", padding ",
             options.padding);
   cpu::ConvShape shape{};

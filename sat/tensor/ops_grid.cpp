@@ -1,18 +1,22 @@
 // Pooling and score accumulation on voxel grids: checks and allocation.
+#include "sat/tensor/feature_reader.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/profile.h"
 
 namespace sat {
 
-Tensor avg_pool3d(const Tensor& x, int64_t k) {
-  SAT_CHECK(x.shape.rank() == 5, "avg_pool3d: x has shape ", x.shape, ", needs [B, H, W, D, C]");
-  SAT_CHECK(k >= 1 && x.shape[1] % k == 0 && x.shape[2] % k == 0 && x.shape[3] % k == 0, "avg_pool3d: x of shape ",
-            x.shape, " does not divide into ", k, " x ", k, " x ", k, " blocks");
-  if (k == 1) return x;
-  profile::Range range("avg_pool3d", x.shape);
-  Tensor y({x.shape[0], x.shape[1] / k, x.shape[2] / k, x.shape[3] / k, x.shape[4]});
-  cpu::avg_pool3d(y.data<float>(), x.data<float>(), x.shape[0], {y.shape[1], y.shape[2], y.shape[3]}, x.shape[4], k);
+Tensor avg_pool3d(const Features& x, int64_t k) {
+  const Shape& shape = x.values.shape;
+  SAT_CHECK(shape.rank() == 5, "avg_pool3d: x has shape ", shape, ", needs [B, H, W, D, C]");
+  SAT_CHECK(k >= 1 && shape[1] % k == 0 && shape[2] % k == 0 && shape[3] % k == 0, "avg_pool3d: x of shape ", shape,
+            " does not divide into ", k, " x ", k, " x ", k, " blocks");
+  profile::Range range("avg_pool3d", shape);
+  Tensor y({shape[0], shape[1] / k, shape[2] / k, shape[3] / k, shape[4]});
+  for (int64_t b = 0; b < shape[0]; ++b) {
+    const Tensor sample = y.slice(b, b + 1);
+    cpu::avg_pool3d(sample.data<float>(), cpu::FeatureReader(x, b), {y.shape[1], y.shape[2], y.shape[3]}, k);
+  }
   return y;
 }
 

@@ -15,6 +15,7 @@ namespace sat::cpu {
 
 constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while a block of the weights passes
 constexpr int64_t kDepth = 576;      // most terms of a sum in registers
+constexpr int64_t kMostPieces = 4096;  // enough to share out among many threads
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
 // Sums of this many terms and more, in layers this wide, are taken in shorter blocks, and every few blocks the sum so
@@ -50,8 +51,11 @@ extern const float kZeros[kDepth];
 ///   Rows: a type whose nested Group(const Rows&, first row, count) is made for every group of up to kGroupRows rows;
 ///     group.point(const float** pointers, first row in group, const Terms&) sets pointers[t * 6 + r] for 6 rows.
 ///   finish(const Group&, row in group, first output, outputs, const float* sums) takes the results of one row.
-template <class Rows, class Finish>
-void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish) {
+///   after(piece, first output, outputs, const float* sums, rows, row width), after a group: its results once more. A
+///   piece is a run of groups; there are at most kMostPieces, the same for any number of threads.
+template <class Rows, class Finish, class After>
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish,
+                 const After& after) {
   if (product.rows <= 0 || product.out <= 0) return;
   const std::vector<Terms> order = order_of_terms(product);
   const int64_t in = product.in[0] + product.in[1];
@@ -62,7 +66,8 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
   const int64_t groups = pieces(product.rows, group_rows);
   const bool long_sum = product.long_sum();
 
-  parallel_for(spans * groups, 1, [&](int64_t item, int64_t) {
+  const int64_t grain = pieces(spans * groups, kMostPieces);
+  const auto multiply = [&](int64_t item) {
     const int64_t first_panel = item / groups * kTilePanels, first_row = item % groups * group_rows;
     const int64_t width = std::min(kTilePanels, panels - first_panel) * kPanel;
     const int64_t count = std::min(group_rows, product.rows - first_row);
@@ -91,7 +96,16 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
     for (size_t i = 0; i < totals.size(); ++i) sums[i] = float(totals[i]);
     const int64_t first = first_panel * kPanel, outputs = std::min(width, product.out - first);
     for (int64_t row = 0; row < count; ++row) finish(group, row, first, outputs, sums + row * width);
+    after(item / grain, first, outputs, sums, count, width);
+  };
+  parallel_for(spans * groups, grain, [&](int64_t first, int64_t last) {
+    for (int64_t item = first; item < last; ++item) multiply(item);
   });
+}
+
+template <class Rows, class Finish>
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish) {
+  run_product(simd, product, rows, finish, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
 }
 
 /// Rows of a matrix [rows, stride] in memory: the Rows of a product with one tap.

@@ -5,6 +5,10 @@
 
 #include <cstdint>
 
+namespace sat {
+struct f16;  // tensor.h
+}
+
 namespace sat::cpu {
 
 constexpr int64_t kPanel = 16;      // outputs of a weight panel
@@ -41,6 +45,10 @@ struct Simd {
   /// y = leaky_relu((x - center) * factor + shift), center, factor and shift [channels]; y may be x.
   void (*normalise_leaky_relu)(float* y, const float* x, const float* center, const float* factor, const float* shift,
                                float slope, int64_t voxels, int64_t channels);
+
+  /// Between f32 and f16; to the latter rounded to nearest even and held within +-kLargestHalf (moments.h).
+  void (*widen)(float* y, const f16* x, int64_t count);
+  void (*narrow)(f16* y, const float* x, int64_t count);
 
   /// One row of a layer norm.
   void (*layer_norm)(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps);

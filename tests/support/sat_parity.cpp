@@ -181,13 +181,13 @@ std::vector<ParityLine> compare_network(const std::string& folder) {
 
   std::vector<ParityLine> lines;
   const ImageFeatures features = model.look(
-      cut_window(image, {{0, 0, 0}, window}, window, 3), {}, [&](const std::string& name, const Tensor& value) {
+      cut_window(image, {{0, 0, 0}, window}, window), {}, [&](const std::string& name, const Tensor& value) {
         const Json* record = name == "decoder 0" ? &values["voxel_features_NCDHW"] : nullptr;
         if (name.compare(0, 8, "encoder ") == 0) record = &values["latents_NCDHW"][std::stoul(name.substr(8))];
         if (record) lines.push_back({name, Statistics(value, true).error(*record), kStatistics});
       });
   const Tensor decoded = model.decode(queries, features.memory), masks = model.mask_vectors(decoded);
-  const Tensor logits = linear(features.per_voxel[0], pack_linear(masks), Tensor());
+  const Tensor logits = linear(finished(features.per_voxel[0]).select(0), pack_linear(masks), Tensor());
   const bool single = info["architecture"].string() == "UNET-H";
   const double tokens_limit = kRelative + (single ? kRecordedUnetHTokens : 0);
   const double logits_limit = kLogits + (single ? kRecordedUnetHLogits : 0);
@@ -264,13 +264,13 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
   const auto golden_window = size_t(values["golden_window"].integer());
   const Json& record = values["values"];
   const ImageFeatures features =
-      model.look(cut_window(prepared.voxels, windows[golden_window], modality.window, file.config.in_channels), {},
+      model.look(cut_window(prepared.voxels, windows[golden_window], modality.window), {},
                  [&](std::string name, const Tensor& value) {
                    std::replace(name.begin(), name.end(), ' ', '.');
                    lines.push_back({name, Statistics(value, true).error(record[name]), kStatistics});
                  });
   const Tensor decoded = model.decode(queries, features.memory), masks = model.mask_vectors(decoded);
-  const Tensor logits = prompts_first(linear(features.per_voxel[0], pack_linear(masks), Tensor()));
+  const Tensor logits = prompts_first(linear(finished(features.per_voxel[0]).select(0), pack_linear(masks), Tensor()));
   const Tensor every_4th = read_npy(folder + "/logits-every-4th.npy");
   double difference = 0;
   for (int64_t i = 0; i < every_4th.numel(); ++i) {
