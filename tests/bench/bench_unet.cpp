@@ -2,7 +2,7 @@
 //   sat_bench_unet [--size H W D] [--repeats N] [OPTION...]       a window with random weights, and each op's share
 //   sat_bench_unet --layers | --layer IN SKIP OUT STRIDE          convolutions of the network, or one, at --size
 //   sat_bench_unet --serve [--weights FILE --window FILE]         stays alive and takes commands, see serve()
-// Options: --threads N, --cpu plain|avx2|avx512, --precision exact. The network is SAT-Nano's backbone.
+// Options: --threads N, --cpu plain|avx2|avx512, --precision exact|fast. The network is SAT-Nano's backbone.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -19,6 +19,7 @@
 #include "sat/nn/unet3d.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
+#include "sat/tensor/parallel.h"
 
 using namespace sat;
 
@@ -30,7 +31,7 @@ struct Arguments {
   int repeats = 3;
   std::vector<int64_t> layer;  // in, skip, out, stride
   bool layers = false, serve = false;
-  std::string weights, window, precision = "exact";
+  std::string weights, window;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -60,8 +61,7 @@ Arguments parse(int argc, char** argv) {
     } else if (option == "--window") {
       a.window = value();
     } else if (option == "--precision") {
-      a.precision = value();
-      SAT_CHECK(a.precision == "exact", "precision is '", a.precision, "', needs exact");
+      a.context.precision = parse_precision(value());
     } else {
       fail("unknown option ", option);
     }
@@ -96,40 +96,52 @@ double median_seconds(int repeats, Body body) {
   return times[times.size() / 2];
 }
 
-SatConfig nano() {
-  SatConfig config;
-  config.channels = {64, 64, 128, 256, 512, 768};
-  config.encoder_blocks = {2, 2, 2, 2, 2, 2};
-  config.decoder_blocks = {2, 2, 2, 2, 2};
-  return config;
-}
-
 /// Random weights of a trained network's scale.
 UNet3d make_unet() {
   return UNet3d(Weights::made([](const std::string& name, const Shape& shape) {
                   if (name.find("norm.weight") != std::string::npos) return full(shape, 1);
                   return noise(shape, shape.rank() == 1 ? 0.1f : 0.3f / float(shape[1]));
                 }),
-                nano());
+                published_config("UNET"));
 }
 
-/// One 3x3x3 convolution of the network by itself, of one input or of two.
+/// One convolution as the network runs it: by the method that it chooses, with the norm and leaky ReLU of what it reads
+/// and the statistics of what it writes. With a skip, `in` channels are up-sampled from twice as many at half
+/// resolution, and that is part of it.
 struct Layer {
-  Tensor x, skip;
+  Features x, skip;
+  PackedMatrix up;
   PackedConv3d weight;
+  NormWeights norm;
   int64_t stride;
 
+  static Features owing_norm(const Shape& shape) {
+    const Context& context = Context::current();
+    const int64_t channels = shape[4];
+    return {noise(shape, 1).cast(context.precision() == Precision::fast ? DType::f16 : DType::f32),
+            noise({1, channels}, 0.1f), full({1, channels}, 1.7f), noise({1, channels}, 0.1f), 0.01f};
+  }
+
   Layer(const Shape& grid, int64_t in, int64_t skip_channels, int64_t out, int64_t stride_)
-      : x(noise(grid.with(4, in), 1)),
-        skip(skip_channels ? noise(grid.with(4, skip_channels), 1) : Tensor()),
-        weight(pack_conv3d(noise({out, in + skip_channels, 3, 3, 3}, 0.1f))),
-        stride(stride_) {}
+      : norm{full({out}, 1), noise({out}, 0.1f)}, stride(stride_) {
+    const Context& context = Context::current();
+    const ConvLayer layer{in + skip_channels, out, 3, stride, {grid[1] / stride, grid[2] / stride, grid[3] / stride}};
+    weight = pack_conv3d(noise({out, in + skip_channels, 3, 3, 3}, 0.1f),
+                         choose_conv_method(layer, context.precision(), context.cpu()), skip_channels ? in : 0);
+    if (skip_channels) {
+      x = owing_norm({1, grid[1] / 2, grid[2] / 2, grid[3] / 2, 2 * in});
+      skip = owing_norm(grid.with(4, skip_channels));
+      up = pack_conv_transpose3d(noise({2 * in, in, 2, 2, 2}, 0.1f));
+    } else {
+      x = owing_norm(grid.with(4, in));
+    }
+  }
 
   void operator()() const {
-    if (skip.empty()) {
-      conv3d(x, weight, {}, {stride, 1});
+    if (skip.values.empty()) {
+      conv3d_norm(x, weight, norm, stride);
     } else {
-      conv3d_joined(x, skip, weight, {}, {stride, 1});
+      conv3d_norm_up(x, up, {}, skip, weight, norm);
     }
   }
 };
@@ -140,9 +152,9 @@ void bench_layer(const Arguments& a, int64_t divisor, int64_t in, int64_t skip, 
   const double time = median_seconds(a.repeats, layer);
   const double voxels = double(grid[1] * grid[2] * grid[3] / (stride * stride * stride));
   const double flop = 54 * voxels * double(in + skip) * double(out);
-  std::printf("%4lld + %4lld -> %4lld  stride %lld  %3lldx%3lldx%3lld  %9.2f ms  %7.1f GFLOP/s\n", (long long)in,
+  std::printf("%4lld + %4lld -> %4lld  stride %lld  %3lldx%3lldx%3lld  %9.2f ms  %7.1f GFLOP/s  %s\n", (long long)in,
               (long long)skip, (long long)out, (long long)stride, (long long)grid[1], (long long)grid[2],
-              (long long)grid[3], time * 1e3, flop / time * 1e-9);
+              (long long)grid[3], time * 1e3, flop / time * 1e-9, info_of(layer.weight.method).name);
 }
 
 void bench_layers(const Arguments& a) {
@@ -158,6 +170,14 @@ void bench_layers(const Arguments& a) {
   bench_layer(a, 32, 768, 0, 768, 1);
 }
 
+/// The full-resolution output, its last norm taken, and the pooled stages.
+std::vector<Tensor> run(const UNet3d& unet, const Tensor& x) {
+  BackboneOutput output = unet(x);
+  std::vector<Tensor> results = {finished(std::move(output.per_voxel[0]))};
+  results.insert(results.end(), output.pooled.begin(), output.pooled.end());
+  return results;
+}
+
 void bench_unet(Arguments a) {
   std::map<std::string, double> shares;
   bool recording = false;
@@ -168,12 +188,12 @@ void bench_unet(Arguments a) {
   UseContext use(context);
   const UNet3d unet = make_unet();
   const Tensor x = noise({1, a.size[0], a.size[1], a.size[2], 3}, 1);
-  const double time = median_seconds(a.repeats, [&] { unet(x); });
+  const double time = median_seconds(a.repeats, [&] { run(unet, x); });
   recording = true;
-  unet(x);
-  std::printf("U-Net %lldx%lldx%lld, %s, %d threads: median %.3f s, peak %.2f GB\n", (long long)a.size[0],
-              (long long)a.size[1], (long long)a.size[2], name_of(a.context.cpu), a.context.threads, time,
-              double(context.memory()->peak_bytes()) * 1e-9);
+  run(unet, x);
+  std::printf("U-Net %lldx%lldx%lld, %s, %s, %d threads: median %.3f s, peak %.2f GB\n", (long long)a.size[0],
+              (long long)a.size[1], (long long)a.size[2], name_of(a.context.precision), name_of(a.context.cpu),
+              context.threads().size(), time, double(context.memory()->peak_bytes()) * 1e-9);
   for (const auto& [name, share] : shares) std::printf("  %-26s %8.1f ms\n", name.c_str(), share * 1e3);
 }
 
@@ -203,11 +223,11 @@ void serve(const Arguments& a) {
   std::unique_ptr<UNet3d> unet;
   Tensor window;
   if (!a.weights.empty()) {
-    unet = std::make_unique<UNet3d>(open_checkpoint(a.weights).weights, nano());
+    unet = std::make_unique<UNet3d>(open_checkpoint(a.weights).weights, published_config("UNET"));
     const Weights file = open_checkpoint(a.window).weights;
     window = file.get("x", file.shape_of("x"));
   }
-  BackboneOutput output;
+  std::vector<Tensor> results;
   std::unique_ptr<Layer> layer;
   std::string layer_line;
   const auto timed = [](const auto& body) {
@@ -222,15 +242,12 @@ void serve(const Arguments& a) {
     std::string command;
     words >> command;
     if (command == "run" && unet) {
-      output = {};
-      timed([&] { output = (*unet)(window); });
-    } else if (command == "write" && !output.per_voxel.empty()) {
+      results.clear();
+      timed([&] { results = run(*unet, window); });
+    } else if (command == "write") {
       std::string stem;
       words >> stem;
-      write_npy(stem + ".0.npy", output.per_voxel[0]);
-      for (size_t s = 0; s < output.pooled.size(); ++s) {
-        write_npy(stem + "." + std::to_string(s + 1) + ".npy", output.pooled[s]);
-      }
+      for (size_t i = 0; i < results.size(); ++i) write_npy(stem + "." + std::to_string(i) + ".npy", results[i]);
       std::cout << "{}" << std::endl;
     } else if (command == "layer") {
       if (line != layer_line) {

@@ -292,9 +292,9 @@ def report_window(comparison):
     return {"window": comparison.size, "alone": comparison.alone, "load": comparison.load, "programs": entries}, well
 
 
-def compare_layers(options, names, folder):
+def compare_layers(options, runnable, folder):
     """Single convolutions: ours with what is fused into it against the bare one of PyTorch's oneDNN."""
-    programs = make_programs(options, [name for group in LAYER_PEERS.values() for name in group if name in names])
+    programs = make_programs(options, [name for group in LAYER_PEERS.values() for name in group if name in runnable])
     results = []
     try:
         for program in list(programs):
@@ -379,9 +379,8 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     name, flags = processor()
     has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
-    names = options.peers
-    if names is None:
-        names = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    runnable = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    names = runnable if options.peers is None else options.peers
     features = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     print(f"{name} ({' '.join(features)}), {os.cpu_count()} CPUs, {meminfo('MemTotal') * 1e-9:.0f} GB"
           + (", restricted to AVX2" if options.isa == "avx2" else ""))
@@ -405,7 +404,7 @@ def main():
                 report["windows"].append(result)
                 well = well and agrees
         if options.layers is not None:
-            report["layers"] = compare_layers(options, names, folder)
+            report["layers"] = compare_layers(options, runnable, folder)
             report_layers(options, report["layers"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
