@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ class Program:
         self.name, self.label, self.precision, self.command = name, label, precision, command
         self.environment = environment
         self.process = None
-        self.version, self.failure, self.seconds, self.peak_bytes, self.errors = "", "", [], 0, None
+        self.version, self.failure, self.peak_bytes, self.errors = "", "", 0, None
+        self.seconds, self.others = [], []  # of each round: the run's time; the share of the CPUs that others had in it
 
     def start(self, arguments, folder, limit_bytes):
         self.errors_file = folder / f"{self.name}.log"
@@ -91,13 +93,21 @@ class Program:
             pass  # the answer that does not come tells why
         return self.answer()
 
+    def own_ticks(self):
+        """Processor time of all threads up to now."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
     def run(self):
-        """One run's seconds; the peak of resident memory up to now is noted."""
+        """Seconds of one run, and the others' share of the CPUs in it. The peak of resident memory is noted."""
+        busy, own, start = busy_ticks(), self.own_ticks(), time.monotonic()
         seconds = self.ask("run")["seconds"]
+        ticks = (time.monotonic() - start) * os.sysconf("SC_CLK_TCK") * os.cpu_count()
+        others = max(0.0, (busy_ticks() - busy - (self.own_ticks() - own)) / ticks)
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 self.peak_bytes = max(self.peak_bytes, int(line.split()[1]) * 1024)
-        return seconds
+        return seconds, others
 
     def forget_peak(self):
         """What the process has done beside the network no longer counts."""
@@ -114,6 +124,12 @@ class Program:
             self.process.wait()
         self.process.stdout.close()
         self.process = None
+
+
+def busy_ticks():
+    """Processor time of everybody since the machine started, what a hypervisor withheld included."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return user + nice + system + irq + softirq + steal
 
 
 def meminfo(field):
@@ -175,7 +191,7 @@ class Comparison:
 
     def check(self, program):
         """Starts a program, warms it up and compares its results with ours."""
-        seconds = self.start(program)
+        seconds, _ = self.start(program)
         program.ask(f"write {self.folder / program.name}")
         program.forget_peak()
         program.errors = difference(self.folder, program.name, self.programs[0].name)
@@ -190,11 +206,13 @@ class Comparison:
     def measure(self, program):
         if self.alone:
             self.start(program)
-        program.seconds.append(program.run())
+        for series, figure in zip((program.seconds, program.others), program.run()):
+            series.append(figure)
         if self.alone:
             program.stop()
 
     def guarded(self, action):
+        """Does it to every program that still works; only ours (exact) may not fail."""
         for program in self.programs:
             if program.failure:
                 continue
@@ -206,9 +224,10 @@ class Comparison:
                     program.failure = f"does not fit in {self.limit_bytes * 1e-9:.1f} GB"
                 say(f"{program.name} failed: {failure}")
                 program.stop()
+                if program is self.programs[0]:
+                    sys.exit(f"peers.sh: nothing to compare with: {program.failure}")
 
     def run(self):
-        self.load = [os.getloadavg()[0]]
         try:
             self.guarded(self.check)
             for file in self.folder.glob("*.npy"):
@@ -217,7 +236,6 @@ class Comparison:
                 self.guarded(self.measure)
                 latest = [f"{p.name} {p.seconds[-1]:.2f}" for p in self.programs if not p.failure]
                 say(f"round {number + 1}: " + ", ".join(latest))
-                self.load.append(os.getloadavg()[0])
         finally:
             for program in self.programs:
                 program.stop()
@@ -269,27 +287,28 @@ def report_window(comparison):
     size = "x".join(map(str, comparison.size))
     print(f"\nU-Net of SAT-Nano, window {size}, {options.threads} threads, medians of {options.rounds} rounds"
           + (", each program alone in memory" if comparison.alone else ""))
-    print(f"load of the machine: {comparison.load[0]:.1f} before, up to {max(comparison.load):.1f} in between")
     by_precision = {p.precision: p for p in programs if p.label == "sat"}
-    header = ["program", "precision", "median s", "min s", "max s", "peak GB", "/ exact", "/ fast", "error", "pooled",
-              "version"]
+    header = ["program", "precision", "median s", "min s", "max s", "others", "peak GB", "/ exact", "/ fast", "error",
+              "pooled", "version"]
     rows, well = [header], True
     for p in programs:
         if p.failure:
-            rows.append([p.label, p.precision] + ["-"] * 8 + [p.failure])
+            rows.append([p.label, p.precision] + ["-"] * 9 + [p.failure])
             continue
         agrees = all(error <= BOUNDS[p.precision] for error in p.errors)
         well = well and agrees
         rows.append([p.label, p.precision, f"{statistics.median(p.seconds):.3f}", f"{min(p.seconds):.3f}",
-                     f"{max(p.seconds):.3f}", f"{p.peak_bytes * 1e-9:.2f}", ratio(p, by_precision.get("exact")),
-                     ratio(p, by_precision.get("fast")), f"{p.errors[0]:.1e}", f"{p.errors[1]:.1e}",
+                     f"{max(p.seconds):.3f}", f"{max(p.others):.0%}", f"{p.peak_bytes * 1e-9:.2f}",
+                     ratio(p, by_precision.get("exact")), ratio(p, by_precision.get("fast")),
+                     f"{p.errors[0]:.1e}", f"{p.errors[1]:.1e}",
                      p.version + ("" if agrees else f"  DISAGREES, bound {BOUNDS[p.precision]:.0e}")])
     table(rows)
     if options.isa == "avx2" and any(p.name == "onnxruntime" for p in programs):
         print("ONNX Runtime has no switch for instruction sets: it uses all that the processor has.")
     entries = [{"program": p.name, "precision": p.precision, "version": p.version, "failure": p.failure,
-                "seconds": p.seconds, "peak_bytes": p.peak_bytes, "errors": p.errors} for p in programs]
-    return {"window": comparison.size, "alone": comparison.alone, "load": comparison.load, "programs": entries}, well
+                "seconds": p.seconds, "others": p.others, "peak_bytes": p.peak_bytes, "errors": p.errors}
+               for p in programs]
+    return {"window": comparison.size, "alone": comparison.alone, "programs": entries}, well
 
 
 def compare_layers(options, runnable, folder):
@@ -366,6 +385,8 @@ def parse():
     options = parser.parse_args()
     if any(side % network.TOTAL_STRIDE or side < 1 for side in (*options.size, *options.fallback)):
         parser.error(f"a window's sides are multiples of {network.TOTAL_STRIDE}")
+    if options.rounds < 1 or options.threads < 1:
+        parser.error("at least one round and one thread")
     if options.precision[0] != "exact":
         parser.error("the peers are compared with exact: name it first")
     if options.isa == "avx2":
@@ -394,9 +415,7 @@ def main():
             result, well = report_window(comparison)
             report["windows"] = [result]
             failed = [p.name for p in comparison.programs if p.failure and p.label != "sat"]
-            if any(p.failure for p in comparison.programs if p.name == "sat"):
-                well = False
-            elif failed and tuple(options.fallback) != tuple(options.size):
+            if failed and tuple(options.fallback) != tuple(options.size):
                 print("These failed at this window, so a smaller one is used for them:", ", ".join(failed))
                 comparison = Comparison(options, options.fallback, make_programs(options, failed), folder)
                 comparison.run()

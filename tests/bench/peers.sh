@@ -6,7 +6,7 @@
 # FILE is the built sat_bench_unet (default: build/tests/bench/sat_bench_unet). Other options are those of peers.py:
 # --help lists them.
 set -eu
-export LC_ALL=C
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/sat-peers
 bench=$here/../../build/tests/bench/sat_bench_unet
