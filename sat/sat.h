@@ -27,10 +27,13 @@
 #include "sat/tensor/parallel.h"
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/conv_method.h"
 
 #include "sat/tensor/profile.h"
 
 #include "sat/tensor/ops.h"
+
+#include "sat/tensor/roofs.h"
 
 #include "sat/tensor/weights.h"
 

@@ -12,8 +12,13 @@ namespace sat {
 namespace {
 
 // What a convolution may be off by (conv_method.h). The norms over the few voxels of the coarsest grid magnify what the
-// encoder leaves; nothing magnifies what the decoder does.
-constexpr double kEncoderError = 5e-6, kDecoderError = 1e-5;
+// encoder leaves, by some 40 where there are four of them; nothing magnifies what the decoder leaves.
+constexpr double kDecoderError = 1e-5, kEncoderError = 5e-6, kEncoderErrorFewVoxels = 5e-7;
+constexpr int64_t kFewVoxels = 64;
+
+double encoder_error(const std::array<int64_t, 3>& coarsest) {
+  return coarsest[0] * coarsest[1] * coarsest[2] < kFewVoxels ? kEncoderErrorFewVoxels : kEncoderError;
+}
 
 /// Multiply-adds of a block per voxel of the full-resolution window: stage s has 1/8^s of the voxels.
 double block_work(const ConvBlock& block, size_t stage) {
@@ -23,6 +28,7 @@ double block_work(const ConvBlock& block, size_t stage) {
 /// The grid that stage `stage` has in the largest of the model's windows.
 std::array<int64_t, 3> usual_grid(const SatConfig& config, size_t stage) {
   std::array<int64_t, 3> grid{1, 1, 1};
+  if (config.modalities.empty()) grid.fill(96 >> stage);
   for (const auto& [name, modality] : config.modalities) {
     for (size_t axis = 0; axis < 3; ++axis) grid[axis] = std::max(grid[axis], modality.window[axis] >> stage);
   }
@@ -49,32 +55,32 @@ Tensor summed_over_inputs(const Tensor& weight) {
 
 }  // namespace
 
-ConvBlock::ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in)
-    : weight(pack_conv3d((w / "conv").get("weight", {layer.out, layer.in, 3, 3, 3}), method_for(layer), first_in)),
-      norm{(w / "norm").get("weight", {layer.out}), (w / "norm").get("bias", {layer.out})},
-      stride(layer.stride) {
+ConvBlock::ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in, bool takes_grey)
+    : norm{(w / "norm").get("weight", {layer.out}), (w / "norm").get("bias", {layer.out})}, stride(layer.stride) {
+  const Tensor kernel = (w / "conv").get("weight", {layer.out, layer.in, 3, 3, 3});
+  weight = pack_conv3d(kernel, method_for(layer), first_in);
+  if (takes_grey) grey = pack_conv3d(summed_over_inputs(kernel));
   (w / "conv").get("bias", {layer.out});  // must be there as published, and cancels
 }
 
-Features ConvBlock::operator()(Features x) const { return conv3d_norm(std::move(x), weight, norm, stride); }
+Features ConvBlock::operator()(Features x) const {
+  const bool is_grey = grey && x.values.shape[4] == 1;
+  return conv3d_norm(std::move(x), is_grey ? *grey : weight, norm, stride);
+}
 
 UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
   const auto& channels = config.channels;
   const Weights encoder = backbone / "encoder" / "stages", decoder = backbone / "decoder";
+  const double most_error = encoder_error(usual_grid(config, channels.size() - 1));
   for (size_t s = 0; s < channels.size(); ++s) {
     Stage stage;
     for (int64_t j = 0; j < config.encoder_blocks[s]; ++j) {
       const int64_t in = j > 0 ? channels[s] : s > 0 ? channels[s - 1] : config.in_channels;
       const int64_t stride = j == 0 && s > 0 ? 2 : 1;
-      const ConvLayer layer{in, channels[s], 3, stride, usual_grid(config, s), kEncoderError};
-      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, layer);
+      const ConvLayer layer{in, channels[s], 3, stride, usual_grid(config, s), most_error};
+      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, layer, 0, s + size_t(j) == 0 && in > 1);
     }
     encoder_.push_back(std::move(stage));
-  }
-  if (config.in_channels > 1) {
-    const Weights first = encoder / 0 / 0 / "convs" / 0 / "conv";
-    grey_ = encoder_[0].blocks[0];
-    grey_->weight = pack_conv3d(summed_over_inputs(first.get("weight", {channels[0], config.in_channels, 3, 3, 3})));
   }
   for (size_t d = 0; d + 1 < channels.size(); ++d) {
     const size_t scale = channels.size() - 2 - d;
@@ -109,12 +115,10 @@ BackboneOutput UNet3d::operator()(Tensor x, bool all_scales, const std::function
   // Encoder: every stage's output is kept for the decoder, and averaged to the coarsest grid for the tokens.
   BackboneOutput output;
   std::vector<Features> skips;
-  const bool grey = x.shape[4] == 1 && grey_;
   Features features{std::exchange(x, Tensor())};
   for (size_t s = 0; s < stages; ++s) {
-    for (size_t j = 0; j < encoder_[s].blocks.size(); ++j) {
-      const ConvBlock& block = encoder_[s].blocks[j];
-      features = (grey && s + j == 0 ? *grey_ : block)(std::move(features));
+    for (const ConvBlock& block : encoder_[s].blocks) {
+      features = block(std::move(features));
       finished_block(block, s);
     }
     if (probe) probe("encoder " + std::to_string(s), finished(features));

@@ -16,11 +16,12 @@ namespace sat {
 /// Convolution 3x3x3 -> instance norm -> leaky ReLU. The convolution's bias cancels in the norm and is not kept.
 struct ConvBlock {
   PackedConv3d weight;
+  std::optional<PackedConv3d> grey;  // the kernel summed over its inputs, for a grey image that stands for equal ones
   NormWeights norm;
   int64_t stride = 1;
 
   /// `first_in`: channels of the first of two joined inputs, 0 for one input.
-  ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in = 0);
+  ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in = 0, bool takes_grey = false);
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
 };
 
@@ -54,7 +55,6 @@ class UNet3d {
     Tensor up_bias;
     std::vector<ConvBlock> blocks;
   };
-  std::optional<ConvBlock> grey_;  // the first block for a grey image: its kernel summed over the inputs
   std::vector<Stage> encoder_;
   std::vector<UpStage> decoder_;
 };

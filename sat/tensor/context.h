@@ -13,11 +13,17 @@ namespace sat {
 class Memory;      // memory.h
 class ThreadPool;  // parallel.h
 
-/// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name.
-enum class CpuLevel : uint8_t { plain, avx2, avx512 };
+/// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name. `amx` is
+/// avx512 with matrix units for convolutions in bf16.
+enum class CpuLevel : uint8_t { plain, avx2, avx512, amx };
 const char* name_of(CpuLevel level);
-CpuLevel best_cpu_level();                          // what this processor and operating system offer
-CpuLevel parse_cpu_level(const std::string& name);  // "plain", "avx2", "avx512"; throws Error, also if absent here
+CpuLevel best_cpu_level();  // what this processor and operating system offer
+CpuLevel parse_cpu_level(
+    const std::string& name);  // "plain", "avx2", "avx512", "amx"; throws Error, also if absent here
+
+/// True where processor and operating system offer matrix units for bf16 (AMX) and granted them to this process; the
+/// first call asks.
+bool amx_available();
 
 /// What results may cost in accuracy. `exact`: every convolution within 1e-5 (rms) of its output's standard deviation,
 /// features held in f32. `fast`: within 1e-2, features held in f16, and bf16 matrix units where the processor has them.

@@ -7,10 +7,11 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kFewestChannels = 16;  // fewer leave a Winograd product's tile empty
-constexpr int64_t kMostPairs44 = 256 * 128;   // channel pairs up to which F(4, 3)'s weights stay within 30 MB
+constexpr int64_t kFewestChannels = 16;      // fewer leave a Winograd product's tile empty
+constexpr int64_t kMostPairs44 = 256 * 128;  // channel pairs up to which F(4, 3)'s weights stay within 30 MB
 constexpr int64_t kMostPairsStride2 = 128 * 64;
-constexpr int64_t kShortestAxis = 6;     // a tile of 4 outputs would be mostly padding below
+constexpr double kFastError = 1e-2;
+constexpr int64_t kShortestAxis = 6;  // a tile of 4 outputs would be mostly padding below
 
 }  // namespace
 
@@ -44,16 +45,19 @@ ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLe
   }
   const int64_t shortest = *std::min_element(layer.grid.begin(), layer.grid.end());
   const int64_t pairs = layer.in * layer.out;
-  if (layer.stride == 2) {
-    return pairs <= kMostPairsStride2 && shortest >= kShortestAxis ? ConvMethod::winograd_stride2 : ConvMethod::direct;
-  }
-  if (layer.stride != 1) return ConvMethod::direct;
-  if (pairs <= kMostPairs44 && shortest >= kShortestAxis) {
+  const auto allowed = [&](ConvMethod method) {
+    return info_of(method).stride == layer.stride &&
+           info_of(method).error <= (precision == Precision::fast ? kFastError : layer.most_error);
+  };
+  if (shortest >= kShortestAxis && pairs <= kMostPairs44) {
     for (ConvMethod method : {ConvMethod::winograd_444, ConvMethod::winograd_244}) {
-      if (info_of(method).error <= (precision == Precision::fast ? 1e-2 : layer.most_error)) return method;
+      if (allowed(method)) return method;
     }
   }
-  return shortest >= 4 ? ConvMethod::winograd_222 : ConvMethod::direct;
+  if (shortest >= kShortestAxis && pairs <= kMostPairsStride2 && allowed(ConvMethod::winograd_stride2)) {
+    return ConvMethod::winograd_stride2;
+  }
+  return shortest >= 4 && allowed(ConvMethod::winograd_222) ? ConvMethod::winograd_222 : ConvMethod::direct;
 }
 
 }  // namespace sat

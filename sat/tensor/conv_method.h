@@ -25,11 +25,11 @@ enum class ConvMethod : uint8_t {
 /// The facts of a method.
 struct ConvMethodInfo {
   ConvMethod method;
-  const char* name;     // "direct", "winograd-4x4x4", "winograd-stride2", ..
-  int64_t stride;       // the only one it computes; 0: any
-  double savings;       // multiplications of the definition, for one of its own
+  const char* name;      // "direct", "winograd-4x4x4", "winograd-stride2", ..
+  int64_t stride;        // the only one it computes; 0: any
+  double savings;        // multiplications of the definition, for one of its own
   double weight_growth;  // bytes of its weights, for one of the definition's
-  double error;         // bound on the rms error, of the output's standard deviation (tests hold it for <= 512 inputs)
+  double error;          // bound on the rms error, of the output's standard deviation (tests hold it for <= 512 inputs)
 };
 const std::vector<ConvMethodInfo>& conv_methods();
 const ConvMethodInfo& info_of(ConvMethod method);

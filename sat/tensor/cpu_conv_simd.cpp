@@ -85,21 +85,24 @@ struct GatheredRows {
 
     Group(const GatheredRows& from, int64_t first_row, int64_t count) : first(first_row) {
       const ConvRows& source = from.rows;
+      const ConvShape& shape = source.shape;
       const ConvRows::Group voxels(source, first_row, count);
-      const int64_t channels[2] = {source.shape.in0, source.shape.in1};
-      const auto taps = int64_t(source.taps.size());
-      terms = taps * (channels[0] + channels[1]);
-      gathered.resize(size_t(pieces(count, kTileRows) * kTileRows * terms));
-      const float* pointers[kTileRows];
-      for (int64_t row = 0; row < count; row += kTileRows) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          float* to = gathered.data() + row * terms + tap * (channels[0] + channels[1]);
-          for (int input = 0; input < 2; to += channels[input++]) {
-            if (channels[input] == 0) continue;
-            voxels.point(pointers, row, {input, 0, channels[input], tap, 1});
-            for (int64_t r = 0; r < kTileRows; ++r) {
-              for (int64_t c = 0; c < channels[input]; ++c) to[r * terms + c] = pointers[r][c];
-            }
+      const int64_t in = shape.in0 + shape.in1;
+      terms = int64_t(source.taps.size()) * in;
+      gathered.assign(size_t(pieces(count, kTileRows) * kTileRows * terms), 0.f);
+      for (int64_t row = 0; row < count; ++row) {
+        const ConvRows::Group::Corner& corner = voxels.corners[row];
+        const auto inside = [](int64_t at, int64_t size) { return uint64_t(at) < uint64_t(size); };
+        const int64_t first_d = std::max<int64_t>(0, -corner.d);
+        const int64_t last_d = std::min(shape.kernel, shape.in_size[2] - corner.d);
+        for (int64_t line = 0; line < shape.kernel * shape.kernel; ++line) {  // the taps of a line lie side by side
+          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel)];
+          if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
+          float* to = gathered.data() + row * terms + line * shape.kernel * in;
+          for (int64_t d = first_d; d < last_d; ++d) {
+            const int64_t voxel = corner.voxel + tap.voxels + d;
+            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][voxel * shape.in0 + c];
+            for (int64_t c = 0; c < shape.in1; ++c) to[d * in + shape.in0 + c] = source.x[1][voxel * shape.in1 + c];
           }
         }
       }
@@ -112,16 +115,21 @@ struct GatheredRows {
 
 constexpr int64_t kFewChannels = 4;
 
-/// Runs the product of a convolution, whichever way its rows are read.
-template <class Finish, class After>
-void run_conv(const Simd& simd, const float* x0, const float* x1, const float* panels, const ConvShape& shape,
-              const Finish& finish, const After& after) {
+/// The product that a convolution of one sample or more is.
+Product product_of(const float* panels, const ConvShape& shape) {
   const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
   const int64_t taps = shape.kernel * shape.kernel * shape.kernel, in = shape.in0 + shape.in1;
-  if (in <= kFewChannels) {
-    run_product(simd, {panels, rows, 1, shape.out, {taps * in, 0}}, GatheredRows(x0, x1, shape), finish, after);
+  if (in <= kFewChannels) return {panels, rows, 1, shape.out, {taps * in, 0}};
+  return {panels, rows, taps, shape.out, {shape.in0, shape.in1}};
+}
+
+template <class Finish, class After>
+void run_conv(const Simd& simd, const Product& product, const float* x0, const float* x1, const ConvShape& shape,
+              const Finish& finish, const After& after) {
+  if (shape.in0 + shape.in1 <= kFewChannels) {
+    run_product(simd, product, GatheredRows(x0, x1, shape), finish, after);
   } else {
-    run_product(simd, {panels, rows, taps, shape.out, {shape.in0, shape.in1}}, ConvRows(x0, x1, shape), finish, after);
+    run_product(simd, product, ConvRows(x0, x1, shape), finish, after);
   }
 }
 
@@ -133,7 +141,8 @@ void simd_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, c
     float* to = y + (group.first + row) * shape.out + first;
     for (int64_t o = 0; o < outputs; ++o) to[o] = bias ? sums[o] + bias[first + o] : sums[o];
   };
-  run_conv(simd, x0, x1, panels, shape, finish, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+  run_conv(simd, product_of(panels, shape), x0, x1, shape, finish,
+           [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
 }
 
 void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
@@ -141,7 +150,10 @@ void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0,
   const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
   ConvShape one = shape;  // a sample at a time: a run of groups counts into one sample's statistics
   one.batch = 1;
-  std::vector<Moments> parts(size_t(kMostPieces * shape.out));
+  Product product = product_of(panels, one);
+  product.centred = may_centre(product);
+  const int64_t pieces_count = share_of(product).count();
+  std::vector<Moments> parts(size_t(pieces_count * shape.out));
   for (int64_t b = 0; b < shape.batch; ++b) {
     const auto finish = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
       const int64_t at = (b * voxels + group.first + row) * shape.out + first;
@@ -160,11 +172,11 @@ void simd_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0,
     };
     std::fill(parts.begin(), parts.end(), Moments{});
     const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2] * b;
-    run_conv(simd, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, panels, one, finish, count);
+    run_conv(simd, product, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, one, finish, count);
     parallel_for(shape.out, 1, [&](int64_t o, int64_t) {
       Moments& whole = y.statistics[b * shape.out + o];
       whole = {};
-      for (int64_t piece = 0; piece < kMostPieces; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
+      for (int64_t piece = 0; piece < pieces_count; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
     });
   }
 }

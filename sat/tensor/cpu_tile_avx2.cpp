@@ -36,14 +36,8 @@ void tile(float* sums, const float* const* rows, const TileWeights& weights, boo
 
 }  // namespace
 
-const Simd kAvx2 = {tile,
-                    avx2::gelu,
-                    avx2::exponentials,
-                    avx2::add_squashed,
-                    avx2::moments,
-                    avx2::normalise_leaky_relu,
-                    avx2::widen,
-                    avx2::narrow,
-                    avx2::layer_norm};
+const Simd kAvx2 = {
+    tile,        avx2::gelu,   avx2::exponentials, avx2::add_squashed, avx2::moments, avx2::normalise_leaky_relu,
+    avx2::widen, avx2::narrow, avx2::layer_norm};
 
 }  // namespace sat::cpu

@@ -113,8 +113,9 @@ struct NormWeights {
   float eps = 1e-5f, slope = 0.01f;
 };
 
-/// conv3d (3x3x3, padding 1, by the weight's method) whose norm is left to its readers: takes the norm that x owes while
-/// it loads x, counts the result's statistics while it stores it. A bias would cancel in the norm, so there is none.
+/// conv3d (3x3x3, padding 1, by the weight's method) whose norm is left to its readers: takes the norm that x owes
+/// while it loads x, counts the result's statistics while it stores it. A bias would cancel in the norm, so there is
+/// none.
 ///   x [B, H, W, D, Cin] by value: the result is written over it where the caller moves its last reference in, stride
 ///   is 1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
 ///   returns [B, H', W', D', Cout], f32 in exact precision, f16 in fast (context.h).

@@ -17,7 +17,7 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kSlab = 12;          // planes; whole tiles of every method
+constexpr int64_t kSlab = 12;           // planes; whole tiles of every method
 constexpr int64_t kMargin = kSlab + 1;  // planes between a volume and the one that is written over it
 constexpr int64_t kRing = kSlab + 4;    // up-sampled planes that wait for their slabs: its halo, in whole pairs
 
@@ -67,15 +67,16 @@ Features owing(Tensor values, const std::vector<cpu::Moments>& statistics, const
   for (int64_t i = 0; i < batch * channels; ++i) {
     const cpu::Moments& m = statistics[size_t(i)];
     const double variance = m.m2 / m.count;
-    SAT_CHECK(std::isfinite(m.mean) && std::isfinite(variance),
-              "conv3d_norm: channel ", i % channels, " is not finite; the input or the weights are not");
+    SAT_CHECK(std::isfinite(m.mean) && std::isfinite(variance), "conv3d_norm: channel ", i % channels,
+              " is not finite; the input or the weights are not");
     SAT_CHECK(y.values.dtype != DType::f16 || std::abs(m.mean) + 8 * std::sqrt(variance) < double(cpu::kLargestHalf),
               "conv3d_norm: channel ", i % channels, " leaves the range of f16; use exact precision");
     const double factor = double(norm.gain.data<float>()[i % channels]) / std::sqrt(variance + double(norm.eps));
     const auto center = float(m.mean);  // taken off first: x - mean is exact where |mean| >> deviation
     y.center.data<float>()[i] = center;
     y.factor.data<float>()[i] = float(factor);
-    y.shift.data<float>()[i] = float(double(norm.bias.data<float>()[i % channels]) - (m.mean - double(center)) * factor);
+    y.shift.data<float>()[i] =
+        float(double(norm.bias.data<float>()[i % channels]) - (m.mean - double(center)) * factor);
   }
   return y;
 }

@@ -5,6 +5,18 @@ namespace sat::cpu {
 
 const float kZeros[kDepth] = {};
 
+Share share_of(const Product& product) {
+  Share share{};
+  share.spans = pieces(pieces(product.out, kPanel), kTilePanels);
+  // Groups of one size, a multiple of the tile; smaller ones where there would be too few to share out.
+  const int64_t enough = std::min(16 / share.spans, pieces(product.rows, 48));
+  const int64_t wanted = product.centred ? 1 : std::max(pieces(product.rows, kGroupRows), enough);
+  share.group_rows = pieces(pieces(product.rows, wanted), kTileRows) * kTileRows;
+  share.groups = pieces(product.rows, share.group_rows);
+  share.grain = pieces(share.spans * share.groups, kMostPieces);
+  return share;
+}
+
 std::vector<Terms> order_of_terms(const Product& product) {
   std::vector<Terms> order;
   const int64_t depth = product.long_sum() ? kLongSumDepth : kDepth;

@@ -15,6 +15,7 @@ namespace sat::cpu {
 
 constexpr int64_t kGroupRows = 192;  // rows whose sums wait in the cache while a block of the weights passes
 constexpr int64_t kDepth = 576;      // most terms of a sum in registers
+constexpr int64_t kCentredRows = 64;
 constexpr int64_t kMostPieces = 4096;  // enough to share out among many threads
 constexpr int64_t kTapChannels = 64;
 constexpr int64_t kBlockTaps = 32;
@@ -31,15 +32,27 @@ struct Product {
   const float* panels;  // [ceil(out / 16), taps, in, 16]
   int64_t rows, taps, out;
   std::array<int64_t, 2> in;  // channels of the (up to two) inputs that are joined
+  bool centred = false;       // see may_centre()
 
   bool long_sum() const { return out >= kLongSumOutputs && (in[0] + in[1]) * taps >= kLongSum; }
 };
+
+/// Whether results can be given less their mean over all rows, taken before they are rounded: where the rows make one
+/// group and sums are taken in double. A norm over few voxels then loses nothing to a mean far beyond the deviation.
+inline bool may_centre(const Product& product) { return product.long_sum() && product.rows <= kCentredRows; }
 
 /// A run of terms: `channels` channels from `channel` of one input at `taps` taps from `tap`.
 struct Terms {
   int input;
   int64_t channel, channels, tap, taps;
 };
+
+/// How a product is shared out: groups of rows x spans of outputs, a piece being `grain` of these.
+struct Share {
+  int64_t group_rows, groups, spans, grain;
+  int64_t count() const { return pieces(groups * spans, grain); }  // of pieces
+};
+Share share_of(const Product& product);
 
 /// The order in which a product's terms are summed. It depends on the weights' shape alone.
 std::vector<Terms> order_of_terms(const Product& product);
@@ -51,23 +64,17 @@ extern const float kZeros[kDepth];
 ///   Rows: a type whose nested Group(const Rows&, first row, count) is made for every group of up to kGroupRows rows;
 ///     group.point(const float** pointers, first row in group, const Terms&) sets pointers[t * 6 + r] for 6 rows.
 ///   finish(const Group&, row in group, first output, outputs, const float* sums) takes the results of one row.
-///   after(piece, first output, outputs, const float* sums, rows, row width), after a group: its results once more. A
-///   piece is a run of groups; there are at most kMostPieces, the same for any number of threads.
+///   after(piece, first output, outputs, const float* sums, rows, row width), after a group: its results once more,
+///   with the piece that it belongs to.
 template <class Rows, class Finish, class After>
-void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish,
-                 const After& after) {
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish, const After& after) {
   if (product.rows <= 0 || product.out <= 0) return;
   const std::vector<Terms> order = order_of_terms(product);
-  const int64_t in = product.in[0] + product.in[1];
-  const int64_t panels = pieces(product.out, kPanel), spans = pieces(panels, kTilePanels);
-  // Groups of one size, a multiple of the tile; smaller ones where there would be too few to share out.
-  const int64_t wanted = std::max(pieces(product.rows, kGroupRows), std::min(16 / spans, pieces(product.rows, 48)));
-  const int64_t group_rows = pieces(pieces(product.rows, wanted), kTileRows) * kTileRows;
-  const int64_t groups = pieces(product.rows, group_rows);
+  const int64_t in = product.in[0] + product.in[1], panels = pieces(product.out, kPanel);
+  const auto [group_rows, groups, spans, grain] = share_of(product);
   const bool long_sum = product.long_sum();
 
-  const int64_t grain = pieces(spans * groups, kMostPieces);
-  const auto multiply = [&](int64_t item) {
+  const auto multiply = [&, group_rows = group_rows, groups = groups, grain = grain](int64_t item) {
     const int64_t first_panel = item / groups * kTilePanels, first_row = item % groups * group_rows;
     const int64_t width = std::min(kTilePanels, panels - first_panel) * kPanel;
     const int64_t count = std::min(group_rows, product.rows - first_row);
@@ -93,12 +100,17 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
       if ((block + 1) % kLongSumBlocks != 0 && block + 1 != order.size()) continue;
       for (size_t i = 0; i < totals.size(); ++i) totals[i] += double(sums[i]);
     }
+    for (int64_t o = 0; product.centred && o < width; ++o) {
+      double mean = 0;
+      for (int64_t row = 0; row < count; ++row) mean += totals[size_t(row * width + o)] / double(count);
+      for (int64_t row = 0; row < count; ++row) totals[size_t(row * width + o)] -= mean;
+    }
     for (size_t i = 0; i < totals.size(); ++i) sums[i] = float(totals[i]);
     const int64_t first = first_panel * kPanel, outputs = std::min(width, product.out - first);
     for (int64_t row = 0; row < count; ++row) finish(group, row, first, outputs, sums + row * width);
     after(item / grain, first, outputs, sums, count, width);
   };
-  parallel_for(spans * groups, grain, [&](int64_t first, int64_t last) {
+  parallel_for(groups * spans, grain, [&](int64_t first, int64_t last) {
     for (int64_t item = first; item < last; ++item) multiply(item);
   });
 }

@@ -15,7 +15,6 @@ namespace {
 
 constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
-constexpr int64_t kItemTiles = 24;                // rows of one product: few enough for the caches, many for the tile
 constexpr int64_t kWidestItem = 12;               // tiles along D
 constexpr int64_t kSumDepth = 256;                // most channels that are summed in registers
 constexpr int64_t kSkew = 16;                     // floats between arrays, so that their rows do not share cache sets
@@ -47,11 +46,11 @@ std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
 /// Sizes and places of everything that one item makes.
 struct Layout {
   std::array<WinogradAxis, 3> axis;
-  int64_t first_inputs;          // padded channels of the first input
-  int64_t channels, outputs;     // padded
-  int64_t tiles_w, tiles_d;      // most of an item
-  int64_t width, rows;           // inputs of an item along D and W
-  int64_t product_rows;          // tiles, rounded up to whole register tiles
+  int64_t first_inputs;                                                   // padded channels of the first input
+  int64_t channels, outputs;                                              // padded
+  int64_t tiles_w, tiles_d;                                               // most of an item
+  int64_t width, rows;                                                    // inputs of an item along D and W
+  int64_t product_rows;                                                   // tiles, rounded up to whole register tiles
   int64_t load_point, row_point, pixel_point, product_point, back_point;  // floats of one point of each array
   int64_t load_at, row_at, pixel_at, product_at, back_d_at, back_w_at, floats;
 
@@ -61,7 +60,7 @@ struct Layout {
     channels = first_inputs + padded(slab.inputs[1].channels);
     outputs = padded(slab.out);
     const int64_t all_w = pieces(slab.out_size[1], axis[1].outputs), all_d = pieces(slab.out_size[2], axis[2].outputs);
-    const int64_t tiles = kind[0] == AxisKind::stride2 ? kItemTiles / 2 : kItemTiles;
+    const int64_t tiles = item_tiles(kind);
     tiles_d = pieces(all_d, pieces(all_d, kWidestItem));
     tiles_w = std::min(all_w, std::max<int64_t>(1, tiles / tiles_d));
     width = (tiles_d - 1) * axis[2].step + axis[2].inputs;
@@ -86,6 +85,14 @@ struct Layout {
     back_w_at = place(axis[0].points * axis[1].outputs * back_point);
     floats = at;
   }
+
+ private:
+  /// Tiles of an item, the rows of its products: many where the weights are large, so that they are read less often;
+  /// few where the inputs are, so that these stay in the cache.
+  int64_t item_tiles(WinogradKind kind) const {
+    if (channels * outputs >= 128 * 128) return 48;
+    return channels > 64 || kind[0] == AxisKind::stride2 ? 12 : 24;
+  }
 };
 
 /// c [rows, panels * 16] = a [rows, depth] * u, in the order of Simd::tile.
@@ -104,8 +111,8 @@ void plain_product(float* c, const float* a, int64_t rows, const TileWeights& u,
 void product(const Simd* simd, float* c, const float* a, int64_t rows, const float* panels, int64_t channels,
              int64_t width) {
   for (int64_t channel = 0; channel < channels; channel += kSumDepth) {
-    const TileWeights u{panels + channel * kPanel, 1,              channels, std::min(kSumDepth, channels - channel),
-                        width / kPanel,            channels * kPanel};
+    const TileWeights u{panels + channel * kPanel, 1, channels, std::min(kSumDepth, channels - channel), width / kPanel,
+                        channels * kPanel};
     if (!simd) {
       plain_product(c, a + channel, rows, u, channel == 0);
       continue;
@@ -193,8 +200,8 @@ class Item {
   void multiply(int64_t k, int64_t i) {
     const Layout& l = layout_;
     const WinogradAxis &along_h = l.axis[0], &along_w = l.axis[1], &along_d = l.axis[2];
-    const float* weights = panels_ + (along_h.weight_of(k) * along_w.weights + along_w.weight_of(i)) *
-                                         along_d.weights * l.outputs * l.channels;
+    const float* weights = panels_ + (along_h.weight_of(k) * along_w.weights + along_w.weight_of(i)) * along_d.weights *
+                                         l.outputs * l.channels;
     for (int64_t first = 0; first < l.outputs; first += kBlock) {
       const int64_t width = std::min(kBlock, l.outputs - first);
       for (int64_t j = 0; j < along_d.points; ++j) {
@@ -202,9 +209,8 @@ class Item {
         product(steps_.simd, scratch_ + l.product_at + j * l.product_point, scratch_ + l.pixel_at + j * l.pixel_point,
                 rows_, block, l.channels, width);
       }
-      steps_.inverse[size_t(kind_[2])](
-          scratch_ + l.back_d_at + i * l.back_point + along_d.outputs * rows_ * first, rows_ * width,
-          scratch_ + l.product_at, l.product_point, rows_ * width);
+      steps_.inverse[size_t(kind_[2])](scratch_ + l.back_d_at + i * l.back_point + along_d.outputs * rows_ * first,
+                                       rows_ * width, scratch_ + l.product_at, l.product_point, rows_ * width);
     }
   }
 
@@ -325,8 +331,8 @@ Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
         for (int64_t d = 0; d < D; ++d) {
           double sum[kPanel];
           combine(sum, g[2][size_t(d)], &along_w[size_t(hw * 3 * kPanel)], kPanel);
-          float* line = to + ((hw * D * outputs + D * first + d * width + panel * kPanel - first) * channels) +
-                        channel * kPanel;
+          float* line =
+              to + ((hw * D * outputs + D * first + d * width + panel * kPanel - first) * channels) + channel * kPanel;
           for (int64_t lane = 0; lane < kPanel; ++lane) line[lane] = float(sum[lane]);
         }
       }

@@ -50,10 +50,10 @@ struct WinogradResult {
   void* const* planes;  // of the output, from the item's first plane on
   int64_t planes_left;  // that may be written
   bool half;
-  int64_t channels, W, D;     // of the output volume
-  int64_t first_w, first_d;   // of the item's first output
-  int64_t first_channel;      // of the block of outputs,
-  int64_t block;              // and its width, padded to whole panels
+  int64_t channels, W, D;      // of the output volume
+  int64_t first_w, first_d;    // of the item's first output
+  int64_t first_channel;       // of the block of outputs,
+  int64_t block;               // and its width, padded to whole panels
   float *base, *sum, *square;  // [block]: over the values stored in one call, of value - base and its square
 };
 

@@ -5,6 +5,9 @@
 // The transforms of F(m, 3) interpolate at 0, +-a, +-b, .. and infinity. Row p of the forward transform holds the
 // coefficients of the product of (x - q) over the other finite points q, the last row those over all of them; the
 // inverse evaluates at the points. Points in pairs of either sign share their even and odd parts.
+#pragma once
+
+#include "sat/tensor/winograd.h"
 
 namespace sat::cpu {
 namespace {
@@ -185,7 +188,7 @@ void load_planes(float* to, int64_t point_stride, int64_t row_channels, const Wi
                  int64_t first, int64_t last) {
   const bool all = source.first_h >= 0 && source.first_h + A::kInputs <= source.H;
   (all ? load_inside<L, A, Half, Norm, true> : load_inside<L, A, Half, Norm, false>)(to, point_stride, row_channels,
-                                                                                  source, y, first, last);
+                                                                                     source, y, first, last);
 }
 
 template <class L, class A>
@@ -210,10 +213,10 @@ void load(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
   const bool norm = input.norm.center != nullptr;
   if (input.dtype == DType::f16) {
     (norm ? load_planes<L, A, true, true> : load_planes<L, A, true, false>)(to, point_stride, row_channels, source, y,
-                                                                           first, last);
+                                                                            first, last);
   } else {
-    (norm ? load_planes<L, A, false, true> : load_planes<L, A, false, false>)(to, point_stride, row_channels, source,
-                                                                             y, first, last);
+    (norm ? load_planes<L, A, false, true> : load_planes<L, A, false, false>)(to, point_stride, row_channels, source, y,
+                                                                              first, last);
   }
 }
 
@@ -241,9 +244,8 @@ template <class L, class A, bool Half>
 void finish_row(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
                 int64_t tiles, int64_t outputs, int64_t row, bool begin) {
   using V = typename L::V;
-  const int64_t channels = result.channels - result.first_channel < result.block
-                               ? result.channels - result.first_channel
-                               : result.block;
+  const int64_t channels =
+      result.channels - result.first_channel < result.block ? result.channels - result.first_channel : result.block;
   const int64_t planes = result.planes_left < A::kOutputs ? result.planes_left : A::kOutputs;
   for (int64_t c = 0; c < result.block; ++c) result.sum[c] = result.square[c] = 0;
   const int64_t line = (result.first_w + row) * result.D;
@@ -276,10 +278,10 @@ void finish_row(const WinogradResult& result, const float* from, int64_t point_s
 }
 
 template <class L, class A>
-void finish(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
-            int64_t tiles, int64_t outputs, int64_t row, bool begin) {
+void finish(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride, int64_t tiles,
+            int64_t outputs, int64_t row, bool begin) {
   (result.half ? finish_row<L, A, true> : finish_row<L, A, false>)(result, from, point_stride, output_stride, tiles,
-                                                                 outputs, row, begin);
+                                                                   outputs, row, begin);
 }
 
 template <class L>

@@ -173,8 +173,10 @@ MaskDifference compare_masks(const BitMasks& masks, const Tensor& bits, const Bi
 std::vector<ParityLine> compare_network(const std::string& folder) {
   const Json info = read_json(folder + "/case.json"), values = read_json(folder + "/values.json");
   const std::string prefix = info["prefix"].string();
-  const SatModel model(generated_weights(prefix), published_config(info["architecture"].string()));
   const auto size = info["image"].integers();
+  SatConfig config = published_config(info["architecture"].string());
+  for (auto& [name, modality] : config.modalities) modality.window = {size[0], size[1], size[2]};
+  const SatModel model(generated_weights(prefix), config);
   const Tensor image = field(prefix + "image", {size[0], size[1], size[2]}, 1.5);
   const Tensor queries = field(prefix + "queries", {info["queries"].integer(), 768}, 1);
   const std::array<int64_t, 3> window{size[0], size[1], size[2]};
