@@ -36,8 +36,8 @@ PEERS = {
 LAYER_PEERS = {"f32": ("torch", "torch-cl"), "bf16": ("torch-bf16", "torch-bf16-cl")}
 
 # Largest rms difference from ours (exact), in standard deviations of the output, that still counts as the same network.
-# The random weights make a hard case: what the published weights lose to bf16 is less.
-BOUNDS = {"exact": 0.0, "f32": 5e-4, "fast": 1e-1, "bf16": 1e-1}
+# Another network is off by 1; OpenVINO in f32 is off by up to 4e-4 where PyTorch and ONNX Runtime are within 7e-5.
+BOUNDS = {"exact": 0.0, "f32": 2e-3, "fast": 1e-1, "bf16": 1e-1}
 
 # Inputs, skip, outputs, stride and the grid: the layers that hold nine tenths of the network's work.
 LAYERS = ("64+0:64:96x96x96", "64+64:64:96x96x96", "128+0:128:72x72x48", "256+0:256:36x36x24")
