@@ -116,13 +116,8 @@ class Program:
     def stop(self):
         if self.process is None:
             return
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+        self.process.kill()  # it has nothing to lose, and a framework may take long to leave
+        self.process.communicate()
         self.process = None
 
 
@@ -249,6 +244,7 @@ def make_programs(options, names):
     """Ours first, exact before fast, then the peers of these names."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(Path(sys.prefix) / "inductor")
+    environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # more are processes of their own, which outlive it
     programs = []
     for precision in options.precision:
         command = [options.bench, "--serve", "--threads", str(options.threads), "--precision", precision]
