@@ -1,21 +1,25 @@
-// Times the U-Net and its layers on this machine: seconds of a window, GFLOP/s of convolutions.
-//   sat_bench_unet [--size H W D] [--threads N] [--cpu plain|avx2|avx512] [--repeats N]
-//                  [--layers | --layer IN SKIP OUT STRIDE | --once]
-// Weights and inputs are random. By default a U-Net of SAT-Nano's widths runs a window; --layers times convolutions of
-// that network one by one, --layer one of any channels; --once prints one bare figure, the seconds of one window after
-// a warm-up, for compare_unet.sh.
+// Times the U-Net and its convolutions on this machine, by itself or as one side of tests/bench/peers.sh.
+//   sat_bench_unet [--size H W D] [--repeats N] [OPTION...]       a window with random weights, and each op's share
+//   sat_bench_unet --layers | --layer IN SKIP OUT STRIDE          convolutions of the network, or one, at --size
+//   sat_bench_unet --serve [--weights FILE --window FILE]         stays alive and takes commands, see serve()
+// Options: --threads N, --cpu plain|avx2|avx512, --precision exact|fast. The network is SAT-Nano's backbone.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <iostream>
 #include <map>
+#include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "sat/io/checkpoint.h"
+#include "sat/io/file.h"
 #include "sat/nn/unet3d.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
+#include "sat/tensor/parallel.h"
 
 using namespace sat;
 
@@ -26,7 +30,8 @@ struct Arguments {
   ContextOptions context;
   int repeats = 3;
   std::vector<int64_t> layer;  // in, skip, out, stride
-  bool layers = false, once = false;
+  bool layers = false, serve = false;
+  std::string weights, window;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -49,8 +54,14 @@ Arguments parse(int argc, char** argv) {
       a.layers = true;
     } else if (option == "--layer") {
       for (int field = 0; field < 4; ++field) a.layer.push_back(std::stoll(value()));
-    } else if (option == "--once") {
-      a.once = true;
+    } else if (option == "--serve") {
+      a.serve = true;
+    } else if (option == "--weights") {
+      a.weights = value();
+    } else if (option == "--window") {
+      a.window = value();
+    } else if (option == "--precision") {
+      a.context.precision = parse_precision(value());
     } else {
       fail("unknown option ", option);
     }
@@ -85,57 +96,65 @@ double median_seconds(int repeats, Body body) {
   return times[times.size() / 2];
 }
 
-SatConfig nano() {
-  SatConfig config;
-  config.channels = {64, 64, 128, 256, 512, 768};
-  config.encoder_blocks = {2, 2, 2, 2, 2, 2};
-  config.decoder_blocks = {2, 2, 2, 2, 2};
-  return config;
+/// Random weights of a trained network's scale.
+UNet3d make_unet() {
+  return UNet3d(Weights::made([](const std::string& name, const Shape& shape) {
+                  if (name.find("norm.weight") != std::string::npos) return full(shape, 1);
+                  return noise(shape, shape.rank() == 1 ? 0.1f : 0.3f / float(shape[1]));
+                }),
+                published_config("UNET"));
 }
 
-UNet3d make_unet(const SatConfig& config) {
-  std::map<std::string, Tensor> weights;
-  const auto block = [&](const std::string& name, int64_t in, int64_t out) {
-    weights[name + ".conv.weight"] = noise({out, in, 3, 3, 3}, 0.3f / float(in));
-    weights[name + ".conv.bias"] = noise({out}, 0.1f);
-    weights[name + ".norm.weight"] = full({out}, 1);
-    weights[name + ".norm.bias"] = noise({out}, 0.1f);
-  };
-  const auto& channels = config.channels;
-  for (size_t s = 0; s < channels.size(); ++s) {
-    const std::string stage = "encoder.stages." + std::to_string(s) + ".0.convs.";
-    block(stage + "0", s > 0 ? channels[s - 1] : config.in_channels, channels[s]);
-    block(stage + "1", channels[s], channels[s]);
-  }
-  for (size_t d = 0; d + 1 < channels.size(); ++d) {
-    const int64_t from = channels[channels.size() - 1 - d], to = channels[channels.size() - 2 - d];
-    const std::string up = "decoder.transpconvs." + std::to_string(d);
-    weights[up + ".weight"] = noise({from, to, 2, 2, 2}, 1.f / float(from));
-    weights[up + ".bias"] = noise({to}, 0.1f);
-    const std::string stage = "decoder.stages." + std::to_string(d) + ".convs.";
-    block(stage + "0", 2 * to, to);
-    block(stage + "1", to, to);
-  }
-  return UNet3d(Weights::from_tensors(weights), config);
-}
+/// One convolution as the network runs it: by the method that it chooses, with the norm and leaky ReLU of what it reads
+/// and the statistics of what it writes. With a skip, `in` channels are up-sampled from twice as many at half
+/// resolution, and that is part of it.
+struct Layer {
+  Features x, skip;
+  PackedMatrix up;
+  PackedConv3d weight;
+  NormWeights norm;
+  int64_t stride;
 
-/// One convolution of the network by itself.
+  static Features owing_norm(const Shape& shape) {
+    const Context& context = Context::current();
+    const int64_t channels = shape[4];
+    return {noise(shape, 1).cast(context.precision() == Precision::fast ? DType::f16 : DType::f32),
+            noise({1, channels}, 0.1f), full({1, channels}, 1.7f), noise({1, channels}, 0.1f), 0.01f};
+  }
+
+  Layer(const Shape& grid, int64_t in, int64_t skip_channels, int64_t out, int64_t stride_)
+      : norm{full({out}, 1), noise({out}, 0.1f)}, stride(stride_) {
+    const Context& context = Context::current();
+    const ConvLayer layer{in + skip_channels, out, 3, stride, {grid[1] / stride, grid[2] / stride, grid[3] / stride}};
+    weight = pack_conv3d(noise({out, in + skip_channels, 3, 3, 3}, 0.1f),
+                         choose_conv_method(layer, context.precision(), context.cpu()), skip_channels ? in : 0);
+    if (skip_channels) {
+      x = owing_norm({1, grid[1] / 2, grid[2] / 2, grid[3] / 2, 2 * in});
+      skip = owing_norm(grid.with(4, skip_channels));
+      up = pack_conv_transpose3d(noise({2 * in, in, 2, 2, 2}, 0.1f));
+    } else {
+      x = owing_norm(grid.with(4, in));
+    }
+  }
+
+  void operator()() const {
+    if (skip.values.empty()) {
+      conv3d_norm(x, weight, norm, stride);
+    } else {
+      conv3d_norm_up(x, up, {}, skip, weight, norm);
+    }
+  }
+};
+
 void bench_layer(const Arguments& a, int64_t divisor, int64_t in, int64_t skip, int64_t out, int64_t stride) {
   const Shape grid{1, a.size[0] / divisor, a.size[1] / divisor, a.size[2] / divisor, in};
-  const Tensor x = noise(grid, 1), second = skip ? noise(grid.with(4, skip), 1) : Tensor();
-  const PackedConv3d weight = pack_conv3d(noise({out, in + skip, 3, 3, 3}, 0.1f));
-  const double time = median_seconds(a.repeats, [&] {
-    if (skip) {
-      conv3d_joined(x, second, weight, {}, {stride, 1});
-    } else {
-      conv3d(x, weight, {}, {stride, 1});
-    }
-  });
+  const Layer layer(grid, in, skip, out, stride);
+  const double time = median_seconds(a.repeats, layer);
   const double voxels = double(grid[1] * grid[2] * grid[3] / (stride * stride * stride));
   const double flop = 54 * voxels * double(in + skip) * double(out);
-  std::printf("%4lld + %4lld -> %4lld  stride %lld  %3lldx%3lldx%3lld  %9.2f ms  %7.1f GFLOP/s\n", (long long)in,
+  std::printf("%4lld + %4lld -> %4lld  stride %lld  %3lldx%3lldx%3lld  %9.2f ms  %7.1f GFLOP/s  %s\n", (long long)in,
               (long long)skip, (long long)out, (long long)stride, (long long)grid[1], (long long)grid[2],
-              (long long)grid[3], time * 1e3, flop / time * 1e-9);
+              (long long)grid[3], time * 1e3, flop / time * 1e-9, info_of(layer.weight.method).name);
 }
 
 void bench_layers(const Arguments& a) {
@@ -151,6 +170,14 @@ void bench_layers(const Arguments& a) {
   bench_layer(a, 32, 768, 0, 768, 1);
 }
 
+/// The full-resolution output, its last norm taken, and the pooled stages.
+std::vector<Tensor> run(const UNet3d& unet, const Tensor& x) {
+  BackboneOutput output = unet(x);
+  std::vector<Tensor> results = {finished(std::move(output.per_voxel[0]))};
+  results.insert(results.end(), output.pooled.begin(), output.pooled.end());
+  return results;
+}
+
 void bench_unet(Arguments a) {
   std::map<std::string, double> shares;
   bool recording = false;
@@ -159,19 +186,84 @@ void bench_unet(Arguments a) {
   };
   Context context(a.context);
   UseContext use(context);
-  const UNet3d unet = make_unet(nano());
+  const UNet3d unet = make_unet();
   const Tensor x = noise({1, a.size[0], a.size[1], a.size[2], 3}, 1);
-  const double time = median_seconds(a.once ? 1 : a.repeats, [&] { unet(x); });
-  if (a.once) {
-    std::printf("%.4f\n", time);
-    return;
-  }
+  const double time = median_seconds(a.repeats, [&] { run(unet, x); });
   recording = true;
-  unet(x);
-  std::printf("U-Net %lldx%lldx%lld, %s, %d threads: median %.3f s, peak %.2f GB\n", (long long)a.size[0],
-              (long long)a.size[1], (long long)a.size[2], name_of(a.context.cpu), a.context.threads, time,
-              double(context.memory()->peak_bytes()) * 1e-9);
+  run(unet, x);
+  std::printf("U-Net %lldx%lldx%lld, %s, %s, %d threads: median %.3f s, peak %.2f GB\n", (long long)a.size[0],
+              (long long)a.size[1], (long long)a.size[2], name_of(a.context.precision), name_of(a.context.cpu),
+              context.threads().size(), time, double(context.memory()->peak_bytes()) * 1e-9);
   for (const auto& [name, share] : shares) std::printf("  %-26s %8.1f ms\n", name.c_str(), share * 1e3);
+}
+
+/// An f32 tensor as numpy's file format 1.0.
+void write_npy(const std::string& path, const Tensor& tensor) {
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+  for (const int64_t size : tensor.shape.sizes()) header += std::to_string(size) + ", ";
+  header += "), }";
+  header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10, ' ');
+  header.back() = '\n';
+  AtomicFile file(path);
+  file.write(std::string("\x93NUMPY\x01\0", 8));
+  file.write({char(header.size() & 255), char(header.size() >> 8)});
+  file.write(header);
+  file.write(tensor.raw(), tensor.bytes());
+  file.commit();
+}
+
+/// Answers each line of the standard input with one line of JSON, until it ends; the first line, unasked, names the
+/// kernels. Run with all weights in place, so that a run is nothing but the network.
+///   run                               runs the network once: {"seconds": s}; the results are kept
+///   write STEM                        STEM.0.npy is the kept full-resolution output, STEM.1.npy and on the pooled ones
+///   layer IN SKIP OUT STRIDE H W D    times one convolution, after a warm-up when it is another one than before
+void serve(const Arguments& a) {
+  Context context(a.context);
+  UseContext use(context);
+  std::unique_ptr<UNet3d> unet;
+  Tensor window;
+  if (!a.weights.empty()) {
+    unet = std::make_unique<UNet3d>(open_checkpoint(a.weights).weights, published_config("UNET"));
+    const Weights file = open_checkpoint(a.window).weights;
+    window = file.get("x", file.shape_of("x"));
+  }
+  std::vector<Tensor> results;
+  std::unique_ptr<Layer> layer;
+  std::string layer_line;
+  const auto timed = [](const auto& body) {
+    const double start = seconds();
+    body();
+    std::cout << "{\"seconds\": " << seconds() - start << "}" << std::endl;
+  };
+
+  std::cout << "{\"version\": \"" << name_of(a.context.cpu) << "\"}" << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string command;
+    words >> command;
+    if (command == "run" && unet) {
+      results.clear();
+      timed([&] { results = run(*unet, window); });
+    } else if (command == "write") {
+      std::string stem;
+      words >> stem;
+      for (size_t i = 0; i < results.size(); ++i) write_npy(stem + "." + std::to_string(i) + ".npy", results[i]);
+      std::cout << "{}" << std::endl;
+    } else if (command == "layer") {
+      if (line != layer_line) {
+        int64_t in, skip, out, stride, h, w, d;
+        words >> in >> skip >> out >> stride >> h >> w >> d;
+        SAT_CHECK(!words.fail(), "layer needs seven numbers, got '", line, "'");
+        layer = nullptr;
+        layer = std::make_unique<Layer>(Shape{1, h, w, d, in}, in, skip, out, stride);
+        layer_line = line;
+        (*layer)();
+      }
+      timed(*layer);
+    } else {
+      fail("cannot do '", line, "'");
+    }
+  }
 }
 
 }  // namespace
@@ -179,7 +271,9 @@ void bench_unet(Arguments a) {
 int main(int argc, char** argv) {
   try {
     const Arguments a = parse(argc, argv);
-    if (a.layers || !a.layer.empty()) {
+    if (a.serve) {
+      serve(a);
+    } else if (a.layers || !a.layer.empty()) {
       Context context(a.context);
       UseContext use(context);
       if (a.layers) bench_layers(a);

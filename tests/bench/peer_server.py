@@ -1,0 +1,246 @@
+"""One peer as a process that stays alive: it reads a command a line and answers with a line of JSON.
+
+  run                               runs the network once: {"seconds": s}; the results are kept
+  write STEM                        writes the kept results, channels last: STEM.0.npy is the full-resolution output,
+                                    STEM.1.npy and on the pooled encoder stages
+  layer IN SKIP OUT STRIDE H W D    times one bare 3x3x3 convolution of IN + SKIP channels, no bias (PyTorch only)
+
+The first line that it prints, unasked, is {"version": ...}. A failure is {"error": ...}. What the peer's own libraries
+print goes to the standard error. peers.py starts it; its environment has the limits on threads and instruction sets.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+import peer_network as network
+
+
+class Torch:
+    """Eager or compiled, contiguous or channels_last_3d, f32 or all bf16."""
+
+    def __init__(self, arguments):
+        import torch
+
+        self.torch = torch
+        self.version = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+        torch.set_num_threads(arguments.threads)
+        self.dtype = torch.bfloat16 if arguments.precision == "bf16" else torch.float32
+        self.layout = torch.channels_last_3d if arguments.channels_last else torch.contiguous_format
+        self.layer_key = None
+        if arguments.weights is None:
+            return
+        model = self.build().eval()
+        from safetensors.torch import load_file
+
+        model.load_state_dict(load_file(arguments.weights), strict=True)
+        self.model = model.to(dtype=self.dtype, memory_format=self.layout)
+        window = load_file(arguments.window)["x"].permute(0, 4, 1, 2, 3)
+        self.x = window.to(self.dtype).contiguous(memory_format=self.layout)
+        if arguments.compile:
+            import torch._inductor.config as inductor
+
+            inductor.freezing = True
+            if arguments.isa == "avx2":
+                inductor.cpp.simdlen = 256
+            self.model = torch.compile(self.model, dynamic=False)
+
+    def pool(self, x, side):
+        """Average pooling as a mean over split axes: avg_pool3d is several times slower here and knows no bf16."""
+        if self.layout == self.torch.contiguous_format:
+            batch, channels, h, w, d = x.shape
+            return x.reshape(batch, channels, h // side, side, w // side, side, d // side, side).mean((3, 5, 7))
+        x = x.permute(0, 2, 3, 4, 1)
+        batch, h, w, d, channels = x.shape
+        x = x.reshape(batch, h // side, side, w // side, side, d // side, side, channels)
+        return x.mean((2, 4, 6)).permute(0, 4, 1, 2, 3)
+
+    def build(self):
+        from torch import nn
+
+        torch, pool = self.torch, self.pool
+
+        class Block(nn.Module):
+            def __init__(self, _, inputs, outputs, stride):
+                super().__init__()
+                self.conv = nn.Conv3d(inputs, outputs, 3, stride, 1)
+                self.norm = nn.InstanceNorm3d(outputs, eps=network.EPSILON, affine=True)
+                self.act = nn.LeakyReLU(network.SLOPE, inplace=True)
+
+            def forward(self, x):
+                return self.act(self.norm(self.conv(x)))
+
+        class Stage(nn.Module):
+            def __init__(self, describe, index):
+                super().__init__()
+                self.convs = nn.Sequential(*(Block(*describe(index, j)) for j in range(network.BLOCKS)))
+
+            def forward(self, x):
+                return self.convs(x)
+
+        depths = range(len(network.WIDTHS) - 1)
+
+        class UNet(nn.Module):
+            def __init__(self):
+                super().__init__()
+                stages = range(len(network.WIDTHS))
+                self.encoder, self.decoder = nn.Module(), nn.Module()
+                self.encoder.stages = nn.ModuleList(nn.Sequential(Stage(network.encoder_block, s)) for s in stages)
+                self.decoder.transpconvs = nn.ModuleList(
+                    nn.ConvTranspose3d(*network.up_block(d)[1:], 2, 2) for d in depths)
+                self.decoder.stages = nn.ModuleList(Stage(network.decoder_block, d) for d in depths)
+
+            def forward(self, x):
+                skips, pooled = [], []
+                for s, stage in enumerate(self.encoder.stages):
+                    x = stage(x)
+                    pooled.append(pool(x, network.TOTAL_STRIDE >> s))
+                    skips.append(x)
+                skips.pop()
+                for up, stage in zip(self.decoder.transpconvs, self.decoder.stages):
+                    x = stage(torch.cat((up(x), skips.pop()), 1))
+                return [x, *pooled]
+
+        return UNet()
+
+    def run(self):
+        with self.torch.inference_mode():
+            return self.model(self.x)
+
+    def channels_last(self, result):
+        return result.float().permute(0, 2, 3, 4, 1).numpy()
+
+    def layer(self, inputs, skip, outputs, stride, *size):
+        torch = self.torch
+        key = (inputs, skip, outputs, stride, *size)
+        with torch.inference_mode():
+            if key != self.layer_key:
+                generator = torch.Generator().manual_seed(1)
+                channels = inputs + skip
+                weight = torch.randn(outputs, channels, 3, 3, 3, generator=generator) * (2 / (27 * channels)) ** 0.5
+                x = torch.randn(1, channels, *size, generator=generator)
+                self.weight = weight.to(dtype=self.dtype, memory_format=self.layout)
+                self.features = x.to(dtype=self.dtype, memory_format=self.layout)
+                self.layer_key = key
+                torch.nn.functional.conv3d(self.features, self.weight, stride=stride, padding=1)
+            start = time.perf_counter()
+            torch.nn.functional.conv3d(self.features, self.weight, stride=stride, padding=1)
+            return time.perf_counter() - start
+
+
+def channels_first(window):
+    from safetensors.numpy import load_file
+
+    return np.ascontiguousarray(np.moveaxis(load_file(window)["x"], 4, 1))
+
+
+class OpenVino:
+    """The CPU plug-in with its latency settings, f32 or bf16 arithmetic."""
+
+    def __init__(self, arguments):
+        import openvino
+
+        core = openvino.Core()
+        if arguments.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise RuntimeError("OpenVINO offers no bf16 on this processor")
+        compiled = core.compile_model(core.read_model(arguments.onnx), "CPU", {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(arguments.threads),
+            "INFERENCE_PRECISION_HINT": arguments.precision,
+        })
+        kernels = sorted({op.get_rt_info()["primitiveType"].astype(str) for op in
+                          compiled.get_runtime_model().get_ordered_ops() if
+                          op.get_rt_info()["layerType"].astype(str) == "Convolution"})
+        self.version = " ".join([openvino.__version__.split("-")[0], *kernels])
+        self.request = compiled.create_infer_request()
+        self.x = channels_first(arguments.window)
+        self.outputs = range(len(compiled.outputs))
+
+    def run(self):
+        self.request.infer({0: self.x}, share_inputs=True, share_outputs=True)
+        return [self.request.get_output_tensor(i).data for i in self.outputs]
+
+    def channels_last(self, result):
+        return np.moveaxis(result, 1, 4)
+
+
+class OnnxRuntime:
+    """The CPU provider, f32, every graph optimization."""
+
+    def __init__(self, arguments):
+        import onnxruntime
+
+        self.version = onnxruntime.__version__
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = arguments.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        self.session = onnxruntime.InferenceSession(arguments.onnx, options, providers=["CPUExecutionProvider"])
+        self.x = channels_first(arguments.window)
+
+    def run(self):
+        return self.session.run(None, {"x": self.x})
+
+    def channels_last(self, result):
+        return np.moveaxis(result, 1, 4)
+
+
+PEERS = {"torch": Torch, "openvino": OpenVino, "onnxruntime": OnnxRuntime}
+
+
+def write(stem, results, channels_last):
+    """Straight into files, so that no second copy of a large output is needed in memory."""
+    for number, result in enumerate(results):
+        view = channels_last(result)
+        file = np.lib.format.open_memmap(f"{stem}.{number}.npy", mode="w+", dtype=np.float32, shape=view.shape)
+        file[...] = view
+        file.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--channels-last", action="store_true", help="PyTorch: memory format channels_last_3d")
+    parser.add_argument("--compile", action="store_true", help="PyTorch: torch.compile with frozen weights")
+    parser.add_argument("--isa", choices=("native", "avx2"), default="native")
+    parser.add_argument("--weights", help="safetensors file (PyTorch); none: layers only")
+    parser.add_argument("--window", help="safetensors file with x [1, H, W, D, 3]")
+    parser.add_argument("--onnx", help="the network with its weights (OpenVINO, ONNX Runtime)")
+    arguments = parser.parse_args()
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(**fields):
+        print(json.dumps(fields), file=answers, flush=True)
+
+    try:
+        peer = PEERS[arguments.peer](arguments)
+        answer(version=peer.version)
+        results = None
+        for line in sys.stdin:
+            command, *words = line.split()
+            if command == "run":
+                results = None
+                start = time.perf_counter()
+                results = peer.run()
+                answer(seconds=time.perf_counter() - start)
+            elif command == "write":
+                write(words[0], results, peer.channels_last)
+                answer()
+            else:
+                answer(seconds=peer.layer(*map(int, words)))
+    except Exception as error:
+        answer(error=" ".join(f"{type(error).__name__}: {error}".split()))
+        raise
+
+
+if __name__ == "__main__":
+    main()
