@@ -169,20 +169,42 @@ void draw_scan(const Tensor& image, const Placed& placed, const DisplayWindow& w
   }
 }
 
-void draw_mask(const Tensor& image, const Placed& placed, const BitMasks& masks, int64_t prompt) {
-  const int64_t width = placed.width, height = placed.height;
-  std::vector<uint8_t> inside(size_t(width * height));
-  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) {
-      for (int64_t column = 0; column < width; ++column) {
-        const Sample at = placed.sample(column, row);
-        double share = 0;
+/// The bits that a panel's pixels look at, the same for every prompt: four a pixel, rows first.
+struct PixelBits {
+  struct Corner {
+    int64_t byte;  // from the prompt's first
+    int bit;
+    double share;
+  };
+  std::vector<Corner> corners;
+
+  PixelBits(const Placed& placed, const BitMasks& masks) : corners(size_t(4 * placed.width * placed.height)) {
+    parallel_for(placed.height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+      for (int64_t pixel = first * placed.width; pixel < last * placed.width; ++pixel) {
+        const Sample at = placed.sample(pixel % placed.width, pixel / placed.width);
         for (size_t c = 0; c < 4; ++c) {
           const auto& [h, w, d] = at.voxels[c];
-          if (masks.get(prompt, h, w, d)) share += at.shares[c];
+          const int64_t bit = w * masks.size[2] + d;
+          corners[size_t(4 * pixel) + c] = {h * masks.plane_bytes + (bit >> 3), int(bit & 7), at.shares[c]};
         }
-        inside[size_t(row * width + column)] = share > 0.5;
       }
+    });
+  }
+};
+
+void draw_mask(const Tensor& image, const Placed& placed, const PixelBits& pixels, const BitMasks& masks,
+               int64_t prompt) {
+  const int64_t width = placed.width, height = placed.height;
+  const uint8_t* bytes = masks.plane(prompt, 0);
+  std::vector<uint8_t> inside(size_t(width * height));
+  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+    for (int64_t pixel = first * width; pixel < last * width; ++pixel) {
+      double share = 0;
+      const PixelBits::Corner* corner = pixels.corners.data() + 4 * pixel;
+      for (size_t c = 0; c < 4; ++c) {
+        if (bytes[corner[c].byte] >> corner[c].bit & 1) share += corner[c].share;
+      }
+      inside[size_t(pixel)] = share > 0.5;
     }
   });
   const auto outside = [&](int64_t row, int64_t column) {
@@ -417,9 +439,10 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     draw_scan(image, placed, window);
     const auto axis = size_t(view.order.from[placed.panel.through]);  // of the array, along which the panel cuts
     const int64_t plane = cut[axis];
+    const PixelBits pixels(placed, masks);
     for (int64_t prompt : largest_first) {
       const VoxelBox& box = boxes[size_t(prompt)];
-      if (plane >= box.start[axis] && plane < box.end[axis]) draw_mask(image, placed, masks, prompt);
+      if (plane >= box.start[axis] && plane < box.end[axis]) draw_mask(image, placed, pixels, masks, prompt);
     }
     draw_letters(image, placed);
     draw_scale_bar(image, placed);
