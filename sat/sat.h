@@ -33,6 +33,8 @@
 
 #include "sat/tensor/ops.h"
 
+#include "sat/tensor/roofs.h"
+
 #include "sat/tensor/weights.h"
 
 // Files, millimetres and words.

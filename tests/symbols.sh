@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: tests/symbols.sh LIBSAT.A
 # Three claims about the compiled library: it calls nothing that prints, exits, reads the environment or the locale, or
-# opens a socket; all its own symbols are hidden; and no function compiled for AVX can be picked by the linker in place
+# opens a socket; all its own symbols are hidden; and no function compiled for AVX or AMX can be picked by the linker in place
 # of the portable one of the same name.
 set -eu
 export LC_ALL=C
@@ -27,10 +27,10 @@ fi
 
 # Weak text symbols (inline functions and templates) are merged by name across members.
 nm -A --defined-only "$library" | awk '$2 == "W" { split($1, part, ":"); print part[2], $3 }' > "$scratch/weak"
-grep -E '^[^ ]*_avx[0-9]*\.cpp\.o ' "$scratch/weak" | cut -d' ' -f2 | sort -u > "$scratch/avx" || true
-grep -vE '^[^ ]*_avx[0-9]*\.cpp\.o ' "$scratch/weak" | cut -d' ' -f2 | sort -u > "$scratch/portable" || true
+grep -E '^[^ ]*_(avx[0-9]*|amx)\.cpp\.o ' "$scratch/weak" | cut -d' ' -f2 | sort -u > "$scratch/avx" || true
+grep -vE '^[^ ]*_(avx[0-9]*|amx)\.cpp\.o ' "$scratch/weak" | cut -d' ' -f2 | sort -u > "$scratch/portable" || true
 if comm -12 "$scratch/avx" "$scratch/portable" | c++filt | grep .; then
-  echo "the functions above exist in an AVX form and a portable form under one name"
+  echo "the functions above exist in an AVX or AMX form and a portable form under one name"
   failed=1
 fi
 if [ ! -s "$scratch/calls" ] || [ ! -s "$scratch/weak" ]; then

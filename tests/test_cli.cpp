@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,48 +21,14 @@
 #include "sat/io/nifti.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
+#include "tests/support/program.h"
 
 using namespace sat;
-using sat::test::TempDir;
+using namespace sat::test;
 
 namespace {
 
 namespace fs = std::filesystem;
-using Words = std::vector<std::string>;
-
-/// Starts the program with its output in files; returns the process.
-pid_t start(const Words& words, const std::string& out, const std::string& err) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  const int to_out = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  const int to_err = ::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  ::dup2(to_out, 1);
-  ::dup2(to_err, 2);
-  std::vector<char*> arguments{const_cast<char*>("sat")};
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  ::execv(SAT_PROGRAM, arguments.data());
-  ::_exit(127);
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-struct Ran {
-  int status;
-  std::string out, err;
-};
-
-Ran sat_run(const Words& words) {
-  const TempDir folder;
-  const int status = wait_for(start(words, folder / "out", folder / "err"));
-  return {status, test::read_text(folder / "out"), test::read_text(folder / "err")};
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Json json_file(const std::string& path) { return Json::parse(test::read_text(path), path); }
 
@@ -109,7 +74,7 @@ Words names_in(const std::string& folder) {
 TEST_CASE("every subcommand explains itself, with an example") {
   const Ran all = sat_run({"--help"});
   CHECK(all.status == 0);
-  for (const char* name : {"segment", "plan", "prompts", "bank", "convert", "inspect"}) {
+  for (const char* name : {"segment", "plan", "prompts", "bank", "convert", "inspect", "bench"}) {
     CAPTURE(name);
     CHECK(contains(all.out, name));
     const Ran page = sat_run({name, "--help"});

@@ -9,6 +9,7 @@
 #include "sat/io/bitmap_font.h"
 #include "sat/io/label_map.h"
 #include "sat/io/resample.h"
+#include "sat/io/text.h"
 
 using namespace sat;
 
@@ -206,4 +207,14 @@ TEST_CASE("every printable character has a glyph of its own, accents fold, and t
   CHECK(drawn("\u00E9") == drawn("e"));
   CHECK(drawn("\u809D") == drawn("\u5FC3"));
   CHECK(text_width("ab\u00E9", 2) == 36);
+}
+
+TEST_CASE("a name that is too long for its place is cut between characters, and figures have no locale") {
+  CHECK(shortened("left kidney", 11) == "left kidney");
+  CHECK(shortened("left kidney", 10) == "left kid..");
+  CHECK(shortened("\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F", 4) == "\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F");
+  CHECK(shortened("\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F", 3) == "\xC3\xA4..");
+  CHECK(fixed(1234.567, 1) == "1234.6");
+  CHECK(fixed(-0.5, 3) == "-0.500");
+  CHECK(fixed(1e300, 0).size() == 301);
 }

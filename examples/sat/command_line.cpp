@@ -10,13 +10,15 @@
 #include <sstream>
 
 #include "examples/sat/nearest.h"
+#include "sat/io/file.h"
 #include "sat/tensor/context.h"
 
 namespace sat::cli {
 
 namespace {
 
-constexpr int kMostThreads = 1024, kMostPrompts = 100000;
+constexpr int kMostThreads = 1024, kMostPrompts = 100000, kMostRounds = 1000;
+constexpr int64_t kMostLength = 65536;  // of a benchmark along one axis
 
 /// "6G", "500M", "1.5G", "4096"
 int64_t parse_bytes(const std::string& text) {
@@ -39,6 +41,25 @@ DType parse_dtype(const std::string& name) {
     if (name == name_of(dtype)) return dtype;
   }
   fail("'", name, "' is not f32, bf16 or f16");
+}
+
+std::vector<std::string> parse_list(const std::string& text) {
+  std::vector<std::string> names = CLI::detail::split(text, ',');
+  for (const std::string& name : names) SAT_CHECK(!name.empty(), "an empty name in '", text, "'");
+  return names;
+}
+
+/// "96x96x96", "64,64"
+std::vector<int64_t> parse_lengths(const std::string& text, char separator) {
+  std::vector<int64_t> lengths;
+  for (const std::string& part : CLI::detail::split(text, separator)) {
+    int64_t length = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), length);
+    SAT_CHECK(error == std::errc() && end == part.data() + part.size() && length >= 1 && length <= kMostLength, "'",
+              text, "' is not numbers from 1 to ", kMostLength, " with '", separator, "' between them");
+    lengths.push_back(length);
+  }
+  return lengths;
 }
 
 /// An option whose value `parse` reads; what it throws is wrong usage.
@@ -83,7 +104,7 @@ void add_threads(CLI::App* command, int& threads) {
 }
 
 void add_cpu(CLI::App* command, CpuLevel& cpu) {
-  add_parsed(command, "--cpu", cpu, parse_cpu_level, "plain, avx2 or avx512; default: the best of this processor")
+  add_parsed(command, "--cpu", cpu, parse_cpu_level, "plain, avx2, avx512 or amx; default: the best of this processor")
       ->type_name("LEVEL");
 }
 
@@ -259,6 +280,48 @@ Examples:
   return command;
 }
 
+CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
+  CLI::App* command = program.add_subcommand("bench", "Measure kernels and stages against what this machine can do");
+  add_parsed(command, "--op", request.operations, parse_list, "operations or cases, separated by commas (--list)")
+      ->type_name("NAMES");
+  add_parsed(command, "--variant", request.variants, parse_list,
+             "forms to run; default: all but those that are too slow\nto wait for")
+      ->type_name("NAMES");
+  const auto with = [](char separator) {
+    return [separator](const std::string& t) { return parse_lengths(t, separator); };
+  };
+  add_parsed(command, "--size", request.size, with('x'), "in place of the cases' own, for example 48x48x48")
+      ->type_name("HxWxD");
+  add_parsed(command, "--channels", request.channels, with(','), "likewise, for example 64,128")->type_name("IN,OUT");
+  BenchSettings& settings = request.settings;
+  add_threads(command, settings.threads);
+  add_cpu(command, settings.cpu);
+  command->add_option("--repeat", settings.repeat, "rounds; default: 5, or 3 where a call takes over 2 s")
+      ->type_name("N")
+      ->check(CLI::Range(1, kMostRounds));
+  command->add_option("--seconds", settings.seconds, "that a measurement takes at least; default: 0.1")
+      ->type_name("S")
+      ->check(CLI::Range(1e-4, 60.0));
+  command->add_flag("--list", request.list, "only name what can be measured");
+  command->add_option("--json", request.json, "write JSON; - writes it to stdout in place of the table")
+      ->type_name("FILE");
+  add_file(command, "--chart", request.chart, "draw a bar chart (.png)")->check([](const std::string& path) {
+    return has_extension(path, ".png") ? std::string() : "'" + path + "' must end in .png";
+  });
+  command->footer(R"(All forms of a case take turns on the same random data, and so do the roofs, of which the best
+round counts: the peak of multiply-adds in registers, and the bandwidth of a copy in memory or,
+where all the data fit there, in the L2 caches. A rate is the work counted the plain way over the
+median time; its share is of the roof that is lower for this work. A form that needs fewer
+operations than the plain one (Winograd), or data that stay in the last cache, may pass 100 %. The
+spread is the whole range of the rounds.
+
+Examples:
+  sat bench
+  sat bench --op conv3d --channels 64,64 --size 48x48x48 --variant direct,plain
+  sat bench --op unet,conv3d/64-64 --json bench.json --chart bench.png)");
+  return command;
+}
+
 /// A sentence about the first word that CLI11 could not place, or "": a misspelt option says more than the option that
 /// is then missing.
 std::string unplaced(const CLI::App& program) {
@@ -306,12 +369,14 @@ Examples:
   BankRequest bank;
   ConvertRequest convert;
   InspectRequest inspect;
+  BenchRequest bench;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
   const CLI::App* bank_command = add_bank(program, bank);
   const CLI::App* convert_command = add_convert(program, convert);
   const CLI::App* inspect_command = add_inspect(program, inspect);
+  const CLI::App* bench_command = add_bench(program, bench);
   try {
     program.parse(count, words);
   } catch (const CLI::Success& page) {
@@ -328,6 +393,7 @@ Examples:
   if (*bank_command) return bank;
   if (*convert_command) return convert;
   if (*inspect_command) return inspect;
+  if (*bench_command) return bench;
   return Page{program.help(), false};
 }
 

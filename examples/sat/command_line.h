@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "examples/sat/bench_run.h"
 #include "examples/sat/case_result.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_encoder.h"
@@ -73,14 +74,22 @@ struct InspectRequest {
   bool all = false, as_json = false;
 };
 
+struct BenchRequest {
+  std::vector<std::string> operations, variants;  // by name; none: the standard set, and every form that is not slow
+  std::vector<int64_t> channels, size;            // in place of the cases' own
+  BenchSettings settings;
+  std::string json, chart;  // files to write; JSON may go to "-", which is stdout
+  bool list = false;
+};
+
 /// Not a request, but an answer: help or the version. `wanted` is false when it is shown for want of a command.
 struct Page {
   std::string text;
   bool wanted = true;
 };
 
-using Request =
-    std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest, Page>;
+using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
+                             BenchRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -93,5 +102,6 @@ int run(const PromptsRequest& request);
 int run(const BankRequest& request);
 int run(const ConvertRequest& request);
 int run(const InspectRequest& request);
+int run(const BenchRequest& request);
 
 }  // namespace sat::cli

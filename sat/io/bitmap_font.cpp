@@ -120,6 +120,16 @@ int64_t text_length(const std::string& text) { return int64_t(decode_utf8(text, 
 
 int64_t text_width(const std::string& text, int64_t scale) { return text_length(text) * kGlyphAdvance * scale; }
 
+std::string shortened(const std::string& text, int64_t most) {
+  if (text_length(text) <= most) return text;
+  size_t bytes = 0;
+  for (int64_t shown = 0; shown < most - 2; ++shown) {
+    do ++bytes;
+    while (bytes < text.size() && (uint8_t(text[bytes]) & 0xC0) == 0x80);
+  }
+  return text.substr(0, bytes) + "..";
+}
+
 void draw_text(const Tensor& image, int64_t x, int64_t y, const std::string& text, int64_t scale,
                const Colour& colour) {
   for (char32_t c : decode_utf8(text, "a label")) {

@@ -2,7 +2,6 @@
 #include "sat/io/preview.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,6 +9,7 @@
 #include "sat/io/bitmap_font.h"
 #include "sat/io/label_map.h"
 #include "sat/io/resample.h"
+#include "sat/io/text.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -21,10 +21,9 @@ constexpr std::array<double, 2> kLongestSide{3, 1.8};     // of what a panel sho
 constexpr double kBorder = 0.03;                          // shown around the patient, of the patient's length
 constexpr int64_t kRowsAtOnce = 16;                       // of pixels, for one thread
 constexpr int64_t kLineVoxels = 3;                        // fewer than this in a line are noise, not patient
-constexpr int64_t kMargin = 14, kTextScale = 2, kLineHeight = 24, kMaxLegendEntries = 60;
+constexpr int64_t kMargin = 14, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
 constexpr double kTint = 0.36;
-constexpr Colour kPaper{16, 17, 20}, kInk{232, 234, 238}, kFaint{134, 138, 146};
 
 /// The scan seen in RAS order: axis k here is axis order.from[k] of the array, backwards where order.reversed[k].
 struct View {
@@ -249,12 +248,6 @@ void draw_letters(const Tensor& image, const Placed& placed) {
   draw_marked(image, middle_x, placed.y + placed.height - line, placed.panel.letters[3]);
 }
 
-std::string fixed(double value, int digits) {
-  char text[64];
-  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits);
-  return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
-}
-
 /// A bar of a round length, about a fifth of the panel, at the lower right.
 void draw_scale_bar(const Tensor& image, const Placed& placed) {
   double length_mm = 1;
@@ -278,15 +271,7 @@ std::vector<LegendEntry> legend(const BitMasks& masks, const std::vector<int64_t
                                 const std::vector<std::string>& names, double voxel_mm3) {
   std::vector<LegendEntry> entries;
   for (int64_t prompt = 0; prompt < std::min(masks.prompts, kMaxLegendEntries); ++prompt) {
-    std::string name = names[size_t(prompt)];
-    if (text_length(name) > kMaxNameLength) {
-      size_t bytes = 0;
-      for (int64_t shown = 0; shown < kMaxNameLength - 2; ++shown) {
-        do ++bytes;
-        while (bytes < name.size() && (uint8_t(name[bytes]) & 0xC0) == 0x80);
-      }
-      name = name.substr(0, bytes) + "..";
-    }
+    const std::string name = shortened(names[size_t(prompt)], kMaxNameLength);
     const double ml = double(voxels[size_t(prompt)]) * voxel_mm3 / 1000;
     const std::string volume = voxels[size_t(prompt)] == 0 ? "none" : fixed(ml, ml < 10 ? 2 : ml < 100 ? 1 : 0) + " ml";
     entries.push_back({prompt, name, volume});

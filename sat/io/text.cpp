@@ -1,5 +1,7 @@
-// UTF-8 checking and safe quoting.
+// UTF-8 checking, safe quoting, and figures.
 #include "sat/io/text.h"
+
+#include <charconv>
 
 namespace sat {
 
@@ -67,6 +69,12 @@ std::string quoted(std::string_view text) {
     }
   }
   return shown + "'";
+}
+
+std::string fixed(double value, int digits) {
+  char text[512];  // of any double with up to 100 digits
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits);
+  return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
 }
 
 }  // namespace sat

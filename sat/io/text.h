@@ -1,4 +1,4 @@
-// Text that came from a stranger: is it UTF-8, and how to show it in a message.
+// Text that came from a stranger: is it UTF-8, and how to show it in a message; and figures for a person.
 // Knows no format (json.h) and no tables of Unicode.
 #pragma once
 
@@ -20,5 +20,8 @@ void append_utf8(std::string& text, uint32_t code_point);
 
 /// The text in single quotes for an error message: at most 80 characters of it, and nothing that is not printable.
 std::string quoted(std::string_view text);
+
+/// The number with so many digits behind the point, whatever the locale: fixed(2.346, 2) is "2.35".
+std::string fixed(double value, int digits);
 
 }  // namespace sat

@@ -80,12 +80,6 @@ WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityCo
 
 namespace {
 
-ContextOptions dry_options() {
-  ContextOptions options;
-  options.dry = true;
-  return options;
-}
-
 SatModel imagined_model(const SatConfig& config) {
   return SatModel(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
 }
@@ -93,7 +87,7 @@ SatModel imagined_model(const SatConfig& config) {
 }  // namespace
 
 int64_t loading_bytes(const SatConfig& config) {
-  Context context(dry_options());
+  Context context(Context::current().rehearsal());
   UseContext use(context);
   const SatModel model = imagined_model(config);
   return context.memory()->peak_bytes();
@@ -101,7 +95,7 @@ int64_t loading_bytes(const SatConfig& config) {
 
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
                    const ModelGrid& target, int64_t spill_above) {
-  Context context(dry_options());
+  Context context(Context::current().rehearsal());
   UseContext use(context);
   const auto& memory = context.memory();
   const auto volume = [](const std::array<int64_t, 3>& size) { return Tensor({size[0], size[1], size[2]}); };

@@ -28,7 +28,8 @@ WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityCo
                           const BlendPlan& plan, const RowSink& sink,
                           const std::function<void(int64_t, int64_t, double)>& on_progress = {});
 
-/// What a run will hold, learnt by running it in a dry context.
+/// What a run in the current context will hold, learnt by running it in a dry one with as many threads, the same CPU
+/// level and precision.
 struct Rehearsal {
   BlendPlan plan;  // without a scratch folder
   int64_t windows = 0;
@@ -43,7 +44,7 @@ struct Rehearsal {
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
                    const ModelGrid& target, int64_t spill_above);
 
-/// Peak tensor bytes of loading the model.
+/// Peak tensor bytes of loading the model in the current context.
 int64_t loading_bytes(const SatConfig& config);
 
 }  // namespace sat

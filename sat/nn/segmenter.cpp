@@ -100,6 +100,7 @@ struct Segmenter::State {
     options.threads = chosen.threads;
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
     options.cpu = chosen.cpu;
+    options.precision = chosen.precision;
     return options;
   }
 
@@ -171,6 +172,7 @@ const std::string& Segmenter::text_identity() const { return state_->text_identi
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
+  UseContext use(state_->context);
   return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes,
                            state_->scratch());
 }

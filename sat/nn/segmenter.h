@@ -26,6 +26,7 @@ struct SegmenterOptions {
   int64_t max_ram = 0;     // bytes the whole process may hold; 0: no limit
   std::string scratch;     // folder where large intermediate results may wait on disk; empty: nothing does
   CpuLevel cpu = best_cpu_level();
+  Precision precision = Precision::exact;
 };
 
 enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
@@ -69,7 +70,8 @@ enum class Scratch : uint8_t { none, offered };
 /// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
 inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
 
-/// Plans a run of `prompts` prompts; computes nothing and needs no weights. With max_ram > 0, throws Error with the
+/// Plans a run of `prompts` prompts with the current context's threads, CPU level and precision; computes nothing and
+/// needs no weights. With max_ram > 0, throws Error with the
 /// figure needed when no way of running fits. `text_bytes` is what encoding prompts holds beside the model
 /// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,

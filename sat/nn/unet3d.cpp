@@ -27,16 +27,13 @@ double block_work(const ConvBlock& block, size_t stage) {
 
 /// The grid that stage `stage` has in the largest of the model's windows.
 std::array<int64_t, 3> usual_grid(const SatConfig& config, size_t stage) {
+  const std::array<int64_t, 3> published = ModalityConfig().window;
   std::array<int64_t, 3> grid{1, 1, 1};
-  if (config.modalities.empty()) grid.fill(96 >> stage);
+  for (size_t axis = 0; config.modalities.empty() && axis < 3; ++axis) grid[axis] = published[axis] >> stage;
   for (const auto& [name, modality] : config.modalities) {
     for (size_t axis = 0; axis < 3; ++axis) grid[axis] = std::max(grid[axis], modality.window[axis] >> stage);
   }
   return grid;
-}
-
-ConvMethod method_for(const ConvLayer& layer) {
-  return choose_conv_method(layer, Context::current().precision(), Context::current().cpu());
 }
 
 /// [out, in, 3, 3, 3] -> [out, 1, 3, 3, 3]
@@ -55,12 +52,13 @@ Tensor summed_over_inputs(const Tensor& weight) {
 
 }  // namespace
 
-ConvBlock::ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in, bool takes_grey)
-    : norm{(w / "norm").get("weight", {layer.out}), (w / "norm").get("bias", {layer.out})}, stride(layer.stride) {
-  const Tensor kernel = (w / "conv").get("weight", {layer.out, layer.in, 3, 3, 3});
-  weight = pack_conv3d(kernel, method_for(layer), first_in);
+ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey) : stride(planned.layer.stride) {
+  const int64_t in = planned.layer.in, out = planned.layer.out;
+  const Tensor kernel = (w / "conv").get("weight", {out, in, 3, 3, 3});
+  weight = pack_conv3d(kernel, planned.method, planned.first_in);
+  norm = {(w / "norm").get("weight", {out}), (w / "norm").get("bias", {out})};
   if (takes_grey) grey = pack_conv3d(summed_over_inputs(kernel));
-  (w / "conv").get("bias", {layer.out});  // must be there as published, and cancels
+  (w / "conv").get("bias", {out});  // must be there as published, and cancels
 }
 
 Features ConvBlock::operator()(Features x) const {
@@ -68,30 +66,52 @@ Features ConvBlock::operator()(Features x) const {
   return conv3d_norm(std::move(x), is_grey ? *grey : weight, norm, stride);
 }
 
+std::vector<BackboneLayer> backbone_layers(const SatConfig& config) {
+  const auto& channels = config.channels;
+  std::vector<BackboneLayer> layers;
+  const auto add = [&](const std::string& part, size_t stage, int64_t block, ConvLayer layer, int64_t first_in) {
+    layer.grid = usual_grid(config, stage);
+    const ConvMethod method = choose_conv_method(layer, Context::current().precision(), Context::current().cpu());
+    layers.push_back({part + " " + std::to_string(stage) + "." + std::to_string(block), layer, first_in, method});
+  };
+  const double most_error = encoder_error(usual_grid(config, channels.size() - 1));
+  for (size_t s = 0; s < channels.size(); ++s) {
+    for (int64_t j = 0; j < config.encoder_blocks[s]; ++j) {
+      const int64_t in = j > 0 ? channels[s] : s > 0 ? channels[s - 1] : config.in_channels;
+      add("encoder", s, j, {in, channels[s], 3, j == 0 && s > 0 ? 2 : 1, {}, most_error}, 0);
+    }
+  }
+  for (size_t d = 0; d + 1 < channels.size(); ++d) {
+    const size_t s = channels.size() - 2 - d;
+    for (int64_t j = 0; j < config.decoder_blocks[d]; ++j) {
+      add("decoder", s, j, {j == 0 ? 2 * channels[s] : channels[s], channels[s], 3, 1, {}, kDecoderError},
+          j == 0 ? channels[s] : 0);
+    }
+  }
+  return layers;
+}
+
 UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
   const auto& channels = config.channels;
   const Weights encoder = backbone / "encoder" / "stages", decoder = backbone / "decoder";
-  const double most_error = encoder_error(usual_grid(config, channels.size() - 1));
+  const std::vector<BackboneLayer> layers = backbone_layers(config);
+  auto planned = layers.begin();
   for (size_t s = 0; s < channels.size(); ++s) {
     Stage stage;
-    for (int64_t j = 0; j < config.encoder_blocks[s]; ++j) {
-      const int64_t in = j > 0 ? channels[s] : s > 0 ? channels[s - 1] : config.in_channels;
-      const int64_t stride = j == 0 && s > 0 ? 2 : 1;
-      const ConvLayer layer{in, channels[s], 3, stride, usual_grid(config, s), most_error};
-      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, layer, 0, s + size_t(j) == 0 && in > 1);
+    for (int64_t j = 0; j < config.encoder_blocks[s]; ++j, ++planned) {
+      const bool takes_grey = planned == layers.begin() && config.in_channels > 1;
+      stage.blocks.emplace_back(encoder / int64_t(s) / 0 / "convs" / j, *planned, takes_grey);
     }
     encoder_.push_back(std::move(stage));
   }
   for (size_t d = 0; d + 1 < channels.size(); ++d) {
-    const size_t scale = channels.size() - 2 - d;
-    const int64_t from = channels[scale + 1], to = channels[scale];
+    const int64_t from = channels[channels.size() - 1 - d], to = channels[channels.size() - 2 - d];
     UpStage stage;
     const Weights up = decoder / "transpconvs" / int64_t(d);
     stage.up = pack_conv_transpose3d(up.get("weight", {from, to, 2, 2, 2}));
     stage.up_bias = up.get("bias", {to});
-    for (int64_t j = 0; j < config.decoder_blocks[d]; ++j) {
-      const ConvLayer layer{j == 0 ? 2 * to : to, to, 3, 1, usual_grid(config, scale), kDecoderError};
-      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, layer, j == 0 ? to : 0);
+    for (int64_t j = 0; j < config.decoder_blocks[d]; ++j, ++planned) {
+      stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, *planned);
     }
     decoder_.push_back(std::move(stage));
   }

@@ -13,6 +13,18 @@
 
 namespace sat {
 
+/// One 3x3x3 convolution of the network, and how it is computed.
+struct BackboneLayer {
+  std::string name;  // "encoder 0.1": stage and number; "decoder 0.0" is at full resolution
+  ConvLayer layer;
+  int64_t first_in = 0;  // channels of the first of two joined inputs; 0: one input
+  ConvMethod method = ConvMethod::direct;
+};
+
+/// All of them in the order of the forward pass, with the methods of the current context's CPU level and precision for
+/// the largest window of the config.
+std::vector<BackboneLayer> backbone_layers(const SatConfig& config);
+
 /// Convolution 3x3x3 -> instance norm -> leaky ReLU. The convolution's bias cancels in the norm and is not kept.
 struct ConvBlock {
   PackedConv3d weight;
@@ -20,8 +32,7 @@ struct ConvBlock {
   NormWeights norm;
   int64_t stride = 1;
 
-  /// `first_in`: channels of the first of two joined inputs, 0 for one input.
-  ConvBlock(const Weights& w, const ConvLayer& layer, int64_t first_in = 0, bool takes_grey = false);
+  ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey = false);
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
 };
 

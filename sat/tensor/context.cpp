@@ -4,10 +4,53 @@
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace sat {
 
 namespace {
 thread_local Context* current_context = nullptr;
+
+#if defined(__x86_64__)
+bool has_avx512() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#else
+bool has_avx512() { return false; }
+#endif
+
+#if defined(__x86_64__) && defined(__linux__)
+/// Processor, operating system, palette, and the permission that Linux wants asked for since tiles enlarge the state
+/// that it saves for a thread.
+bool find_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const auto bit = [](unsigned word, int index) { return (word >> index & 1) != 0; };
+  if (!has_avx512() || !__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return false;         // OSXSAVE
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !bit(d, 22) || !bit(d, 24)) return false;  // AMX-BF16, AMX-TILE
+  if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !bit(a, 5)) return false;         // AVX512-BF16
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if (!bit(low, 17) || !bit(low, 18)) return false;  // tile configuration and tile data are saved
+  // Palette 1: 8 tiles (b, upper half) of 16 rows (c) of 64 bytes (b, lower half).
+  if (!__get_cpuid_count(0x1D, 1, &a, &b, &c, &d)) return false;
+  if ((b >> 16) < 8 || (b & 0xFFFF) < 64 || (c & 0xFFFF) < 16) return false;
+  constexpr int kAskForFeature = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kAskForFeature, kTileData) == 0;
+}
+#else
+bool find_amx() { return false; }
+#endif
+}  // namespace
+
+bool amx_available() {
+  static const bool available = find_amx();
+  return available;
 }
 
 const char* name_of(CpuLevel level) {
@@ -15,6 +58,7 @@ const char* name_of(CpuLevel level) {
     case CpuLevel::plain: return "plain";
     case CpuLevel::avx2: return "avx2";
     case CpuLevel::avx512: return "avx512";
+    case CpuLevel::amx: return "amx";
   }
   return "?";
 }
@@ -23,22 +67,21 @@ CpuLevel best_cpu_level() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (avx2 && avx512) return CpuLevel::avx512;
+  if (amx_available()) return CpuLevel::amx;
+  if (has_avx512()) return CpuLevel::avx512;
   if (avx2) return CpuLevel::avx2;
 #endif
   return CpuLevel::plain;
 }
 
 CpuLevel parse_cpu_level(const std::string& name) {
-  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512}) {
+  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512, CpuLevel::amx}) {
     if (name != name_of(level)) continue;
     SAT_CHECK(level <= best_cpu_level(), "this processor does not run ", name, "; its best is ",
               name_of(best_cpu_level()));
     return level;
   }
-  fail("unknown CPU level '", name, "'; it is one of plain, avx2, avx512");
+  fail("unknown CPU level '", name, "'; it is one of plain, avx2, avx512, amx");
 }
 
 const char* name_of(Precision precision) { return precision == Precision::exact ? "exact" : "fast"; }
@@ -53,6 +96,7 @@ Precision parse_precision(const std::string& name) {
 Context::Context(const ContextOptions& options)
     : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
       threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
+      thread_count_(options.dry && options.threads > 0 ? options.threads : threads_->size()),
       cpu_(options.cpu),
       precision_(options.precision),
       on_profile_(options.on_profile),
@@ -62,6 +106,15 @@ Context::Context(const ContextOptions& options)
 }
 
 Context::~Context() = default;
+
+ContextOptions Context::rehearsal() const {
+  ContextOptions options;
+  options.threads = thread_count_;
+  options.cpu = cpu_;
+  options.precision = precision_;
+  options.dry = true;
+  return options;
+}
 
 Context& Context::current() {
   if (current_context) return *current_context;

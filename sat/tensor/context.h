@@ -13,11 +13,17 @@ namespace sat {
 class Memory;      // memory.h
 class ThreadPool;  // parallel.h
 
-/// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name.
-enum class CpuLevel : uint8_t { plain, avx2, avx512 };
+/// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name. `amx` is
+/// avx512 with matrix units for convolutions in bf16.
+enum class CpuLevel : uint8_t { plain, avx2, avx512, amx };
 const char* name_of(CpuLevel level);
-CpuLevel best_cpu_level();                          // what this processor and operating system offer
-CpuLevel parse_cpu_level(const std::string& name);  // "plain", "avx2", "avx512"; throws Error, also if absent here
+CpuLevel best_cpu_level();  // what this processor and operating system offer
+/// "plain", "avx2", "avx512", "amx"; throws Error, also if absent here.
+CpuLevel parse_cpu_level(const std::string& name);
+
+/// True where processor and operating system offer matrix units for bf16 (AMX) and granted them to this process; the
+/// first call asks.
+bool amx_available();
 
 /// What results may cost in accuracy. `exact`: every convolution within 1e-5 (rms) of its output's standard deviation,
 /// features held in f32. `fast`: within 1e-2, features held in f16, and bf16 matrix units where the processor has them.
@@ -52,6 +58,8 @@ class Context {
 
   const std::shared_ptr<Memory>& memory() const { return memory_; }
   ThreadPool& threads() const { return *threads_; }
+  /// How many threads work in a real run; in a rehearsal too, which itself runs on one.
+  int thread_count() const { return thread_count_; }
   CpuLevel cpu() const { return cpu_; }
   Precision precision() const { return precision_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
@@ -62,12 +70,16 @@ class Context {
   bool dry() const { return dry_; }
   void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
+  /// Options of a rehearsal of what would run in this context.
+  ContextOptions rehearsal() const;
+
   /// The context entered last on this thread, or a private one-threaded, uncapped one.
   static Context& current();
 
  private:
   std::shared_ptr<Memory> memory_;
   std::unique_ptr<ThreadPool> threads_;
+  int thread_count_;
   CpuLevel cpu_;
   Precision precision_;
   std::function<void(const ProfileEvent&)> on_profile_;

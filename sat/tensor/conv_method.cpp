@@ -24,6 +24,7 @@ const std::vector<ConvMethodInfo>& conv_methods() {
       {ConvMethod::winograd_446, "winograd-4x4x6", 1, 27 * 96 / 288., 288 / 27., 2e-5},
       {ConvMethod::winograd_466, "winograd-4x6x6", 1, 27 * 144 / 384., 384 / 27., 4e-5},
       {ConvMethod::winograd_stride2, "winograd-stride2", 2, 27 * 64 / 729., 216 / 27., 3e-6},
+      {ConvMethod::amx_bf16, "amx-bf16", 0, 1, 0.5, 6e-3},
   };
   return methods;
 }
@@ -43,6 +44,7 @@ ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLe
   if (cpu == CpuLevel::plain || layer.kernel != 3 || std::min(layer.in, layer.out) < kFewestChannels) {
     return ConvMethod::direct;
   }
+  if (precision == Precision::fast && cpu == CpuLevel::amx) return ConvMethod::amx_bf16;
   const int64_t shortest = *std::min_element(layer.grid.begin(), layer.grid.end());
   const int64_t pairs = layer.in * layer.out;
   const auto allowed = [&](ConvMethod method) {

@@ -13,20 +13,21 @@ namespace sat {
 
 /// winograd_hwd makes tiles of h x w x d outputs along the three axes; docs/kernels.md.
 enum class ConvMethod : uint8_t {
-  direct,           // a blocked product, each output voxel a row; any kernel size and stride
-  winograd_222,     // F(2, 3) on every axis
-  winograd_244,     // F(2, 3) along H, F(4, 3) along W and D
-  winograd_444,     // F(4, 3) on every axis
-  winograd_446,     // F(6, 3) along D
-  winograd_466,     // F(6, 3) along W and D
-  winograd_stride2  // stride 2, split by parity: F(4, 2) and plain products on every axis
+  direct,            // a blocked product, each output voxel a row; any kernel size and stride
+  winograd_222,      // F(2, 3) on every axis
+  winograd_244,      // F(2, 3) along H, F(4, 3) along W and D
+  winograd_444,      // F(4, 3) on every axis
+  winograd_446,      // F(6, 3) along D
+  winograd_466,      // F(6, 3) along W and D
+  winograd_stride2,  // stride 2, split by parity: F(4, 2) and plain products on every axis
+  amx_bf16           // direct, operands rounded to bf16, on the processor's matrix units (slowly emulated without them)
 };
 
 /// The facts of a method.
 struct ConvMethodInfo {
   ConvMethod method;
   const char* name;      // "direct", "winograd-4x4x4", "winograd-stride2", ..
-  int64_t stride;        // the only one it computes; 0: any
+  int64_t stride;        // the only one it computes; 0: any that the layers have
   double savings;        // multiplications of the definition, for one of its own
   double weight_growth;  // bytes of its weights, for one of the definition's
   double error;          // bound on the rms error, of the output's standard deviation (tests hold it for <= 512 inputs)

@@ -85,21 +85,24 @@ struct GatheredRows {
 
     Group(const GatheredRows& from, int64_t first_row, int64_t count) : first(first_row) {
       const ConvRows& source = from.rows;
+      const ConvShape& shape = source.shape;
       const ConvRows::Group voxels(source, first_row, count);
-      const int64_t channels[2] = {source.shape.in0, source.shape.in1};
-      const auto taps = int64_t(source.taps.size());
-      terms = taps * (channels[0] + channels[1]);
-      gathered.resize(size_t(pieces(count, kTileRows) * kTileRows * terms));
-      const float* pointers[kTileRows];
-      for (int64_t row = 0; row < count; row += kTileRows) {
-        for (int64_t tap = 0; tap < taps; ++tap) {
-          float* to = gathered.data() + row * terms + tap * (channels[0] + channels[1]);
-          for (int input = 0; input < 2; to += channels[input++]) {
-            if (channels[input] == 0) continue;
-            voxels.point(pointers, row, {input, 0, channels[input], tap, 1});
-            for (int64_t r = 0; r < kTileRows; ++r) {
-              for (int64_t c = 0; c < channels[input]; ++c) to[r * terms + c] = pointers[r][c];
-            }
+      const int64_t in = shape.in0 + shape.in1;
+      terms = int64_t(source.taps.size()) * in;
+      gathered.assign(size_t(pieces(count, kTileRows) * kTileRows * terms), 0.f);
+      for (int64_t row = 0; row < count; ++row) {
+        const ConvRows::Group::Corner& corner = voxels.corners[row];
+        const auto inside = [](int64_t at, int64_t size) { return uint64_t(at) < uint64_t(size); };
+        const int64_t first_d = std::max<int64_t>(0, -corner.d);
+        const int64_t last_d = std::min(shape.kernel, shape.in_size[2] - corner.d);
+        for (int64_t line = 0; line < shape.kernel * shape.kernel; ++line) {  // the taps of a line lie side by side
+          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel)];
+          if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
+          float* to = gathered.data() + row * terms + line * shape.kernel * in;
+          for (int64_t d = first_d; d < last_d; ++d) {
+            const int64_t voxel = corner.voxel + tap.voxels + d;
+            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][voxel * shape.in0 + c];
+            for (int64_t c = 0; c < shape.in1; ++c) to[d * in + shape.in0 + c] = source.x[1][voxel * shape.in1 + c];
           }
         }
       }

@@ -1,4 +1,5 @@
 // Convolutions: weight packing, checks and allocation.
+#include "sat/tensor/amx_conv.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/parallel.h"
@@ -43,6 +44,8 @@ PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_
   SAT_CHECK(packed.first_in <= packed.in, "pack_conv3d: ", first_in, " of ", packed.in, " input channels");
   if (method == ConvMethod::direct) {
     packed.panels = direct_panels(weight);
+  } else if (method == ConvMethod::amx_bf16) {
+    packed.panels = cpu::pack_amx_conv3d(weight);
   } else {
     SAT_CHECK(packed.kernel == 3, "pack_conv3d: ", info_of(method).name, " needs a 3x3x3 kernel, not ", packed.kernel);
     packed.panels = cpu::pack_winograd(weight, cpu::winograd_kind(method), packed.first_in);

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "sat/tensor/amx_conv.h"
+#include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/feature_reader.h"
 #include "sat/tensor/kernels.h"
@@ -156,7 +158,17 @@ class UpRing {
   std::vector<const void*> pointers_;
 };
 
-/// conv3d_norm by a Winograd method, of x or of [up, x].
+void convolve(const cpu::ConvSlab& slab, const PackedConv3d& weight) {
+  if (weight.method != ConvMethod::amx_bf16) {
+    cpu::winograd_conv3d(slab, weight.panels.data<float>(), cpu::winograd_kind(weight.method), cpu::current_winograd());
+  } else if (Context::current().cpu() == CpuLevel::amx) {
+    cpu::amx_conv3d(slab, weight.panels);
+  } else {
+    cpu::amx_conv3d(slab, weight.panels, cpu::amx_piece_twin);
+  }
+}
+
+/// conv3d_norm by a method that works in slabs, of x or of [up, x].
 Features by_slabs(Features x, const Features* low, const PackedMatrix* up, const Tensor* up_bias,
                   const PackedConv3d& weight, const NormWeights& norm, const Shape& shape, int64_t stride,
                   DType dtype) {
@@ -188,8 +200,7 @@ Features by_slabs(Features x, const Features* low, const PackedMatrix* up, const
       if (ring) {
         slab.inputs[0] = {ring->planes(slab.first - 1, slab.last + 1), DType::f32, ring->channels(), {}};
       }
-      cpu::winograd_conv3d(slab, weight.panels.data<float>(), cpu::winograd_kind(weight.method),
-                           cpu::current_winograd());
+      convolve(slab, weight);
     }
   }
   x.values = Tensor();

@@ -14,7 +14,7 @@ namespace sat::cpu {
 class Scratch {
  public:
   explicit Scratch(int64_t floats) {
-    for (int i = 0; i < Context::current().threads().size(); ++i) free_.emplace_back(Shape{floats});
+    for (int i = 0; i < Context::current().thread_count(); ++i) free_.emplace_back(Shape{floats});
   }
 
   /// One of the arrays, while it lives.

@@ -9,7 +9,8 @@ const Simd* current_simd() {
   switch (Context::current().cpu()) {
     case CpuLevel::plain: return nullptr;
     case CpuLevel::avx2: return &kAvx2;
-    case CpuLevel::avx512: return &kAvx512;
+    case CpuLevel::avx512:
+    case CpuLevel::amx: return &kAvx512;
   }
   return nullptr;
 }

@@ -15,7 +15,6 @@ namespace {
 
 constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
-constexpr int64_t kItemTiles = 24;                // rows of one product: few enough for the caches, many for the tile
 constexpr int64_t kWidestItem = 12;               // tiles along D
 constexpr int64_t kSumDepth = 256;                // most channels that are summed in registers
 constexpr int64_t kSkew = 16;                     // floats between arrays, so that their rows do not share cache sets
@@ -61,7 +60,7 @@ struct Layout {
     channels = first_inputs + padded(slab.inputs[1].channels);
     outputs = padded(slab.out);
     const int64_t all_w = pieces(slab.out_size[1], axis[1].outputs), all_d = pieces(slab.out_size[2], axis[2].outputs);
-    const int64_t tiles = kind[0] == AxisKind::stride2 ? kItemTiles / 2 : kItemTiles;
+    const int64_t tiles = item_tiles(kind);
     tiles_d = pieces(all_d, pieces(all_d, kWidestItem));
     tiles_w = std::min(all_w, std::max<int64_t>(1, tiles / tiles_d));
     width = (tiles_d - 1) * axis[2].step + axis[2].inputs;
@@ -85,6 +84,14 @@ struct Layout {
     back_d_at = place(axis[1].points * back_point);
     back_w_at = place(axis[0].points * axis[1].outputs * back_point);
     floats = at;
+  }
+
+ private:
+  /// Tiles of an item, the rows of its products: many where the weights are large, so that they are read less often;
+  /// few where the inputs are, so that these stay in the cache.
+  int64_t item_tiles(WinogradKind kind) const {
+    if (channels * outputs >= 128 * 128) return 48;
+    return channels > 64 || kind[0] == AxisKind::stride2 ? 12 : 24;
   }
 };
 

@@ -13,7 +13,7 @@ namespace sat::test {
 /// plain and whatever else this processor runs.
 inline std::vector<CpuLevel> levels() {
   std::vector<CpuLevel> all;
-  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512}) {
+  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512, CpuLevel::amx}) {
     if (level <= best_cpu_level()) all.push_back(level);
   }
   return all;

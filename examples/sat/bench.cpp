@@ -1,0 +1,60 @@
+// sat bench: our own stages and kernels by name, each against the roof measured in the same run.
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "examples/sat/bench_report.h"
+#include "examples/sat/bench_select.h"
+#include "examples/sat/command_line.h"
+#include "examples/sat/interrupt.h"
+#include "examples/sat/progress.h"
+#include "sat/io/file.h"
+#include "sat/io/png.h"
+
+namespace sat::cli {
+
+namespace {
+
+void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
+
+/// JSON to the file that was asked for, or to stdout in place of the text.
+void give(const BenchRequest& request, const Json& json, const std::string& text) {
+  const std::string dumped = json.dump(2) + "\n";
+  print(request.json == "-" ? dumped : text);
+  if (!request.json.empty() && request.json != "-") write_file_atomically(request.json, dumped);
+}
+
+BenchReport measured(const BenchRequest& request, const std::vector<BenchJob>& jobs) {
+  BenchRunner runner(request.settings, interrupted);
+  BenchReport report;
+  ProgressView view(isatty(STDERR_FILENO) == 0);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    view.start("bench " + std::to_string(i + 1) + " of " + std::to_string(jobs.size()));
+    view.stage(case_name(jobs[i].operation, jobs[i].sizes));
+    runner.run(jobs[i]);
+  }
+  report.processor = processor_name();
+  report.threads = runner.threads();
+  report.cpu = request.settings.cpu;
+  report.roofs = runner.roofs();
+  report.results = runner.results();
+  return report;
+}
+
+}  // namespace
+
+int run(const BenchRequest& request) {
+  const std::vector<BenchOperation> operations = bench_operations();
+  if (request.list) {
+    give(request, json_of(operations), list_of(operations));
+    return 0;
+  }
+  const std::vector<BenchJob> jobs = select_jobs(request, operations);
+  watch_for_interrupts();
+  const BenchReport report = measured(request, jobs);
+  if (!request.chart.empty()) write_png(request.chart, draw(chart_of(report)));
+  give(request, json_of(report), table_of(report));
+  return 0;
+}
+
+}  // namespace sat::cli

@@ -1,0 +1,33 @@
+// What `sat bench` shows: a table, JSON, a chart, and the list of what it can measure.
+// Formats figures; bench_run.h takes them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "examples/sat/bar_chart.h"
+#include "examples/sat/bench_run.h"
+#include "sat/io/json.h"
+
+namespace sat::cli {
+
+/// A whole run and where it took place.
+struct BenchReport {
+  std::string processor;  // as the system names it, or ""
+  int threads = 0;
+  CpuLevel cpu = CpuLevel::plain;  // of --cpu, and of the roofs
+  Roofs roofs;
+  std::vector<BenchResult> results;
+};
+
+/// "AMD EPYC 9B14"; "" where the system does not tell.
+std::string processor_name();
+
+std::string table_of(const BenchReport& report);
+Json json_of(const BenchReport& report);
+BarChart chart_of(const BenchReport& report);
+
+std::string list_of(const std::vector<BenchOperation>& operations);
+Json json_of(const std::vector<BenchOperation>& operations);
+
+}  // namespace sat::cli

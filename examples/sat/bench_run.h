@@ -1,0 +1,86 @@
+// How `sat bench` measures: rounds in which every form of a case runs once and the roofs are taken again.
+// Knows cases by bench_case.h; how results look is bench_report.h's.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "examples/sat/bench_case.h"
+#include "sat/tensor/roofs.h"
+
+namespace sat::cli {
+
+/// One case and the forms of it that run.
+struct BenchJob {
+  BenchOperation operation;
+  CaseSizes sizes;
+  std::vector<BenchVariant> variants;
+};
+
+struct BenchSettings {
+  int threads = 0;
+  CpuLevel cpu = best_cpu_level();
+  int repeat = 0;        // rounds; 0: 5, or 3 where a form takes over two seconds a call
+  double seconds = 0.1;  // that one measurement takes at least
+};
+
+/// Least, middle and largest of some figures.
+struct Spread {
+  double least = 0, median = 0, most = 0;
+};
+Spread spread_of(std::vector<double> values);
+
+enum class Bound : uint8_t { fma, memory, cache };
+const char* name_of(Bound bound);  // "FMA", "memory", "L2"
+
+struct BenchResult {
+  std::string name, operation, variant;
+  CpuLevel cpu = CpuLevel::plain;  // where it ran
+  Work work;
+  int rounds = 0;
+  Spread seconds = {};  // of one call
+  Bound bound = {};     // what limits this work on this machine
+  double of_roof = 0;   // the time that the bound allows, as a share of the median
+};
+
+/// What the work takes at best, and what bounds it. Work that fits in the cores' L2 caches is held against the copy
+/// in cache.
+struct RoofTime {
+  Bound bound;
+  double seconds;
+};
+RoofTime roof_time(const Work& work, const Roofs& roofs, int threads);
+
+/// Measures one job after the other. Throws Cancelled when told to stop.
+class BenchRunner {
+ public:
+  BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled);
+
+  void run(const BenchJob& job);
+
+  int threads() const;
+  /// The best of all rounds so far, at the level of --cpu: a busy moment can only hide what the machine is able to do.
+  const Roofs& roofs() const { return roofs_; }
+  /// Of all jobs so far, held against roofs(), whatever level a form ran at.
+  std::vector<BenchResult> results() const;
+
+ private:
+  struct Prepared;
+  Context& context(CpuLevel level, Precision precision = Precision::exact);
+  std::vector<Prepared> prepare(const BenchJob& job);
+  double time(const Prepared& form, int64_t calls);
+  void measure_roofs();
+
+  BenchSettings settings_;
+  std::function<bool()> cancelled_;
+  std::map<std::pair<CpuLevel, Precision>, std::unique_ptr<Context>> contexts_;
+  std::unique_ptr<RoofMeter> meter_;
+  Roofs roofs_;
+  std::vector<BenchResult> results_;
+};
+
+}  // namespace sat::cli
