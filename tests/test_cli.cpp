@@ -103,6 +103,7 @@ TEST_CASE("wrong usage ends with status 2 and one sentence that says what is wro
       {{"segment", scan, "--modality", "ct", "--prompts", "brainstem"}, "--output is required"},
       {{"segment", "--modality", "ct", "--prompts", "brainstem", "-o", "x"}, "SCAN is required"},
       {segment({scan}, "x", {"--prompts", "a"}), "--prompts: At Most 1 required but received 2"},
+      {segment({scan}, "x", {"--scratch", "x", "--no-scratch"}), "--scratch excludes --no-scratch"},
       {segment({scan}, "x", {"--max-ram", "much"}), "--max-ram: 'much' is not an amount of memory such as 6G"},
       {{"plan", scan, "--modality"}, "--modality: 1 required M missing"},
       {segment({scan}, "x", {"--cpu", "sse"}), "--cpu: unknown CPU level 'sse'"},
@@ -184,6 +185,9 @@ TEST_CASE("plan tells bytes and windows from headers, and refuses a limit that i
   const Json json = Json::parse(ran.out, "stdout");
   CHECK(json["windows"].integer() == 1);
   CHECK(json["resampled"].integers() == std::vector<int64_t>{40, 36, 32});
+  CHECK(json["keeps"].string() == "features");
+  CHECK(json["scratch_bytes"].integer() == 0);
+  CHECK(contains(sat_run(plan).out, "until blended, windows wait as features\n"));
   Words limited = plan;
   limited.insert(limited.end(), {"--max-ram", "100M"});
   const Ran refused = sat_run(limited);

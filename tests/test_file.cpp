@@ -160,6 +160,15 @@ TEST_CASE("gzip holds what was put in, at every length around a chunk and every 
     CHECK(inflate_all(gzip_of(bytes, 1), 70000) == bytes);
   }
   for (int level = 1; level <= 9; ++level) CHECK(inflate_all(gzip_of(text_of(270000), level)) == text_of(270000));
+  const TempDir folder;
+  AtomicFile file(folder / "runs.gz");
+  GzipWriter runs(file, 4, Repeats::runs);
+  const std::string mask = std::string(300000, '\0') + text_of(5000) + std::string(400000, '\1');
+  runs.write(mask.data(), int64_t(mask.size()));
+  runs.finish();
+  file.commit();
+  CHECK((inflate_all(read_text(folder / "runs.gz"), 70000) == mask));
+  CHECK(read_text(folder / "runs.gz").size() < 8000);
   CHECK_THROWS_AS(gzip_of("x", 0), Error);
   CHECK_THROWS_AS(gzip_of("x", 10), Error);
 }

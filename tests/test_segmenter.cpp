@@ -252,6 +252,22 @@ TEST_CASE(
   CHECK(last == 1);
 }
 
+TEST_CASE("497 prompts on a large scan fit 6 GB with disk, and would not without") {
+  Geometry scan;
+  scan.size = {400, 400, 200};
+  scan.voxel_to_world_mm.m[2][2] = 3;
+  RunOptions run = run_options();
+  run.modality = "ct";
+  const auto plan = [&](Scratch scratch) {
+    return plan_segmentation(published_config("UNET"), scan, run, 497, 0, 0, scratch);
+  };
+  const SegmentationPlan spilled = plan(Scratch::offered), kept = plan(Scratch::none);
+  CHECK(spilled.waiting == Waiting::spilled);
+  CHECK(double(spilled.process_bytes) < 6e9);
+  CHECK(kept.waiting == Waiting::features);
+  CHECK(kept.process_bytes > kSpillAbove);
+}
+
 TEST_CASE("memory grows by a bit a voxel and prompt, not by a float") {
   const SatConfig config = tiny_config();
   Geometry grid;

@@ -94,10 +94,10 @@ std::string temporary_name(const std::string& folder) {
 }
 
 /// One chunk as raw deflate blocks that end on a byte boundary; the last chunk ends the stream.
-std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, bool last) {
+std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeats repeats, bool last) {
   z_stream stream{};
-  SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) == Z_OK,
-            "gzip: cannot start at level ", level);
+  const int strategy = repeats == Repeats::runs ? Z_RLE : Z_DEFAULT_STRATEGY;
+  SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, strategy) == Z_OK, "gzip: cannot start at level ", level);
   std::string out(size_t(deflateBound(&stream, uLong(count))) + 16, '\0');
   stream.next_in = const_cast<Bytef*>(bytes);
   stream.avail_in = uInt(count);
@@ -304,7 +304,7 @@ void GzipReader::finish(int64_t max_extra) {
   }
 }
 
-GzipWriter::GzipWriter(AtomicFile& file, int level) : file_(file), level_(level) {
+GzipWriter::GzipWriter(AtomicFile& file, int level, Repeats repeats) : file_(file), level_(level), repeats_(repeats) {
   SAT_CHECK(level >= 1 && level <= 9, "gzip: level is ", level, ", needs 1 to 9");
   pending_.reserve(size_t(kChunk * kChunksAtOnce));
   // Deflate, no flags, time 0; the system is given as "unknown" (255) so that every machine writes the same bytes.
@@ -336,7 +336,7 @@ void GzipWriter::write_zeros(int64_t count) {
 void GzipWriter::pack_zeros() {
   if (!zeros_.empty()) return;
   const std::vector<uint8_t> zeros(size_t{kChunk});
-  zeros_ = deflate_chunk(zeros.data(), kChunk, level_, false);
+  zeros_ = deflate_chunk(zeros.data(), kChunk, level_, repeats_, false);
   zeros_crc_ = crc32(zeros.data(), kChunk);
 }
 
@@ -354,7 +354,7 @@ void GzipWriter::deflate_pending(bool last) {
       if (zero[size_t(i)]) continue;
       const int64_t count = std::min(kChunk, size - i * kChunk);
       const uint8_t* bytes = pending_.data() + i * kChunk;
-      packed[size_t(i)] = deflate_chunk(bytes, count, level_, last && i == chunks - 1);
+      packed[size_t(i)] = deflate_chunk(bytes, count, level_, repeats_, last && i == chunks - 1);
       crcs[size_t(i)] = crc32(bytes, count);
     }
   });

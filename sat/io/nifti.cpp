@@ -308,14 +308,16 @@ void write_mask_voxels(const BitMasks& masks, int64_t prompt, Sink& sink) {
   put_zeros(sink, (D - box.end[2]) * H * W);
 }
 
-/// Header and voxels, which `put` hands to a sink, as .nii or .nii.gz.
+/// The header, then the voxels that `put` hands to a sink, as .nii or .nii.gz.
 template <class Put>
-void write_file(const std::string& path, const std::string& header, const NiftiWriteOptions& options, Put put) {
+void write_file(const std::string& path, const NiftiHeader& like, DType dtype, const NiftiWriteOptions& options,
+                Put put) {
   const bool packed = has_extension(path, ".nii.gz");
   SAT_CHECK(packed || has_extension(path, ".nii"), "write_nifti: ", path, ": the name must end in .nii or .nii.gz");
+  const std::string header = format_nifti_header(like, datatype_of(dtype));
   AtomicFile file(path);
   if (packed) {
-    GzipWriter gzip(file, options.gzip_level);
+    GzipWriter gzip(file, options.gzip_level, size_of(dtype) == 1 ? Repeats::runs : Repeats::any);
     gzip.write(header.data(), int64_t(header.size()));
     put(gzip);
     gzip.finish();
@@ -358,8 +360,7 @@ void write_nifti(const std::string& path, const Tensor& voxels, const NiftiHeade
   SAT_CHECK(voxels.shape == Shape({size[0], size[1], size[2]}), "write_nifti: ", path, ": voxels are ", voxels.shape,
             ", the grid is ", Shape({size[0], size[1], size[2]}));
   SAT_CHECK(voxels.numel() > 0 && !voxels.empty(), "write_nifti: ", path, ": there are no voxels");
-  write_file(path, format_nifti_header(like, datatype_of(voxels.dtype)), options,
-             [&](auto& sink) { write_voxels(voxels, sink); });
+  write_file(path, like, voxels.dtype, options, [&](auto& sink) { write_voxels(voxels, sink); });
 }
 
 void write_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt, const NiftiHeader& like,
@@ -367,8 +368,7 @@ void write_nifti_mask(const std::string& path, const BitMasks& masks, int64_t pr
   SAT_CHECK(masks.size == like.geometry.size && masks.prompts > 0, "write_nifti_mask: ", path, ": masks are ",
             Shape({masks.size[0], masks.size[1], masks.size[2]}), ", the grid is ",
             Shape({like.geometry.size[0], like.geometry.size[1], like.geometry.size[2]}));
-  write_file(path, format_nifti_header(like, datatype_of(DType::u8)), options,
-             [&](auto& sink) { write_mask_voxels(masks, prompt, sink); });
+  write_file(path, like, DType::u8, options, [&](auto& sink) { write_mask_voxels(masks, prompt, sink); });
 }
 
 }  // namespace sat

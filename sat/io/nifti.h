@@ -50,9 +50,7 @@ NiftiHeader read_nifti_header(const std::string& path);
 NiftiScan read_nifti(const std::string& path);
 
 struct NiftiWriteOptions {
-  /// 1 fastest to 9 smallest. On masks and label maps 4 comes within 6 % of level 6, in as much as a quarter of its
-  /// time.
-  int gzip_level = 4;
+  int gzip_level = 4;  // 1 fastest to 9 smallest; voxels of one byte are packed as runs, where levels differ little
 };
 
 /// Writes voxels u8, boolean (as u8), i32 or f32 [H, W, D] onto the grid of `like`, as .nii or .nii.gz by the name:

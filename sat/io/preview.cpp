@@ -80,9 +80,22 @@ Range patient_range(const std::vector<int64_t>& voxels_a_line) {
           std::min(double(end - voxels_a_line.begin()) + border, size) - 0.5};
 }
 
-/// Along across and up: the part of the plane where there are masks or voxels clearly brighter than air.
+/// Of `prompts`, those whose mask may have voxels in the panel's plane, in the same order.
+std::vector<int64_t> in_plane(const View& view, const Panel& panel, const std::vector<VoxelBox>& boxes,
+                              std::vector<int64_t> prompts) {
+  const auto axis = size_t(view.order.from[panel.through]);  // of the array, along which the panel cuts
+  const int64_t cut = view.to_array(view.plane)[axis];
+  const auto misses = [&](int64_t prompt) {
+    return cut < boxes[size_t(prompt)].start[axis] || cut >= boxes[size_t(prompt)].end[axis];
+  };
+  prompts.erase(std::remove_if(prompts.begin(), prompts.end(), misses), prompts.end());
+  return prompts;
+}
+
+/// Along across and up: the part of the plane where there are masks, of the prompts given, or voxels clearly brighter
+/// than air.
 std::array<Range, 2> shown_part(const View& view, const Panel& panel, const BitMasks& masks,
-                                const DisplayWindow& window) {
+                                const std::vector<int64_t>& prompts, const DisplayWindow& window) {
   const float threshold = window.low + 0.2f * (window.high - window.low);
   const Shape& shape = view.scan.voxels.shape;
   const float* values = view.scan.voxels.data<float>();
@@ -93,7 +106,7 @@ std::array<Range, 2> shown_part(const View& view, const Panel& panel, const BitM
       index[panel.across] = u, index[panel.up] = v;
       const auto [h, w, d] = view.to_array(index);
       bool patient = values[(h * shape[1] + w) * shape[2] + d] > threshold;
-      for (int64_t prompt = 0; prompt < masks.prompts && !patient; ++prompt) patient = masks.get(prompt, h, w, d);
+      for (size_t i = 0; i < prompts.size() && !patient; ++i) patient = masks.get(prompts[i], h, w, d);
       columns[size_t(u)] += patient, rows[size_t(v)] += patient;
     }
   }
@@ -168,20 +181,42 @@ void draw_scan(const Tensor& image, const Placed& placed, const DisplayWindow& w
   }
 }
 
-void draw_mask(const Tensor& image, const Placed& placed, const BitMasks& masks, int64_t prompt) {
-  const int64_t width = placed.width, height = placed.height;
-  std::vector<uint8_t> inside(size_t(width * height));
-  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) {
-      for (int64_t column = 0; column < width; ++column) {
-        const Sample at = placed.sample(column, row);
-        double share = 0;
+/// The bits that a panel's pixels look at, the same for every prompt: four a pixel, rows first.
+struct PixelBits {
+  struct Corner {
+    int64_t byte;  // from the prompt's first
+    int bit;
+    double share;
+  };
+  std::vector<Corner> corners;
+
+  PixelBits(const Placed& placed, const BitMasks& masks) : corners(size_t(4 * placed.width * placed.height)) {
+    parallel_for(placed.height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+      for (int64_t pixel = first * placed.width; pixel < last * placed.width; ++pixel) {
+        const Sample at = placed.sample(pixel % placed.width, pixel / placed.width);
         for (size_t c = 0; c < 4; ++c) {
           const auto& [h, w, d] = at.voxels[c];
-          if (masks.get(prompt, h, w, d)) share += at.shares[c];
+          const int64_t bit = w * masks.size[2] + d;
+          corners[size_t(4 * pixel) + c] = {h * masks.plane_bytes + (bit >> 3), int(bit & 7), at.shares[c]};
         }
-        inside[size_t(row * width + column)] = share > 0.5;
       }
+    });
+  }
+};
+
+void draw_mask(const Tensor& image, const Placed& placed, const PixelBits& pixels, const BitMasks& masks,
+               int64_t prompt) {
+  const int64_t width = placed.width, height = placed.height;
+  const uint8_t* bytes = masks.plane(prompt, 0);
+  std::vector<uint8_t> inside(size_t(width * height));
+  parallel_for(height, kRowsAtOnce, [&](int64_t first, int64_t last) {
+    for (int64_t pixel = first * width; pixel < last * width; ++pixel) {
+      double share = 0;
+      const PixelBits::Corner* corner = pixels.corners.data() + 4 * pixel;
+      for (size_t c = 0; c < 4; ++c) {
+        if (bytes[corner[c].byte] >> corner[c].bit & 1) share += corner[c].share;
+      }
+      inside[size_t(pixel)] = share > 0.5;
     }
   });
   const auto outside = [&](int64_t row, int64_t column) {
@@ -359,11 +394,23 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   const std::array<double, 3> cut_voxel{double(cut[0]), double(cut[1]), double(cut[2])};
   const std::array<double, 3> cut_mm = sat::apply(scan.geometry.voxel_to_world_mm, cut_voxel);
 
+  std::vector<int64_t> voxels;
+  std::vector<VoxelBox> boxes;
+  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) {
+    voxels.push_back(masks.count(prompt));
+    boxes.push_back(masks.bounding_box(prompt));
+  }
+  std::vector<int64_t> largest_first(voxels.size());
+  std::iota(largest_first.begin(), largest_first.end(), int64_t(0));
+  std::stable_sort(largest_first.begin(), largest_first.end(),
+                   [&](int64_t a, int64_t b) { return voxels[size_t(a)] > voxels[size_t(b)]; });
+
   std::vector<Placed> panels;
   std::vector<std::string> places;
   int64_t row_height = 0, width = kMargin;
   for (const Panel& panel : kPanels) {
-    const std::array<Range, 2> part = shown_part(view, panel, masks, window);
+    const std::array<Range, 2> part =
+        shown_part(view, panel, masks, in_plane(view, panel, boxes, largest_first), window);
     const double across_mm = part[0].length() * view.spacing_mm[panel.across];
     const double up_mm = part[1].length() * view.spacing_mm[panel.up];
     const double pixel_mm = std::max(across_mm / double(kPanelWidth), up_mm / double(kPanelHeight));
@@ -376,12 +423,6 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     row_height = std::max(row_height, rows);
     width += cell + kMargin;
   }
-  std::vector<int64_t> voxels;
-  std::vector<VoxelBox> boxes;
-  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) {
-    voxels.push_back(masks.count(prompt));
-    boxes.push_back(masks.bounding_box(prompt));
-  }
   const std::array<double, 3>& mm = view.spacing_mm;
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
@@ -392,19 +433,13 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   const Tensor image({height, width, 3}, DType::u8);
   fill_rectangle(image, 0, 0, width, height, kPaper);
 
-  std::vector<int64_t> largest_first(voxels.size());
-  std::iota(largest_first.begin(), largest_first.end(), int64_t(0));
-  std::stable_sort(largest_first.begin(), largest_first.end(),
-                   [&](int64_t a, int64_t b) { return voxels[size_t(a)] > voxels[size_t(b)]; });
   for (size_t i = 0; i < panels.size(); ++i) {
     Placed& placed = panels[i];
     placed.y = kMargin + (row_height - placed.height) / 2;
     draw_scan(image, placed, window);
-    const auto axis = size_t(view.order.from[placed.panel.through]);  // of the array, along which the panel cuts
-    const int64_t plane = cut[axis];
-    for (int64_t prompt : largest_first) {
-      const VoxelBox& box = boxes[size_t(prompt)];
-      if (plane >= box.start[axis] && plane < box.end[axis]) draw_mask(image, placed, masks, prompt);
+    const PixelBits pixels(placed, masks);
+    for (int64_t prompt : in_plane(view, placed.panel, boxes, largest_first)) {
+      draw_mask(image, placed, pixels, masks, prompt);
     }
     draw_letters(image, placed);
     draw_scale_bar(image, placed);

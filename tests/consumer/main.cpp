@@ -14,7 +14,7 @@ int main(int argc, char** argv) try {
   run.modality = "mri";
   const sat::NiftiScan scan = sat::read_nifti(argv[3]);
   const sat::Segmentation found = segmenter.run(scan.volume, {argv[4]}, run);
-  sat::write_nifti(argv[5], found.masks.unpack(0), scan.header);
+  sat::write_nifti_mask(argv[5], found.masks, 0, scan.header);
   std::printf("%s: %lld voxels\n", argv[4], static_cast<long long>(found.masks.count(0)));
   return found.masks.count(0) > 0 ? 0 : 1;
 } catch (const sat::Error& error) {
