@@ -13,7 +13,7 @@ namespace {
 
 // What a convolution may be off by (conv_method.h). The norms over the few voxels of the coarsest grid magnify what the
 // encoder leaves, by some 40 where there are four of them; nothing magnifies what the decoder leaves.
-constexpr double kDecoderError = 1e-5, kEncoderError = 5e-6, kEncoderErrorFewVoxels = 5e-7;
+constexpr double kDecoderError = 1e-5, kEncoderError = 1e-5, kEncoderErrorFewVoxels = 5e-7;
 constexpr int64_t kFewVoxels = 64;
 
 double encoder_error(const std::array<int64_t, 3>& coarsest) {

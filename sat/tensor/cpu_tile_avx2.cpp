@@ -8,16 +8,21 @@ namespace sat::cpu {
 
 namespace {
 
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
 void tile(float* sums, const float* const* rows, const TileWeights& weights, bool first) {
   for (int64_t panel = 0; panel < weights.panels; ++panel) {
     __m256 low[kTileRows], high[kTileRows];
     for (int r = 0; r < kTileRows; ++r) low[r] = high[r] = _mm256_setzero_ps();
     const float* tap = weights.first + panel * weights.panel_stride;
     const float* const* row = rows;
+    const char* soon = panel < weights.lines ? reinterpret_cast<const char*>(weights.soon) : nullptr;
+    if (soon) soon += panel * weights.channels * kLine;
     for (int64_t t = 0; t < weights.taps; ++t, row += kTileRows, tap += weights.tap_stride) {
       const float* const x[kTileRows] = {row[0], row[1], row[2], row[3], row[4], row[5]};
       const float* w = tap;
       for (int64_t i = 0; i < weights.channels; ++i, w += kPanel) {
+        if (soon) _mm_prefetch(soon + i * kLine, _MM_HINT_T1);
         const __m256 weight_low = _mm256_loadu_ps(w), weight_high = _mm256_loadu_ps(w + 8);
         for (int r = 0; r < kTileRows; ++r) {
           const __m256 value = _mm256_set1_ps(x[r][i]);

@@ -21,6 +21,10 @@ struct TileWeights {
   int64_t taps, tap_stride;  // strides in floats
   int64_t channels;
   int64_t panels, panel_stride;
+  /// What will be read soon: up to kTilePanels * channels cache lines from here are fetched meanwhile, `lines` for each
+  /// channel of the sum. Null: nothing.
+  const float* soon = nullptr;
+  int64_t lines = 0;
 };
 
 struct Simd {

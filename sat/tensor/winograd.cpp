@@ -108,18 +108,23 @@ void plain_product(float* c, const float* a, int64_t rows, const TileWeights& u,
   }
 }
 
+/// c [rows, width] = a [rows, channels] * panels, while the panels that follow in memory come nearer: the next product
+/// reads them.
 void product(const Simd* simd, float* c, const float* a, int64_t rows, const float* panels, int64_t channels,
              int64_t width) {
   for (int64_t channel = 0; channel < channels; channel += kSumDepth) {
-    const TileWeights u{panels + channel * kPanel, 1, channels, std::min(kSumDepth, channels - channel), width / kPanel,
-                        channels * kPanel};
+    TileWeights u{panels + channel * kPanel, 1, channels, std::min(kSumDepth, channels - channel), width / kPanel,
+                  channels * kPanel};
     if (!simd) {
       plain_product(c, a + channel, rows, u, channel == 0);
       continue;
     }
+    u.lines = pieces(u.panels * kTileRows, rows) > 2 ? 4 : pieces(u.panels * kTileRows, rows);
     for (int64_t row = 0; row < rows; row += kTileRows) {
       const float* from[kTileRows];
       for (int64_t r = 0; r < kTileRows; ++r) from[r] = a + (row + r) * channels + channel;
+      const int64_t fetched = row / kTileRows * u.lines;  // panels
+      u.soon = fetched < u.panels && channels <= kSumDepth ? u.first + (u.panels + fetched) * u.panel_stride : nullptr;
       simd->tile(c + row * width, from, u, channel == 0);
     }
   }
