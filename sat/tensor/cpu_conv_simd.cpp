@@ -99,10 +99,17 @@ struct GatheredRows {
           const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel)];
           if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
           float* to = gathered.data() + row * terms + line * shape.kernel * in;
+          const int64_t voxel = corner.voxel + tap.voxels;
+          if (shape.in1 == 0) {
+            const float* x = source.x[0] + voxel * in;
+            for (int64_t i = first_d * in; i < last_d * in; ++i) to[i] = x[i];
+            continue;
+          }
           for (int64_t d = first_d; d < last_d; ++d) {
-            const int64_t voxel = corner.voxel + tap.voxels + d;
-            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][voxel * shape.in0 + c];
-            for (int64_t c = 0; c < shape.in1; ++c) to[d * in + shape.in0 + c] = source.x[1][voxel * shape.in1 + c];
+            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][(voxel + d) * shape.in0 + c];
+            for (int64_t c = 0; c < shape.in1; ++c) {
+              to[d * in + shape.in0 + c] = source.x[1][(voxel + d) * shape.in1 + c];
+            }
           }
         }
       }
