@@ -8,7 +8,7 @@ namespace sat {
 namespace {
 
 constexpr int64_t kFewestChannels = 16;      // fewer leave a Winograd product's tile empty
-constexpr int64_t kMostPairs44 = 256 * 128;  // channel pairs up to which F(4, 3)'s weights stay within 30 MB
+constexpr int64_t kMostPairs44 = 512 * 256;  // channel pairs up to which F(4, 3)'s weights stay within 120 MB
 constexpr int64_t kMostPairsStride2 = 128 * 64;
 constexpr double kFastError = 1e-2;
 constexpr int64_t kShortestAxis = 6;  // a tile of 4 outputs would be mostly padding below

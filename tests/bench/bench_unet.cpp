@@ -170,6 +170,20 @@ void bench_layers(const Arguments& a) {
   bench_layer(a, 32, 768, 0, 768, 1);
 }
 
+/// One channel of a window whose channels are equal, which is how the program hands a scan to the network.
+Tensor grey(const Tensor& window) {
+  const Shape& shape = window.shape;
+  const Tensor one({shape[0], shape[1], shape[2], shape[3], 1});
+  const float* from = window.data<float>();
+  for (int64_t voxel = 0; voxel < one.numel(); ++voxel) {
+    for (int64_t c = 1; c < shape[4]; ++c) {
+      if (from[voxel * shape[4] + c] != from[voxel * shape[4]]) return window;
+    }
+    one.data<float>()[voxel] = from[voxel * shape[4]];
+  }
+  return one;
+}
+
 /// The full-resolution output, its last norm taken, and the pooled stages.
 std::vector<Tensor> run(const UNet3d& unet, const Tensor& x) {
   BackboneOutput output = unet(x);
@@ -225,7 +239,7 @@ void serve(const Arguments& a) {
   if (!a.weights.empty()) {
     unet = std::make_unique<UNet3d>(open_checkpoint(a.weights).weights, published_config("UNET"));
     const Weights file = open_checkpoint(a.window).weights;
-    window = file.get("x", file.shape_of("x"));
+    window = grey(file.get("x", file.shape_of("x")));
   }
   std::vector<Tensor> results;
   std::unique_ptr<Layer> layer;

@@ -59,8 +59,9 @@ def make_weights():
 
 
 def make_window(size):
-    """Random numbers, channels last as our program takes them: [1, H, W, D, 3]."""
-    return np.random.default_rng(2).standard_normal((1, *size, INPUTS), dtype=np.float32)
+    """A grey image of random numbers in all channels, as SAT's loader makes it: [1, H, W, D, 3]."""
+    grey = np.random.default_rng(2).standard_normal((1, *size, 1), dtype=np.float32)
+    return np.repeat(grey, INPUTS, axis=-1)
 
 
 def save_onnx(path, weights, size):

@@ -19,6 +19,7 @@ import numpy as np
 
 import peer_network as network
 
+PAUSE = 1.0  # seconds before a run: the threads of the program before spin on for a while, waiting for work
 HERE = Path(__file__).resolve().parent
 
 # name: (label, precision, arguments of peer_server.py)
@@ -100,6 +101,7 @@ class Program:
 
     def run(self):
         """Seconds of one run, and the others' share of the CPUs in it. The peak of resident memory is noted."""
+        time.sleep(PAUSE)
         busy, own, start = busy_ticks(), self.own_ticks(), time.monotonic()
         seconds = self.ask("run")["seconds"]
         ticks = (time.monotonic() - start) * os.sysconf("SC_CLK_TCK") * os.cpu_count()
@@ -325,6 +327,7 @@ def compare_layers(options, runnable, folder):
             times = {program.name: [] for program in programs}
             for _ in range(options.rounds):
                 for program in programs:
+                    time.sleep(PAUSE)
                     times[program.name].append(program.ask(command)["seconds"])
             flop = 54.0 * (int(inputs) + int(skip)) * int(outputs) * np.prod([int(side) for side in grid.split("x")])
             results.append({"layer": layer, "flop": flop, "seconds": times})
