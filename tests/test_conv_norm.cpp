@@ -127,12 +127,11 @@ double rms_error(ConvMethod method, const Features& x, const Tensor& weight, boo
                  bool everywhere = false) {
   ContextOptions options;
   options.threads = 2;
-  options.precision = fast ? Precision::fast : Precision::exact;
   Context context(options);
   UseContext use(context);
   const int64_t out = weight.shape[0], stride = stride_of(method);
   const NormWeights norm{field("gain", {out}, 0, 1), field("bias", {out}, 0)};
-  const Features y = conv3d_norm(x, pack_conv3d(weight, method), norm, stride);
+  const Features y = conv3d_norm(x, pack_conv3d(weight, method), norm, stride, fast ? DType::f16 : DType::f32);
   const Tensor raw = y.values.cast(DType::f32);
   const Shape& shape = raw.shape;
   double error = 0, variance = 0;
@@ -232,11 +231,10 @@ TEST_CASE("f16 features are read and written within the bound of fast precision"
     for (CpuLevel level : levels()) {
       ContextOptions options;
       options.cpu = level;
-      options.precision = Precision::fast;
       Context context(options);
       UseContext use(context);
-      const Features y =
-          conv3d_norm(inputs.x, pack_conv3d(inputs.weight, info.method), inputs.norm, stride_of(info.method));
+      const Features y = conv3d_norm(inputs.x, pack_conv3d(inputs.weight, info.method), inputs.norm,
+                                     stride_of(info.method), DType::f16);
       CHECK(y.values.dtype == DType::f16);
       const double bound = std::max(2e-3, 10 * info.error);
       CHECK(mismatch(finished(y), want, {bound, bound}) == "");
@@ -252,12 +250,8 @@ TEST_CASE("what is not finite, or too large for f16, is refused before it can sp
 
   Inputs large = inputs_of({{8, 8, 8}, 1, 16, 16});
   for (int64_t i = 0; i < large.weight.numel(); ++i) large.weight.data<float>()[i] *= 1e5f;
-  ContextOptions options;
-  options.precision = Precision::fast;
-  Context context(options);
-  UseContext use(context);
   for (ConvMethod method : {ConvMethod::winograd_444, ConvMethod::direct}) {
-    CHECK_THROWS_WITH_AS(conv3d_norm(large.x, pack_conv3d(large.weight, method), large.norm),
+    CHECK_THROWS_WITH_AS(conv3d_norm(large.x, pack_conv3d(large.weight, method), large.norm, 1, DType::f16),
                          doctest::Contains("leaves the range of f16"), Error);
   }
 }

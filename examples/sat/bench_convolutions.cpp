@@ -102,7 +102,9 @@ BenchOperation conv3d_norm_operation(int64_t stride) {
   };
   op.variants = method_variants(stride, [stride](ConvMethod method, const CaseSizes&, const Inputs& inputs) -> Runner {
     const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method);
-    return [weight, stride, x = pending(inputs, "x"), norm = norm_of(inputs)] { conv3d_norm(x, weight, norm, stride); };
+    return [weight, stride, x = pending(inputs, "x"), norm = norm_of(inputs)] {
+      conv3d_norm(x, weight, norm, stride, x.values.dtype);
+    };
   });
   return op;
 }
@@ -137,7 +139,7 @@ BenchOperation conv3d_norm_up_operation() {
     const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1]);
     const PackedMatrix up = pack_conv_transpose3d(inputs.at("up"));
     return [weight, up, up_bias = inputs.at("up_bias"), low = pending(inputs, "low"), skip = pending(inputs, "skip"),
-            norm = norm_of(inputs)] { conv3d_norm_up(low, up, up_bias, skip, weight, norm); };
+            norm = norm_of(inputs)] { conv3d_norm_up(low, up, up_bias, skip, weight, norm, skip.values.dtype); };
   });
   return op;
 }

@@ -171,10 +171,8 @@ BenchOperation mask_scores_operation() {
   const auto prepare = [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
     ScoreRegion region;
     region.size = {sizes.size[0], sizes.size[1], sizes.size[2]};
-    const Tensor values = inputs.at("features");
-    const Shape batched{1, values.shape[0], values.shape[1], values.shape[2], values.shape[3]};
     return [region, masks = pack_linear(inputs.at("masks")), scores = inputs.at("scores"),
-            features = Features{values.reshape(batched)}, importance = inputs.at("importance")] {
+            features = Features{inputs.at("features")}, importance = inputs.at("importance")] {
       accumulate_mask_scores(scores, features, masks, importance, region);
     };
   };

@@ -16,6 +16,9 @@ namespace {
 constexpr double kDecoderError = 1e-5, kEncoderError = 1e-5, kEncoderErrorFewVoxels = 5e-7;
 constexpr int64_t kFewVoxels = 64;
 
+// Stages that fast precision holds in f16: the others are too small to matter for memory, and matter for accuracy.
+constexpr size_t kHalfWidthStages = 1;
+
 double encoder_error(const std::array<int64_t, 3>& coarsest) {
   return coarsest[0] * coarsest[1] * coarsest[2] < kFewVoxels ? kEncoderErrorFewVoxels : kEncoderError;
 }
@@ -52,7 +55,8 @@ Tensor summed_over_inputs(const Tensor& weight) {
 
 }  // namespace
 
-ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey) : stride(planned.layer.stride) {
+ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey)
+    : stride(planned.layer.stride), store(planned.store) {
   const int64_t in = planned.layer.in, out = planned.layer.out;
   const Tensor kernel = (w / "conv").get("weight", {out, in, 3, 3, 3});
   weight = pack_conv3d(kernel, planned.method, planned.first_in);
@@ -63,7 +67,7 @@ ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_
 
 Features ConvBlock::operator()(Features x) const {
   const bool is_grey = grey && x.values.shape[4] == 1;
-  return conv3d_norm(std::move(x), is_grey ? *grey : weight, norm, stride);
+  return conv3d_norm(std::move(x), is_grey ? *grey : weight, norm, stride, store);
 }
 
 std::vector<BackboneLayer> backbone_layers(const SatConfig& config) {
@@ -72,7 +76,9 @@ std::vector<BackboneLayer> backbone_layers(const SatConfig& config) {
   const auto add = [&](const std::string& part, size_t stage, int64_t block, ConvLayer layer, int64_t first_in) {
     layer.grid = usual_grid(config, stage);
     const ConvMethod method = choose_conv_method(layer, Context::current().precision(), Context::current().cpu());
-    layers.push_back({part + " " + std::to_string(stage) + "." + std::to_string(block), layer, first_in, method});
+    const bool half = Context::current().precision() == Precision::fast && stage < kHalfWidthStages;
+    layers.push_back({part + " " + std::to_string(stage) + "." + std::to_string(block), layer, first_in, method,
+                      half ? DType::f16 : DType::f32});
   };
   const double most_error = encoder_error(usual_grid(config, channels.size() - 1));
   for (size_t s = 0; s < channels.size(); ++s) {
@@ -152,7 +158,7 @@ BackboneOutput UNet3d::operator()(Tensor x, bool all_scales, const std::function
     const UpStage& stage = decoder_[d];
     const size_t scale = stages - 2 - d;
     features = conv3d_norm_up(std::move(features), stage.up, stage.up_bias, std::exchange(skips[scale], Features()),
-                              stage.blocks[0].weight, stage.blocks[0].norm);
+                              stage.blocks[0].weight, stage.blocks[0].norm, stage.blocks[0].store);
     finished_block(stage.blocks[0], scale);
     for (size_t j = 1; j < stage.blocks.size(); ++j) {
       features = stage.blocks[j](std::move(features));

@@ -19,6 +19,7 @@ struct BackboneLayer {
   ConvLayer layer;
   int64_t first_in = 0;  // channels of the first of two joined inputs; 0: one input
   ConvMethod method = ConvMethod::direct;
+  DType store = DType::f32;  // how its result is held
 };
 
 /// All of them in the order of the forward pass, with the methods of the current context's CPU level and precision for
@@ -31,6 +32,7 @@ struct ConvBlock {
   std::optional<PackedConv3d> grey;  // the kernel summed over its inputs, for a grey image that stands for equal ones
   NormWeights norm;
   int64_t stride = 1;
+  DType store = DType::f32;
 
   ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey = false);
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]

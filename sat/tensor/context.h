@@ -26,7 +26,8 @@ CpuLevel parse_cpu_level(const std::string& name);
 bool amx_available();
 
 /// What results may cost in accuracy. `exact`: every convolution within 1e-5 (rms) of its output's standard deviation,
-/// features held in f32. `fast`: within 1e-2, features held in f16, and bf16 matrix units where the processor has them.
+/// features held in f32. `fast`: within 1e-2, the largest features held in f16, and bf16 matrix units where the
+/// processor has them.
 enum class Precision : uint8_t { exact, fast };
 const char* name_of(Precision precision);
 Precision parse_precision(const std::string& name);  // "exact", "fast"; throws Error

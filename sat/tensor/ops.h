@@ -118,15 +118,16 @@ struct NormWeights {
 /// none.
 ///   x [B, H, W, D, Cin] by value: the result is written over it where the caller moves its last reference in, stride
 ///   is 1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
-///   returns [B, H', W', D', Cout], f32 in exact precision, f16 in fast (context.h).
-/// Throws Error where a result is not finite, or in fast precision not within f16's range by eight deviations.
-Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride = 1);
+///   returns [B, H', W', D', Cout], held as `store`: f32 or f16.
+/// Throws Error where a result is not finite, or for f16 not within its range by eight deviations.
+Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride = 1,
+                     DType store = DType::f32);
 
 /// conv3d_norm of [conv_transpose3d(low), skip], where neither the joined nor, but for a few planes, the up-sampled
 /// volume exists. The result may be written over skip's.
 ///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]; up, up_bias as for conv_transpose3d.
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
-                        const PackedConv3d& weight, const NormWeights& norm);
+                        const PackedConv3d& weight, const NormWeights& norm, DType store = DType::f32);
 
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
 /// the order (a, b, c, out).

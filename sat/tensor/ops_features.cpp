@@ -207,8 +207,6 @@ Features by_slabs(Features x, const Features* low, const PackedMatrix* up, const
   return owing(std::move(y), statistics, norm);
 }
 
-DType stored_type() { return Context::current().precision() == Precision::fast ? DType::f16 : DType::f32; }
-
 Shape output_shape(const Shape& in, int64_t out, int64_t stride) {
   return {in[0], (in[1] - 1) / stride + 1, (in[2] - 1) / stride + 1, (in[3] - 1) / stride + 1, out};
 }
@@ -237,8 +235,10 @@ Tensor finished(Features x) {
   return y;
 }
 
-Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride) {
+Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride, DType store) {
   check_features(x, "conv3d_norm");
+  SAT_CHECK(store == DType::f32 || store == DType::f16, "conv3d_norm: results are held as f32 or f16, not ",
+            name_of(store));
   SAT_CHECK(x.values.shape[4] == weight.in && weight.first_in == weight.in && weight.kernel == 3,
             "conv3d_norm: x has shape ", x.values.shape, ", the weight is ", weight.kernel, "x", weight.kernel, "x",
             weight.kernel, " of ", weight.in, " inputs");
@@ -249,14 +249,16 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
   profile::Range range("conv3d_norm", x.values.shape);
   const Shape shape = output_shape(x.values.shape, weight.out, stride);
   if (weight.method == ConvMethod::direct) {
-    return direct(finished(std::move(x)), nullptr, weight, norm, shape, stride, stored_type());
+    return direct(finished(std::move(x)), nullptr, weight, norm, shape, stride, store);
   }
-  return by_slabs(std::move(x), nullptr, nullptr, nullptr, weight, norm, shape, stride, stored_type());
+  return by_slabs(std::move(x), nullptr, nullptr, nullptr, weight, norm, shape, stride, store);
 }
 
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
-                        const PackedConv3d& weight, const NormWeights& norm) {
+                        const PackedConv3d& weight, const NormWeights& norm, DType store) {
   check_features(low, "conv3d_norm_up");
+  SAT_CHECK(store == DType::f32 || store == DType::f16, "conv3d_norm_up: results are held as f32 or f16, not ",
+            name_of(store));
   check_features(skip, "conv3d_norm_up");
   const Shape &small = low.values.shape, &large = skip.values.shape;
   SAT_CHECK(small[0] == large[0] && 2 * small[1] == large[1] && 2 * small[2] == large[2] && 2 * small[3] == large[3],
@@ -271,9 +273,9 @@ Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_b
   const Shape shape = output_shape(large, weight.out, 1);
   if (weight.method == ConvMethod::direct) {
     const Tensor x = conv_transpose3d(finished(std::move(low)), up, up_bias), joined = finished(std::move(skip));
-    return direct(x, &joined, weight, norm, shape, 1, stored_type());
+    return direct(x, &joined, weight, norm, shape, 1, store);
   }
-  return by_slabs(std::move(skip), &low, &up, &up_bias, weight, norm, shape, 1, stored_type());
+  return by_slabs(std::move(skip), &low, &up, &up_bias, weight, norm, shape, 1, store);
 }
 
 }  // namespace sat

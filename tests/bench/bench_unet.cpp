@@ -139,7 +139,7 @@ struct Layer {
 
   void operator()() const {
     if (skip.values.empty()) {
-      conv3d_norm(x, weight, norm, stride);
+      conv3d_norm(x, weight, norm, stride, x.values.dtype);
     } else {
       conv3d_norm_up(x, up, {}, skip, weight, norm);
     }
