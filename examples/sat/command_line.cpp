@@ -109,9 +109,9 @@ void add_cpu(CLI::App* command, CpuLevel& cpu) {
 }
 
 void add_precision(CLI::App* command, Precision& precision) {
-  add_parsed(command, "--precision", precision, parse_precision,
-             "exact (default): as f32; fast: features held in f16, half\nthe memory, and bf16 matrix units where there "
-             "are some")
+  add_parsed(
+      command, "--precision", precision, parse_precision,
+      "exact (default): as f32; fast: the largest features held in\nf16, and bf16 matrix units where there are some")
       ->type_name("P");
 }
 

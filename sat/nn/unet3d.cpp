@@ -17,7 +17,7 @@ constexpr double kDecoderError = 1e-5, kEncoderError = 1e-5, kEncoderErrorFewVox
 constexpr int64_t kFewVoxels = 64;
 
 // Stages that fast precision holds in f16: the others are too small to matter for memory, and matter for accuracy.
-constexpr size_t kHalfWidthStages = 1;
+constexpr size_t kHalfWidthStages = 2;
 
 double encoder_error(const std::array<int64_t, 3>& coarsest) {
   return coarsest[0] * coarsest[1] * coarsest[2] < kFewVoxels ? kEncoderErrorFewVoxels : kEncoderError;
