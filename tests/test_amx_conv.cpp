@@ -11,6 +11,7 @@
 #include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
+#include "sat/tensor/roof_loops.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
 #include "tests/support/tile_emulator.h"
@@ -366,6 +367,19 @@ TEST_CASE("amx convolution: what does not fit is refused") {
   refused([](cpu::ConvSlab& slab) { slab.dtype = DType::u8; }, "results of type u8");
   refused([](cpu::ConvSlab& slab) { slab.inputs[0].channels = 12; }, "weights are bf16 [1, 9, 1, 2, 16, 32]");
   refused([](cpu::ConvSlab& slab) { slab.out = 33; }, "needs bf16 [2, 9, 1, 2, 16, 32]");
+}
+
+TEST_CASE("amx: the loop that measures the peak of the tiles multiplies what it is given") {
+  if (!amx_available() && !TileEmulator::runs_here()) {
+    MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
+    CHECK(best_cpu_level() < CpuLevel::amx);
+    return;
+  }
+  std::optional<TileEmulator> emulator;
+  if (!amx_available()) emulator.emplace();
+  std::vector<uint16_t> operands(2 * cpu::kRoofTile, to_bf16(1).bits);
+  std::fill_n(operands.begin(), cpu::kRoofTile, to_bf16(0.5f).bits);
+  CHECK(cpu::tile_products(operands.data(), 3) == 3 * 0.5f * 32 * 16 * 16);
 }
 
 TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's bits") {

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kMargin = 24, kGap = 18, kBarHeight = 18, kGroupGap = 10, kPlotWidth = 560;
 constexpr int64_t kLongestName = 64, kLongestDetail = 24, kSwatch = 15, kLegendText = 24;
 constexpr Colour kGrid{44, 46, 52}, kLine{235, 87, 87};
-constexpr Colour kKinds[] = {{86, 156, 214}, {102, 187, 106}, {224, 168, 66}};
+constexpr Colour kKinds[] = {{86, 156, 214}, {102, 187, 106}, {224, 168, 66}, {186, 120, 200}};
 
 int64_t width_of(const std::string& text) { return text_width(text, kTextScale); }
 

@@ -34,6 +34,7 @@ struct BenchVariant {
   /// Does once what a model does when it is loaded, such as packing weights; the Runner is what is timed.
   std::function<Runner(const CaseSizes& sizes, const Inputs& inputs)> prepare;
   std::optional<CpuLevel> level = {};      // where it runs; none: at the level of --cpu
+  bool on_tiles = false;                   // computes on matrix units where the level has them
   bool only_by_name = false;               // slow: left out unless --variant names it
   Precision precision = Precision::exact;  // of the context that it runs in
   /// "" or why this form does not run on these sizes, at this level, or on this processor; none: it always does.

@@ -69,7 +69,11 @@ std::vector<BenchVariant> method_variants(int64_t stride, const PrepareMethod& p
   };
   for (const ConvMethodInfo& info : conv_methods()) {
     if (info.stride != 0 && info.stride != stride) continue;
-    add(info.name, info.method).only_by_name = info.method == ConvMethod::amx_bf16 && !amx_available();
+    BenchVariant& variant = add(info.name, info.method);
+    if (info.method != ConvMethod::amx_bf16) continue;
+    variant.on_tiles = true;
+    variant.only_by_name = !amx_available();  // emulated otherwise
+    variant.precision = Precision::fast;
   }
   const ConvMethod quickest = stride == 2 ? ConvMethod::winograd_stride2 : ConvMethod::winograd_444;
   add(std::string(info_of(quickest).name) + "-f16", quickest).precision = Precision::fast;

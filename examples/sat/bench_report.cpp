@@ -80,8 +80,9 @@ std::string processor_name() {
 
 std::string table_of(const BenchReport& report) {
   std::string text = heading(report) + "\n";
-  text += "roofs: FMA " + fixed(kGiga * report.roofs.fma_flops, 1) + " GFLOP/s; copy " +
-          fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory, " +
+  text += "roofs: FMA " + fixed(kGiga * report.roofs.fma_flops, 1) + " GFLOP/s; " +
+          (report.roofs.tile_flops > 0 ? "tiles " + fixed(kGiga * report.roofs.tile_flops, 1) + " GFLOP/s; " : "") +
+          "copy " + fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory, " +
           fixed(kGiga * report.roofs.cache_bytes, 1) + " GB/s in L2\n";
   std::vector<std::vector<std::string>> rows{
       {"case", "variant", "cpu", "roof", "of roof", "GFLOP/s", "GB/s", "median ms", "spread", "rounds"}};
@@ -96,6 +97,7 @@ std::string table_of(const BenchReport& report) {
 Json json_of(const BenchReport& report) {
   Json roofs = Json::object(), results = Json::array();
   roofs.set("fma_gflops", kGiga * report.roofs.fma_flops);
+  if (report.roofs.tile_flops > 0) roofs.set("tile_gflops", kGiga * report.roofs.tile_flops);
   roofs.set("memory_gb_s", kGiga * report.roofs.memory_bytes).set("l2_gb_s", kGiga * report.roofs.cache_bytes);
   for (const BenchResult& result : report.results) {
     Json one = Json::object();
@@ -122,8 +124,10 @@ BarChart chart_of(const BenchReport& report) {
   chart.legend = {"of FMA, " + fixed(kGiga * roofs.fma_flops, 0) + " GFLOP/s",
                   "of a copy in memory, " + fixed(kGiga * roofs.memory_bytes, 0) + " GB/s",
                   "of a copy in L2, " + fixed(kGiga * roofs.cache_bytes, 0) + " GB/s"};
+  if (roofs.tile_flops > 0) chart.legend.push_back("of tiles, " + fixed(kGiga * roofs.tile_flops, 0) + " GFLOP/s");
   for (const BenchResult& result : report.results) {
-    const std::string rate = result.bound == Bound::fma ? gflops(result) + " GFLOP/s" : gigabytes(result) + " GB/s";
+    const std::string rate = result.bound == Bound::fma || result.bound == Bound::tiles ? gflops(result) + " GFLOP/s"
+                                                                                        : gigabytes(result) + " GB/s";
     chart.bars.push_back(
         {result.name, result.variant, percent(result.of_roof), rate, result.of_roof, size_t(result.bound)});
   }

@@ -29,17 +29,19 @@ Spread spread_of(std::vector<double> values) {
 const char* name_of(Bound bound) {
   switch (bound) {
     case Bound::fma: return "FMA";
+    case Bound::tiles: return "tiles";
     case Bound::memory: return "memory";
     case Bound::cache: return "L2";
   }
   return "?";
 }
 
-RoofTime roof_time(const Work& work, const Roofs& roofs, int threads) {
+RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_tiles) {
+  const bool tiles = on_tiles && roofs.tile_flops > 0;
   const bool cached = work.bytes <= double(threads) * double(RoofMeter::l2_bytes());
   const double moving = work.bytes / (cached ? roofs.cache_bytes : roofs.memory_bytes);
-  const double computing = work.flop / roofs.fma_flops;
-  if (computing >= moving) return {Bound::fma, computing};
+  const double computing = work.flop / (tiles ? roofs.tile_flops : roofs.fma_flops);
+  if (computing >= moving) return {tiles ? Bound::tiles : Bound::fma, computing};
   return {cached ? Bound::cache : Bound::memory, moving};
 }
 
@@ -85,7 +87,7 @@ double BenchRunner::time(const Prepared& form, int64_t calls) {
 void BenchRunner::measure_roofs() {
   UseContext use(context(settings_.cpu));
   const Roofs now = meter_->measure();
-  for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::memory_bytes, &Roofs::cache_bytes}) {
+  for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::tile_flops, &Roofs::memory_bytes, &Roofs::cache_bytes}) {
     roofs_.*rate = std::max(roofs_.*rate, now.*rate);
   }
 }
@@ -118,14 +120,14 @@ void BenchRunner::run(const BenchJob& job) {
   }
   for (const Prepared& form : forms) {
     results_.push_back({case_name(job.operation, job.sizes), job.operation.name, form.variant->name, form.level,
-                        job.operation.work(job.sizes), rounds, spread_of(form.seconds)});
+                        job.operation.work(job.sizes), form.variant->on_tiles, rounds, spread_of(form.seconds)});
   }
 }
 
 std::vector<BenchResult> BenchRunner::results() const {
   std::vector<BenchResult> results = results_;
   for (BenchResult& result : results) {
-    const RoofTime at_best = roof_time(result.work, roofs_, threads());
+    const RoofTime at_best = roof_time(result.work, roofs_, threads(), result.on_tiles);
     result.bound = at_best.bound;
     result.of_roof = at_best.seconds / result.seconds.median;
   }

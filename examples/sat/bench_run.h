@@ -34,13 +34,14 @@ struct Spread {
 };
 Spread spread_of(std::vector<double> values);
 
-enum class Bound : uint8_t { fma, memory, cache };
-const char* name_of(Bound bound);  // "FMA", "memory", "L2"
+enum class Bound : uint8_t { fma, memory, cache, tiles };
+const char* name_of(Bound bound);  // "FMA", "memory", "L2", "tiles"
 
 struct BenchResult {
   std::string name, operation, variant;
   CpuLevel cpu = CpuLevel::plain;  // where it ran
   Work work;
+  bool on_tiles = false;  // computes on matrix units where the level has them
   int rounds = 0;
   Spread seconds = {};  // of one call
   Bound bound = {};     // what limits this work on this machine
@@ -53,7 +54,7 @@ struct RoofTime {
   Bound bound;
   double seconds;
 };
-RoofTime roof_time(const Work& work, const Roofs& roofs, int threads);
+RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_tiles = false);
 
 /// Measures one job after the other. Throws Cancelled when told to stop.
 class BenchRunner {

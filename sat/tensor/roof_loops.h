@@ -24,4 +24,9 @@ struct RoofLoops {
 
 extern const RoofLoops kRoofAvx2, kRoofAvx512;
 
+/// Six sums of bf16 tile products a step, 6 * 2 * 16 * 16 * 32 flop, from operands [2, kRoofTile]; only where
+/// amx_available(). Returns the total of one sum.
+constexpr int64_t kRoofTile = 16 * 32, kRoofTileFlop = 6 * 2 * 16 * 16 * 32;
+float tile_products(const uint16_t* operands, int64_t steps);
+
 }  // namespace sat::cpu

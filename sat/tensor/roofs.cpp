@@ -98,6 +98,17 @@ double fma_rate(double seconds) {
   return pieces * double(kSteps * loops.step_flop);
 }
 
+double tile_rate(double seconds) {
+  if (Context::current().cpu() != CpuLevel::amx) return 0;
+  float values[2 * cpu::kRoofTile];
+  uint16_t operands[2 * cpu::kRoofTile];
+  fill_random(values, 2 * cpu::kRoofTile, -1, 1);
+  for (int64_t i = 0; i < 2 * cpu::kRoofTile; ++i) operands[i] = to_bf16(values[i]).bits;
+  std::atomic<float> used{0};
+  const double pieces = pieces_a_second(seconds, [&](int64_t) { used = cpu::tile_products(operands, kSteps); });
+  return pieces * double(kSteps * cpu::kRoofTileFlop);
+}
+
 int64_t cache_size(int name) {
   const long bytes = sysconf(name);
   return bytes > 0 ? int64_t(bytes) : 0;
@@ -155,7 +166,7 @@ double RoofMeter::copy_in_cache() const {
 
 Roofs RoofMeter::measure() const {
   SAT_CHECK(!Context::current().dry(), "a dry context computes nothing that could be measured");
-  return {fma_rate(seconds_), copy_in_memory(), copy_in_cache()};
+  return {fma_rate(seconds_), tile_rate(seconds_), copy_in_memory(), copy_in_cache()};
 }
 
 }  // namespace sat

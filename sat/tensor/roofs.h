@@ -11,12 +11,13 @@ namespace sat {
 /// Rates of all threads of a context together.
 struct Roofs {
   double fma_flops = 0;     // FLOP/s of f32 multiply-adds on random data in registers; each counts two
+  double tile_flops = 0;    // FLOP/s of bf16 tile products on random data in tile registers; 0 below level amx
   double memory_bytes = 0;  // bytes/s, read plus written, of copying arrays far larger than the last cache
   double cache_bytes = 0;   // bytes/s, read plus written, of copying arrays of half a core's L2 cache
 };
 
 struct RoofOptions {
-  double seconds = 0.1;     // that each of the three rates is measured for, about
+  double seconds = 0.1;     // that each of the rates is measured for, about
   int64_t array_bytes = 0;  // of each of the two arrays in memory; 0: four times the last cache, 64 MiB at least
 };
 
@@ -24,7 +25,7 @@ struct RoofOptions {
 /// the level's instructions allow: 12 independent chains of 256 bits in AVX2, 16 of 512 bits in AVX-512, and for plain
 /// 12 of 128 bits, products and sums apart, which is all that portable code can be compiled to. Memory is copied with
 /// streaming stores and with ordinary ones, and the faster counts. A single measurement may fall into a busy moment:
-/// take the median of several, or the best. The matrix units of level amx are not measured: it has the roof of AVX-512.
+/// take the median of several, or the best.
 class RoofMeter {
  public:
   explicit RoofMeter(const RoofOptions& options = {});
