@@ -349,6 +349,8 @@ Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
 void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind kind, const WinogradSteps& steps) {
   ConvSlab slab = whole;
   const Layout layout(slab, kind);
+  Scratch scratch(layout.floats);
+  if (Context::current().dry()) return;  // there are no values to read
   std::vector<float> norms[2];  // padded, so that whole vectors can be read
   for (size_t input = 0; input < 2; ++input) {
     PendingNorm& norm = slab.inputs[input].norm;
@@ -369,7 +371,6 @@ void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind ki
   const int64_t blocks_w = pieces(all_w, layout.tiles_w), blocks_d = pieces(all_d, layout.tiles_d);
   const int64_t items = planes * blocks_w * blocks_d;
   std::vector<Moments> moments(size_t(items * slab.out));
-  Scratch scratch(layout.floats);
   parallel_for(items, 1, [&](int64_t index, int64_t) {
     const Scratch::Use use(scratch);
     Item item(slab, layout, kind, steps, panels, use.data());
@@ -378,7 +379,7 @@ void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind ki
     item.run(plane, w, std::min(layout.tiles_w, all_w - w), d, std::min(layout.tiles_d, all_d - d),
              moments.data() + index * slab.out);
   });
-  if (!slab.statistics || Context::current().dry()) return;
+  if (!slab.statistics) return;
   for (int64_t index = 0; index < items; ++index) {
     for (int64_t c = 0; c < slab.out; ++c) slab.statistics[c].merge(moments[size_t(index * slab.out + c)]);
   }
