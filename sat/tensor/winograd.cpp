@@ -351,7 +351,7 @@ void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind ki
   const Layout layout(slab, kind);
   Scratch scratch(layout.floats);
   if (Context::current().dry()) return;  // there are no values to read
-  std::vector<float> norms[2];  // padded, so that whole vectors can be read
+  std::vector<float> norms[2];           // padded, so that whole vectors can be read
   for (size_t input = 0; input < 2; ++input) {
     PendingNorm& norm = slab.inputs[input].norm;
     if (!norm.center) continue;

@@ -182,8 +182,8 @@ std::vector<ParityLine> compare_network(const std::string& folder) {
   const std::array<int64_t, 3> window{size[0], size[1], size[2]};
 
   std::vector<ParityLine> lines;
-  const ImageFeatures features = model.look(
-      cut_window(image, {{0, 0, 0}, window}, window), {}, [&](const std::string& name, const Tensor& value) {
+  const ImageFeatures features =
+      model.look(cut_window(image, {{0, 0, 0}, window}, window), {}, [&](const std::string& name, const Tensor& value) {
         const Json* record = name == "decoder 0" ? &values["voxel_features_NCDHW"] : nullptr;
         if (name.compare(0, 8, "encoder ") == 0) record = &values["latents_NCDHW"][std::stoul(name.substr(8))];
         if (record) lines.push_back({name, Statistics(value, true).error(*record), kStatistics});
