@@ -1,6 +1,7 @@
 // Contexts, and what the processor offers.
 #include "sat/tensor/context.h"
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
 
@@ -95,6 +96,7 @@ Precision parse_precision(const std::string& name) {
 
 Context::Context(const ContextOptions& options)
     : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
+      accelerator_(options.accelerator),
       threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
       thread_count_(options.dry && options.threads > 0 ? options.threads : threads_->size()),
       cpu_(options.cpu),
@@ -112,6 +114,7 @@ ContextOptions Context::rehearsal() const {
   options.threads = thread_count_;
   options.cpu = cpu_;
   options.precision = precision_;
+  if (accelerator_) options.accelerator = accelerator_->rehearsal();
   options.dry = true;
   return options;
 }
@@ -124,6 +127,12 @@ Context& Context::current() {
     return options;
   }());
   return fallback;
+}
+
+Accelerator& accelerator() {
+  const auto& current = Context::current().accelerator();
+  SAT_CHECK(current, "a tensor lies on a device, but the current context has none");
+  return *current;
 }
 
 UseContext::UseContext(Context& context) : previous_(current_context) { current_context = &context; }

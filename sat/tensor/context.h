@@ -10,8 +10,9 @@
 
 namespace sat {
 
-class Memory;      // memory.h
-class ThreadPool;  // parallel.h
+class Accelerator;  // accelerator.h
+class Memory;       // memory.h
+class ThreadPool;   // parallel.h
 
 /// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name. `amx` is
 /// avx512 with matrix units for convolutions in bf16.
@@ -44,6 +45,7 @@ struct ContextOptions {
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
+  std::shared_ptr<Accelerator> accelerator = {};  // the device that models live and compute on; none: the CPU
   std::function<void(const ProfileEvent&)> on_profile = {};  // called on the computing thread after each op, if set
   std::function<bool()> cancelled = {};  // asked before each op, if set; when true, the op throws Cancelled
   bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
@@ -58,6 +60,8 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   const std::shared_ptr<Memory>& memory() const { return memory_; }
+  /// Null where everything is computed on the CPU.
+  const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
   ThreadPool& threads() const { return *threads_; }
   /// How many threads work in a real run; in a rehearsal too, which itself runs on one.
   int thread_count() const { return thread_count_; }
@@ -79,6 +83,7 @@ class Context {
 
  private:
   std::shared_ptr<Memory> memory_;
+  std::shared_ptr<Accelerator> accelerator_;
   std::unique_ptr<ThreadPool> threads_;
   int thread_count_;
   CpuLevel cpu_;

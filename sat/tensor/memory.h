@@ -19,17 +19,17 @@ namespace sat {
 class Memory {
  public:
   explicit Memory(int64_t max_bytes = 0, bool dry = false) : max_bytes_(max_bytes), dry_(dry) {}
-  ~Memory();
+  virtual ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  int64_t live_bytes() const;  // in use now
-  int64_t peak_bytes() const;  // most ever held (in use and kept), which the cap bounds
-  int64_t max_bytes() const;   // the cap, 0 for none
-  void reset_peak();           // peak := live; kept blocks are given back
+  virtual int64_t live_bytes() const;  // in use now
+  virtual int64_t peak_bytes() const;  // most ever held (in use and kept), which the cap bounds
+  int64_t max_bytes() const;           // the cap, 0 for none
+  virtual void reset_peak();           // peak := live; kept blocks are given back
 
-  void* allocate(int64_t bytes);  // throws Error when the cap would be passed
-  void deallocate(void* block, int64_t bytes);
+  virtual void* allocate(int64_t bytes);  // throws Error when the cap would be passed
+  virtual void deallocate(void* block, int64_t bytes);
 
   static int64_t rounded(int64_t bytes);  // what a request of this size costs
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
@@ -137,10 +138,10 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
 }
 
 Tensor::Tensor(const Shape& shape_, DType dtype_, Device device_) : shape(shape_), dtype(dtype_), device(device_) {
-  SAT_CHECK(device == Device::cpu, "this build has no device but the CPU");
   int64_t bytes = 0;
   SAT_CHECK(!__builtin_mul_overflow(shape.numel(), size_of(dtype), &bytes), "shape ", shape, " has too many bytes");
-  buffer = std::make_shared<Buffer>(Context::current().memory(), bytes);
+  const Context& context = Context::current();
+  buffer = std::make_shared<Buffer>(device == Device::cpu ? context.memory() : accelerator().memory(), bytes);
 }
 
 void* Tensor::raw() const {
@@ -177,12 +178,30 @@ Tensor Tensor::reshape(const Shape& target) const {
 
 Tensor Tensor::clone() const {
   Tensor copy(shape, dtype, device);
-  if (numel() > 0 && !Context::current().dry()) std::memcpy(copy.raw(), raw(), size_t(bytes()));
+  if (numel() == 0 || Context::current().dry()) return copy;
+  if (device == Device::cpu) {
+    std::memcpy(copy.raw(), raw(), size_t(bytes()));
+  } else {
+    accelerator().copy(copy.raw(), raw(), bytes());
+  }
+  return copy;
+}
+
+Tensor Tensor::to(Device target) const {
+  if (target == device || empty()) return *this;
+  Tensor copy(shape, dtype, target);
+  if (numel() == 0 || Context::current().dry()) return copy;
+  if (target == Device::cpu) {
+    accelerator().download(copy.raw(), raw(), bytes());
+  } else {
+    accelerator().upload(copy.raw(), raw(), bytes());
+  }
   return copy;
 }
 
 Tensor Tensor::cast(DType target) const {
   if (target == dtype) return *this;
+  SAT_CHECK(device == Device::cpu, "tensors are converted on the CPU; this one is on a device");
   Tensor result(shape, target, device);
   if (dtype == DType::f32 && target == DType::bf16) {
     convert<float, bf16>(*this, result, [](float v) { return to_bf16(v); });

@@ -129,6 +129,7 @@ struct Tensor {
   Tensor reshape(const Shape& target) const;        // same elements, other sizes: a view
   Tensor clone() const;                             // a copy with bytes of its own
   Tensor cast(DType target) const;                  // a copy in another float type (or itself if equal)
+  Tensor to(Device target) const;                   // a copy there (or itself): the only way bytes cross the bus
   bool owns_alone() const;                          // nobody else holds the buffer, and this is all of it
 
  private:
@@ -140,5 +141,6 @@ Tensor zeros(const Shape& shape, DType dtype = DType::f32);
 Tensor full(const Shape& shape, float value);
 Tensor from_values(const Shape& shape, const std::vector<float>& values);
 Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values);
+Tensor resident(const Tensor& x);  // x where the current context computes: on its accelerator, or as it is
 
 }  // namespace sat

@@ -1,0 +1,27 @@
+# The CUDA backend: sat/cuda, where SAT_CUDA is on; otherwise its door, which says that there is none.
+# Machine code for sm_80 and sm_90a, and PTX of both, so that newer devices find something to translate.
+if(NOT SAT_CUDA)
+  target_sources(sat PRIVATE sat/cuda/absent.cpp)
+  return()
+endif()
+
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90a)
+endif()
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+enable_language(CUDA)
+find_package(CUDAToolkit 12.4 REQUIRED)
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS sat/cuda/*.cu sat/cuda/*.cpp)
+list(FILTER cuda_sources EXCLUDE REGEX "/(absent|conv3d_cudnn)\\.cpp$")
+if(SAT_CUDNN)
+  list(APPEND cuda_sources sat/cuda/conv3d_cudnn.cpp)
+  find_path(SAT_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} REQUIRED)
+  find_library(SAT_CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} REQUIRED)
+  target_link_libraries(sat PRIVATE ${SAT_CUDNN_LIBRARY})
+  set_source_files_properties(sat/cuda/conv3d_cudnn.cpp PROPERTIES INCLUDE_DIRECTORIES ${SAT_CUDNN_INCLUDE})
+  target_compile_definitions(sat PRIVATE SAT_HAS_CUDNN)
+endif()
+target_sources(sat PRIVATE ${cuda_sources})
+target_link_libraries(sat PRIVATE CUDA::cudart CUDA::cublas CUDA::cuda_driver)
+target_compile_features(sat PRIVATE cuda_std_20)

@@ -1,0 +1,76 @@
+// The ladder of convolutions: names, what each rung can do, and which one is taken.
+#include <string>
+
+#include "sat/cuda/kernels.h"
+
+namespace sat::cuda {
+
+namespace {
+
+constexpr ConvVariant kVariants[] = {ConvVariant::automatic, ConvVariant::plain, ConvVariant::tiled,
+                                     ConvVariant::mma,       ConvVariant::wgmma, ConvVariant::cudnn};
+
+}  // namespace
+
+const char* name_of(ConvVariant variant) {
+  constexpr const char* kNames[] = {"automatic", "plain", "tiled", "mma", "wgmma", "cudnn"};
+  return kNames[size_t(variant)];
+}
+
+ConvVariant parse_conv_variant(const std::string& name) {
+  std::string known;
+  for (ConvVariant variant : kVariants) {
+    if (name == name_of(variant)) return variant;
+    known += (known.empty() ? "" : ", ") + std::string(name_of(variant));
+  }
+  fail("unknown convolution variant '", name, "'; it is one of ", known);
+}
+
+std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLimits& limits) {
+  switch (variant) {
+    case ConvVariant::automatic:
+    case ConvVariant::plain: return "";
+    case ConvVariant::tiled: return conv3d_tiled_refusal(conv, limits);
+    case ConvVariant::mma: return conv3d_mma_refusal(conv, limits);
+    case ConvVariant::wgmma: return conv3d_wgmma_refusal(conv, limits);
+    case ConvVariant::cudnn: return conv3d_cudnn_refusal(conv, limits);
+  }
+  fail("unknown variant ", int(variant));
+}
+
+ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits) {
+  for (ConvVariant variant : {ConvVariant::wgmma, ConvVariant::mma, ConvVariant::tiled}) {
+    if (conv3d_refusal(variant, conv, limits).empty()) return variant;
+  }
+  return ConvVariant::plain;
+}
+
+int64_t conv3d_slots(ConvVariant variant, const Conv& conv) {
+  switch (variant) {
+    case ConvVariant::tiled: return conv3d_tiled_slots(conv);
+    case ConvVariant::mma: return conv3d_mma_slots(conv);
+    case ConvVariant::wgmma: return conv3d_wgmma_slots(conv);
+    default: return conv.out_size[1];  // plain and cudnn: one a row
+  }
+}
+
+int64_t conv3d_scratch(ConvVariant variant, const Conv& conv, const DeviceLimits& limits) {
+  if (variant == ConvVariant::mma) return conv3d_mma_scratch(conv, limits);
+  if (variant == ConvVariant::cudnn) return conv3d_cudnn_scratch(conv, limits);
+  return 0;
+}
+
+void conv3d(const Queue& queue, ConvVariant variant, const Conv& conv) {
+  const std::string refusal = conv3d_refusal(variant, conv, queue.limits);
+  SAT_CHECK(refusal.empty(), "conv3d by ", name_of(variant), ": ", refusal);
+  switch (variant) {
+    case ConvVariant::automatic: return conv3d(queue, choose_conv3d(conv, queue.limits), conv);
+    case ConvVariant::plain: return conv3d_plain(queue, conv);
+    case ConvVariant::tiled: return conv3d_tiled(queue, conv);
+    case ConvVariant::mma: return conv3d_mma(queue, conv);
+    case ConvVariant::wgmma: return conv3d_wgmma(queue, conv);
+    case ConvVariant::cudnn: return conv3d_cudnn(queue, conv);
+  }
+}
+
+}  // namespace sat::cuda

@@ -1,0 +1,50 @@
+// CUDA devices: what the machine has, and opening one as the accelerator of a context.
+// In a build without CUDA the list is empty and opening fails with a message that says so.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sat/tensor/context.h"
+
+namespace sat {
+
+class Accelerator;
+
+namespace cuda {
+
+/// One device of the machine.
+struct DeviceInfo {
+  int index = 0;
+  std::string name;    // "NVIDIA H100 80GB HBM3"
+  int arch = 0;        // 10 * major + minor
+  int processors = 0;  // multiprocessors
+  int64_t bytes = 0, free_bytes = 0;
+};
+
+/// False in a build without CUDA.
+bool built();
+/// Devices that the driver shows; none where there is no driver.
+std::vector<DeviceInfo> devices();
+
+struct DeviceOptions {
+  int index = 0;
+  int64_t max_bytes = 0;                // cap on device memory; 0: what is free when it is opened
+  DType half = DType::f16;              // how `fast` precision holds features and weights: f16 or bf16
+  std::string conv = "automatic";       // a rung of the ladder: plain, tiled, mma, wgmma, cudnn
+  std::string attention = "automatic";  // plain, fused
+  bool check_each = false;              // wait after each kernel, so that an error names its kernel
+};
+
+/// Opens a device; give it to ContextOptions::accelerator. Throws Error for an index that is not there, a device that
+/// is too old (before sm_80), or a name that is not known.
+std::shared_ptr<Accelerator> open_device(const DeviceOptions& options = {});
+
+/// "cpu": -1; "cuda": 0; "cuda:2": 2; "auto": 0 where a device is there, else -1. Throws Error for anything else.
+int parse_device(const std::string& name);
+
+}  // namespace cuda
+
+}  // namespace sat
