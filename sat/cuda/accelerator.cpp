@@ -84,8 +84,7 @@ CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo&
         size_t free_bytes = 0, all_bytes = 0;
         (void)cudaGetLastError();
         cuda::check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
-        fail(name, " is out of memory: ", bytes, " more bytes asked for, ", free_bytes, " of ", all_bytes,
-             " are free");
+        fail(name, " is out of memory: ", bytes, " more bytes asked for, ", free_bytes, " of ", all_bytes, " are free");
       }
       cuda::check(status, "taking device memory");
       return block;
@@ -151,6 +150,12 @@ void CudaAccelerator::copy_runs(void* to, int64_t to_pitch, const void* from, in
   cuda::check(cudaMemcpy2DAsync(to, size_t(to_pitch), from, size_t(from_pitch), size_t(run), size_t(count),
                                 cudaMemcpyDeviceToDevice, queue_.stream),
               "copy_runs");
+}
+
+void CudaAccelerator::zero_runs(void* to, int64_t pitch, int64_t run, int64_t count) {
+  if (queue_.dry || run == 0 || count == 0) return;
+  use();
+  cuda::check(cudaMemset2DAsync(to, size_t(pitch), 0, size_t(run), size_t(count), queue_.stream), "zero_runs");
 }
 
 void CudaAccelerator::report_trouble() {
