@@ -67,12 +67,12 @@ CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo&
   queue_.limits = {info.arch, info.processors, info.shared_bytes};
   queue_.dry = dry;
   queue_.check_each = options.check_each;
+  const int64_t most = options.max_bytes > 0 ? options.max_bytes : info.free_bytes - kLeftToDriver;
+  SAT_CHECK(most > kWorkspace, name_, ": a limit of ", most, " bytes is less than the ", kWorkspace,
+            " that every run needs");
   if (dry) {
-    arena_ = std::make_shared<Arena>();
+    arena_ = std::make_shared<Arena>(most - kWorkspace);
   } else {
-    const int64_t most = options.max_bytes > 0 ? options.max_bytes : info.free_bytes - kLeftToDriver;
-    SAT_CHECK(most > kWorkspace, name_, ": a limit of ", most, " bytes is less than the ", kWorkspace,
-              " that every run needs");
     handles_ = std::make_unique<Handles>(info.index, kWorkspace);
     queue_.stream = handles_->work;
     Arena::Source source;

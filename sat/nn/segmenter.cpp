@@ -203,6 +203,10 @@ Segmenter::Segmenter(Segmenter&&) noexcept = default;
 const SatConfig& Segmenter::config() const { return state_->model->config(); }
 const std::string& Segmenter::model_identity() const { return state_->file.identity; }
 const std::string& Segmenter::text_identity() const { return state_->text_identity; }
+std::string Segmenter::device() const {
+  const auto& accelerator = state_->context.accelerator();
+  return accelerator ? accelerator->name() : "cpu";
+}
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {

@@ -109,6 +109,7 @@ class Segmenter {
   const SatConfig& config() const;
   const std::string& model_identity() const;  // sha256
   const std::string& text_identity() const;   // sha256
+  std::string device() const;                 // "cpu", or the accelerator's name
   /// Its threads and memory. Read scans inside UseContext(segmenter.context()), so that they count and read fast.
   Context& context() const;
 
