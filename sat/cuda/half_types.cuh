@@ -46,23 +46,25 @@ __device__ inline float final_value(float x, const Norm& norm, int64_t c) {
   return normalised(x, norm.center[c], norm.factor[c], norm.shift[c], norm.slope);
 }
 
-/// Elements that 16 bytes hold, and their way in and out of f32.
-template <class T>
-constexpr int kPer16Bytes = 16 / int(sizeof(T));
-
-template <class T>
-struct alignas(16) Pack {
-  T values[kPer16Bytes<T>];
+/// A run of elements as memory moves it: at once where it has up to 16 bytes and lies at a multiple of its size.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Run {
+  T values[N];
 };
 
-template <class T>
-__device__ inline void widen16(float (&to)[kPer16Bytes<T>], const uint4& bytes) {
-  union {
-    uint4 bytes;
-    T values[kPer16Bytes<T>];
-  } pack{bytes};
+template <class T, int N>
+__device__ inline void load_run(float (&to)[N], const T* from) {
+  const Run<T, N> run = *reinterpret_cast<const Run<T, N>*>(from);
 #pragma unroll
-  for (int i = 0; i < kPer16Bytes<T>; ++i) to[i] = widen(pack.values[i]);
+  for (int i = 0; i < N; ++i) to[i] = widen(run.values[i]);
+}
+
+template <class T, int N>
+__device__ inline void store_run(T* to, const float (&from)[N]) {
+  Run<T, N> run;
+#pragma unroll
+  for (int i = 0; i < N; ++i) run.values[i] = rounded<T>(from[i]);
+  *reinterpret_cast<Run<T, N>*>(to) = run;
 }
 
 /// Where plane h of an input begins, in elements.
