@@ -22,6 +22,7 @@ struct DeviceInfo {
   int arch = 0;        // 10 * major + minor
   int processors = 0;  // multiprocessors
   int64_t bytes = 0, free_bytes = 0;
+  int64_t shared_bytes = 0;  // most shared memory of a block
 };
 
 /// False in a build without CUDA.
