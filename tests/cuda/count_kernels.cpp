@@ -20,23 +20,38 @@ using Bytes = std::vector<std::shared_ptr<DeviceBytes>>;
 
 void say(const char* key, int64_t value) { std::printf("%s %lld\n", key, static_cast<long long>(value)); }
 
+/// Small volumes on few multiprocessors, so that a block has as long a run of tiles as in a window of 288 x 288 x 96 on
+/// a whole device.
+constexpr int kProcessors = 2;
+
 int64_t voxels_of(const std::array<int64_t, 3>& size) { return size[0] * size[1] * size[2]; }
 
-/// What the definition takes: every product of every tap, each value of the inputs, the weights and the result once.
-void say_conv_model(const Conv& conv) {
+/// What the definition takes: every product of every tap, each value of the inputs with their border of zeros and of
+/// the result once, and the weights once a tile of the rung's (so many voxels of the result, all of its channels).
+void say_conv_model(const Conv& conv, int64_t tile) {
   const int64_t in = conv.inputs[0].channels + conv.inputs[1].channels;
+  const auto& size = conv.in_size;
   say("voxels", voxels_of(conv.out_size));
   say("products", 2 * 27 * in * conv.out * voxels_of(conv.out_size));
-  say("input_bytes", voxels_of(conv.in_size) * in * size_of(conv.dtype));
+  say("input_bytes", (size[0] + 2) * (size[1] + 2) * (size[2] + 2) * in * size_of(conv.dtype));
   say("weights_bytes", 27 * in * conv.out * size_of(conv.dtype));
+  say("weight_passes", tile == 0 ? 0 : voxels_of(conv.out_size) / tile);
   say("output_bytes", voxels_of(conv.out_size) * conv.out * size_of(conv.dtype));
 }
 
-void count_conv(const Queue& queue, const ConvSetup& setup) {
+/// Voxels of the result for which a block reads the weights once.
+int64_t tile_of(ConvVariant variant, int64_t in) {
+  if (variant == ConvVariant::mma) return 16 * 16;
+  if (variant == ConvVariant::wgmma) return 2 * 16 * (in > 64 ? 8 : 16);
+  return 0;  // the others read weights through the first-level cache, which is not counted
+}
+
+void count_conv(Queue queue, const ConvSetup& setup) {
+  queue.limits.processors = kProcessors;
   const ConvRun run(setup, queue);
   SAT_CHECK(run.refusal().empty(), run.refusal());
   run.run();
-  say_conv_model(run.conv());
+  say_conv_model(run.conv(), tile_of(setup.variant, setup.in0 + setup.in1));
 }
 
 constexpr std::array<int64_t, 3> kChainSize = {32, 32, 32};
@@ -48,7 +63,8 @@ void count_fused_chain(const Queue& queue) {
 
 /// The same result by passes over memory: join, convolution of final values, statistics, norm with leaky ReLU. Its
 /// convolution is ours, which cannot be told to leave the statistics out; they are a few slots a tile.
-void count_unfused_chain(const Queue& queue) {
+void count_unfused_chain(Queue queue) {
+  queue.limits.processors = kProcessors;
   const int64_t voxels = voxels_of(kChainSize);
   const ConvRun run({ConvVariant::mma, DType::f16, kChainSize, 128, 0, 64, 1, false}, queue);
   Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f16, voxels * 64, 2)};
@@ -58,7 +74,7 @@ void count_unfused_chain(const Queue& queue) {
   run.run();
   channel_moments(queue, reinterpret_cast<Slot*>(slots.data()), conv.values, voxels, 64);
   apply_norm(queue, conv.values, conv.values, made_up_norm(64, 3, owned), voxels, 64);
-  say_conv_model(conv);
+  say_conv_model(conv, tile_of(ConvVariant::mma, 128));
 }
 
 void count_attention(const Queue& queue, AttentionVariant variant, DType products, int64_t queries, int64_t tokens,
