@@ -11,6 +11,7 @@ endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 enable_language(CUDA)
 find_package(CUDAToolkit 12.4 REQUIRED)
+string(APPEND CMAKE_CUDA_FLAGS " -std=c++20")  # before CMake 3.26, cuda_std_20 is not known for nvcc
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS sat/cuda/*.cu sat/cuda/*.cpp)
 list(FILTER cuda_sources EXCLUDE REGEX "/(absent|conv3d_cudnn)\\.cpp$")
@@ -24,4 +25,3 @@ if(SAT_CUDNN)
 endif()
 target_sources(sat PRIVATE ${cuda_sources})
 target_link_libraries(sat PRIVATE CUDA::cudart CUDA::cublas CUDA::cuda_driver)
-target_compile_features(sat PRIVATE cuda_std_20)
