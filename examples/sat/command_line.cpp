@@ -133,8 +133,9 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   add_parsed(command, "--max-vram", device.max_vram, parse_bytes,
              "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
       ->type_name("BYTES");
-  add_parsed(command, "--half", device.half, parse_half, "how fast precision holds features on a device: f16\n"
-                                                          "(default) or bf16")
+  add_parsed(command, "--half", device.half, parse_half,
+             "how fast precision holds features on a device: f16\n"
+             "(default) or bf16")
       ->type_name("TYPE");
 }
 
