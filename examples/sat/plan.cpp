@@ -113,8 +113,8 @@ int run(const PlanRequest& request) {
               static_cast<long long>(plan.process_bytes), static_cast<long long>(megabytes(plan.process_bytes)),
               static_cast<long long>(megabytes(plan.weights_bytes)));
   if (plan.device_bytes > 0) {
-    std::printf("on %s  %lld bytes (%lld MiB), the weights there\n", context.accelerator()->name().c_str(),
-                static_cast<long long>(plan.device_bytes), static_cast<long long>(megabytes(plan.device_bytes)));
+    std::printf("on the device  %lld bytes (%lld MiB), the weights there\n", static_cast<long long>(plan.device_bytes),
+                static_cast<long long>(megabytes(plan.device_bytes)));
   }
   std::printf("until blended, windows wait as %s", name_of(plan.waiting));
   if (plan.scratch_bytes > 0) {

@@ -69,8 +69,10 @@ struct WarpFeatures {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       float x[8];
-      widen16<T>(x, values[i]);
-      Pack<T> final;
+      const auto stored = __builtin_bit_cast(Run<T, 8>, values[i]);
+#pragma unroll
+      for (int c = 0; c < 8; ++c) x[c] = widen(stored.values[c]);
+      Run<T, 8> final;
 #pragma unroll
       for (int c = 0; c < 8; ++c)
         final.values[c] = rounded<T>(normalised(x[c], center[c], factor[c], shift[c], norm.slope));
