@@ -80,19 +80,23 @@ __device__ inline void load_run(float (&to)[N], const T* from) {
   }
 }
 
+/// N neighbouring elements, rounded, as one word.
+template <class T, int N>
+__device__ inline typename Word<int(sizeof(T)) * N>::Type rounded_word(const float* from) {
+  typename Word<int(sizeof(T)) * N>::Type word;
+  T values[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = rounded<T>(from[i]);
+  static_assert(sizeof word == sizeof values, "a word has 2, 4, 8 or 16 bytes");
+  memcpy(&word, values, sizeof word);
+  return word;
+}
+
+/// To global memory, N elements of up to 16 bytes, which a plain store might take apart.
 template <class T, int N>
 __device__ inline void store_run(T* to, const float (&from)[N]) {
   using W = typename Word<int(sizeof(T)) * N>::Type;
-  constexpr int kPerWord = int(sizeof(W) / sizeof(T));
-#pragma unroll
-  for (int first = 0; first < N; first += kPerWord) {
-    T values[kPerWord];
-#pragma unroll
-    for (int i = 0; i < kPerWord; ++i) values[i] = rounded<T>(from[first + i]);
-    W word;
-    memcpy(&word, values, sizeof word);
-    *reinterpret_cast<W*>(to + first) = word;
-  }
+  __stwb(reinterpret_cast<W*>(to), rounded_word<T, N>(from));
 }
 
 /// Where plane h of an input begins, in elements.
