@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "sat/cuda/kernels.h"
 #include "sat/tensor/error.h"
@@ -46,25 +47,56 @@ __device__ inline float final_value(float x, const Norm& norm, int64_t c) {
   return normalised(x, norm.center[c], norm.factor[c], norm.shift[c], norm.slope);
 }
 
-/// A run of elements as memory moves it: at once where it has up to 16 bytes and lies at a multiple of its size.
-template <class T, int N>
-struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Run {
-  T values[N];
+/// What memory moves at once: up to 16 bytes at a multiple of their number.
+template <int kBytes>
+struct Word {
+  using Type = uint4;
+};
+template <>
+struct Word<8> {
+  using Type = uint2;
+};
+template <>
+struct Word<4> {
+  using Type = uint32_t;
+};
+template <>
+struct Word<2> {
+  using Type = uint16_t;
 };
 
+/// N neighbouring elements that lie at a multiple of their bytes, or of 16 where they have more.
 template <class T, int N>
 __device__ inline void load_run(float (&to)[N], const T* from) {
-  const Run<T, N> run = *reinterpret_cast<const Run<T, N>*>(from);
+  using W = typename Word<int(sizeof(T)) * N>::Type;
+  constexpr int kPerWord = int(sizeof(W) / sizeof(T));
 #pragma unroll
-  for (int i = 0; i < N; ++i) to[i] = widen(run.values[i]);
+  for (int first = 0; first < N; first += kPerWord) {
+    const W word = *reinterpret_cast<const W*>(from + first);
+    T values[kPerWord];
+    memcpy(values, &word, sizeof word);
+#pragma unroll
+    for (int i = 0; i < kPerWord; ++i) to[first + i] = widen(values[i]);
+  }
 }
 
+/// N neighbouring elements, rounded, as one word.
+template <class T, int N>
+__device__ inline typename Word<int(sizeof(T)) * N>::Type rounded_word(const float* from) {
+  typename Word<int(sizeof(T)) * N>::Type word;
+  T values[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = rounded<T>(from[i]);
+  static_assert(sizeof word == sizeof values, "a word has 2, 4, 8 or 16 bytes");
+  memcpy(&word, values, sizeof word);
+  return word;
+}
+
+/// To global memory, N elements of up to 16 bytes, which a plain store might take apart.
 template <class T, int N>
 __device__ inline void store_run(T* to, const float (&from)[N]) {
-  Run<T, N> run;
-#pragma unroll
-  for (int i = 0; i < N; ++i) run.values[i] = rounded<T>(from[i]);
-  *reinterpret_cast<Run<T, N>*>(to) = run;
+  using W = typename Word<int(sizeof(T)) * N>::Type;
+  __stwb(reinterpret_cast<W*>(to), rounded_word<T, N>(from));
 }
 
 /// Where plane h of an input begins, in elements.
