@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "sat/cuda/half_types.cuh"
 #include "sat/cuda/hopper.cuh"
@@ -20,32 +21,36 @@ constexpr int kGroup = 128;           // threads of a warpgroup
 constexpr int kThreads = 4 * kGroup;  // loaders, normalisers, and two groups that multiply
 constexpr int kLoaderRegisters = 24, kNormaliserRegisters = 72, kProductRegisters = 208;  // 512 together
 
-/// How the channels of the inputs are laid out. A stage of weights holds 16 * kSteps input channels of one tap, kChunks
-/// stages a tap. Columns are 16 x 16 voxels up to 64 channels, 16 x 8 above, so that a ring of planes fits.
+/// How much of the input a block holds. A stage of weights has 16 * kSteps input channels of one tap, kChunks stages a
+/// tap. Columns are 16 x 16 voxels where planes of up to 64 channels are held and 16 x 8 above, so that four fit.
 template <int kSteps_, int kChunks_>
 struct Form {
   static constexpr int kSteps = kSteps_, kChunks = kChunks_;
-  static constexpr int kBlocks = 2 * kSteps * kChunks;  // of 8 channels
+  static constexpr int kBlocks = 2 * kSteps * kChunks;  // of 8 channels, of a held plane
   static constexpr int kHalves = kBlocks <= 8 ? 2 : 1;  // of 8 voxels along D
   static constexpr int kDepth = 8 * kHalves;
   static constexpr int kPitch = kDepth + 2;             // voxels from row to row of a held plane
   static constexpr int kPixels = (kRows + 2) * kPitch;  // of a held plane
   static constexpr int kPlaneBytes = kPixels * 16 * kBlocks;
   static constexpr int kStageBytes = kOutputs * 32 * kSteps;
-  static constexpr int kStages = kBlocks <= 8 ? 7 : 5;
+  static constexpr int kStages = kBlocks <= 8 ? 6 : 5;
   static constexpr int kSkew = 3;  // stages by which one group runs ahead of the other
 };
 
 /// Channels of both inputs as the weights hold them.
 int64_t padded_channels(const Conv& conv) { return pad16(conv.inputs[0].channels) + pad16(conv.inputs[1].channels); }
 
-/// Calls body(Form{}) with the smallest form that holds so many channels: up to 128.
+/// Calls body(Form{}): up to 128 channels with the smallest form that holds them all, beyond with one that takes them
+/// pass by pass. The choice depends on shapes alone.
 template <class Body>
-auto with_form(int64_t channels, Body body) {
+auto with_form(const Conv& conv, Body body) {
+  const int64_t channels = padded_channels(conv);
   if (channels <= 32) return body(Form<2, 1>{});
   if (channels <= 64) return body(Form<4, 1>{});
   if (channels <= 96) return body(Form<2, 3>{});
-  return body(Form<4, 2>{});
+  const bool passes_of_128 = conv.inputs[1].channels == 0 || conv.inputs[0].channels % 128 == 0;
+  if (channels <= 128 || (channels <= 512 && conv.in_size[2] <= 8 && passes_of_128)) return body(Form<4, 2>{});
+  return body(Form<4, 1>{});
 }
 
 struct Arguments {
@@ -54,6 +59,7 @@ struct Arguments {
   Norm norms[2];
   int blocks[2];     // of 8 channels, of each input
   int second_block;  // where the second input begins
+  int passes;        // over the channels of the inputs, each with as many as a plane holds
   int rings[2];      // planes that are held, or 0
   int lowest;        // plane of a map without a ring that comes first
   int height, width, depth, out;
@@ -65,7 +71,8 @@ struct Arguments {
   Slot* slots;
 };
 
-/// A run of planes of one column: what a block computes without loading a plane twice.
+/// A run of planes of one column: what a block computes without loading a plane twice, or where it takes several passes
+/// over the channels, a pair of planes.
 struct March {
   int first, planes;  // planes of the result, an even number: the last one may lie beyond the range that is asked for
   int w, d, column;   // first voxel of the column, and its number
@@ -76,10 +83,15 @@ template <class Form>
 struct Shared {
   alignas(1024) uint8_t stages[Form::kStages][Form::kStageBytes];
   alignas(128) uint8_t planes[kRing][Form::kPlaneBytes];
-  alignas(16) float norms[3][8 * Form::kBlocks];  // center, factor, shift
   uint64_t plane_loaded[kRing], plane_ready[kRing], plane_free[kRing];
   uint64_t stage_loaded[Form::kStages], stage_free[Form::kStages];
+  alignas(16) float norms[1];  // and more: of each channel of the inputs its center, then factors, then shifts
 };
+
+template <class Form>
+int64_t shared_bytes(int64_t passes) {
+  return int64_t(sizeof(Shared<Form>)) + 3 * 4 * 8 * Form::kBlocks * passes;
+}
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -102,7 +114,7 @@ __device__ __forceinline__ void for_each_march(const Arguments& a, Body body) {
   const int end = int(int64_t(a.items) * (blockIdx.x + 1) / gridDim.x);
   while (item < end) {
     const int pair = item % a.pairs, place = item / a.pairs, column = place % a.columns;
-    const int pairs = min(a.pairs - pair, end - item);
+    const int pairs = a.passes > 1 ? 1 : min(a.pairs - pair, end - item);
     body(March{a.first + 2 * pair, 2 * pairs, column / a.columns_along_d * kRows,
                column % a.columns_along_d * Form::kDepth, column, place / a.columns * kOutputs});
     item += pairs;
@@ -117,15 +129,24 @@ template <class Form>
 __device__ __forceinline__ void load_weights(const Arguments& a, Shared<Form>& shared) {
   Cursor<Form::kStages> at;
   for_each_march<Form>(a, [&](const March& march) {
-    for (int pair = 0; pair < march.planes / 2; ++pair) {
+    for (int turn = 0; turn < march.planes / 2 * a.passes; ++turn) {
+      const int channel = turn % a.passes * 8 * Form::kBlocks;
       for (int i = 0; i < 27 * Form::kChunks; ++i, at.advance()) {
         hopper::barrier_wait(&shared.stage_free[at.place], at.parity ^ 1);
         hopper::barrier_arrive_expect(&shared.stage_loaded[at.place], Form::kStageBytes);
         hopper::load_box(shared.stages[at.place], &a.weights, &shared.stage_loaded[at.place],
-                         i % Form::kChunks * 16 * Form::kSteps, march.out, i / Form::kChunks);
+                         channel + i % Form::kChunks * 16 * Form::kSteps, march.out, i / Form::kChunks);
       }
     }
   });
+}
+
+/// Calls body(pass, h) for the planes that a march takes, in order: its own and one more on either side, every pass.
+template <class Body>
+__device__ __forceinline__ void for_each_plane(const Arguments& a, const March& march, Body body) {
+  for (int pass = 0; pass < a.passes; ++pass) {
+    for (int h = march.first - 1; h <= march.first + march.planes; ++h) body(pass, h);
+  }
 }
 
 /// One thread: planes with their border of one voxel, as [block of 8 channels][row][voxel along D][8 channels].
@@ -133,16 +154,19 @@ template <class Form>
 __device__ __forceinline__ void load_planes(const Arguments& a, Shared<Form>& shared) {
   Cursor<kRing> at;
   for_each_march<Form>(a, [&](const March& march) {
-    for (int h = march.first - 1; h <= march.first + march.planes; ++h, at.advance()) {
+    for_each_plane(a, march, [&](int pass, int h) {
       hopper::barrier_wait(&shared.plane_free[at.place], at.parity ^ 1);
       hopper::barrier_arrive_expect(&shared.plane_loaded[at.place], Form::kPlaneBytes);
+      const int first = pass * Form::kBlocks;
       for (int input = 0; input < 2; ++input) {
-        if (a.blocks[input] == 0) continue;
+        const int start = input == 0 ? 0 : a.second_block, end = input == 0 ? a.second_block : a.passes * Form::kBlocks;
+        if (start >= first + Form::kBlocks || end <= first) continue;
         const int row = !is_needed(a, h) ? -1 : a.rings[input] > 0 ? h % a.rings[input] : h - a.lowest;
-        hopper::load_box(shared.planes[at.place] + (input == 0 ? 0 : a.second_block * Form::kPixels * 16),
-                         &a.inputs[input], &shared.plane_loaded[at.place], 0, march.d - 1, march.w - 1, 0, row);
+        hopper::load_box(shared.planes[at.place] + max(0, start - first) * Form::kPixels * 16, &a.inputs[input],
+                         &shared.plane_loaded[at.place], 0, march.d - 1, march.w - 1, max(0, first - start), row);
       }
-    }
+      at.advance();
+    });
   });
 }
 
@@ -151,6 +175,7 @@ __device__ __forceinline__ void load_planes(const Arguments& a, Shared<Form>& sh
 template <class T, class Form>
 __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form>& shared) {
   const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  const int held = a.passes * Form::kBlocks;
   constexpr int kTurns = (Form::kPixels + 31) / 32;
   Cursor<kRing> at;
   for_each_march<Form>(a, [&](const March& march) {
@@ -160,15 +185,15 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
       const int d = march.d - 1 + pixel % Form::kPitch;
       if (pixel < Form::kPixels && w >= 0 && w < a.width && d >= 0 && d < a.depth) inside |= 1u << turn;
     }
-    for (int h = march.first - 1; h <= march.first + march.planes; ++h, at.advance()) {
+    for_each_plane(a, march, [&](int pass, int h) {
       hopper::barrier_wait(&shared.plane_loaded[at.place], at.parity);
       for (int block = warp; block < Form::kBlocks && is_needed(a, h); block += 4) {
-        const int input = block >= a.second_block ? 1 : 0;
-        if (block - (input == 0 ? 0 : a.second_block) >= a.blocks[input] || a.norms[input].center == nullptr) continue;
+        const int number = pass * Form::kBlocks + block, input = number >= a.second_block ? 1 : 0;
+        if (number - (input == 0 ? 0 : a.second_block) >= a.blocks[input] || a.norms[input].center == nullptr) continue;
         const float slope = a.norms[input].slope;
         float norm[3][8];
 #pragma unroll
-        for (int i = 0; i < 24; ++i) norm[i / 8][i % 8] = shared.norms[i / 8][8 * block + i % 8];
+        for (int i = 0; i < 24; ++i) norm[i / 8][i % 8] = shared.norms[(i / 8 * held + number) * 8 + i % 8];
         uint4* const pixels = reinterpret_cast<uint4*>(shared.planes[at.place]) + block * Form::kPixels + lane;
 #pragma unroll 2
         for (int turn = 0; turn < kTurns; ++turn) {
@@ -189,7 +214,8 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
       hopper::fence_async_shared();
       __syncwarp();
       if (lane == 0) hopper::barrier_arrive(&shared.plane_ready[at.place]);
-    }
+      at.advance();
+    });
   });
 }
 
@@ -305,8 +331,8 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
     for (int p = group; p < march.planes; p += 2) {
       if (group == 1) hopper::named_wait(1, 2 * kGroup);
 #pragma unroll 1
-      for (int kh = 0; kh < 3; ++kh) {
-        const int plane = loaded + p + kh;
+      for (int turn = 0; turn < 3 * a.passes; ++turn) {
+        const int pass = turn / 3, kh = turn % 3, plane = loaded + pass * (march.planes + 2) + p + kh;
         hopper::barrier_wait(&shared.plane_ready[plane % kRing], plane / kRing % 2);
         const uint64_t pixels = hopper::describe(shared.planes[plane % kRing], 16 * Form::kPixels, 16 * Form::kPitch);
 #pragma unroll
@@ -328,32 +354,33 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
               const int offset = tap / 3 * Form::kPitch + tap % 3 + 8 * half;
               hopper::product<T>(sums[half], weights[i % 2][step],
                                  pixels + (2 * (chunk * kSteps + step) * Form::kPixels + offset),
-                                 i > 0 || step > 0 || kh > 0);
+                                 i > 0 || step > 0 || turn > 0);
             }
           }
           hopper::product_commit();
-          if (i == Form::kSkew - 1 && kh == 0 && group == 0) hopper::named_arrive(1, 2 * kGroup);
+          if (i == Form::kSkew - 1 && turn == 0 && group == 0) hopper::named_arrive(1, 2 * kGroup);
         }
         hopper::product_wait<0>();
         if (kh < 2) release(plane + 1);
+        if (kh == 2 && p + 2 >= march.planes) release(loaded + (pass + 1) * (march.planes + 2));
       }
       const int h = march.first + p;
       if (h >= a.last) continue;
       store_statistics<Form>(a, march, h, sums);
       store_values<T, Form>(a, march, h, sums);
     }
-    loaded += march.planes + 2;
-    release(loaded);
+    loaded += a.passes * (march.planes + 2);
   });
 }
 
 #endif
 
 /// 3x3x3 convolution, stride 1, of half inputs that may owe a norm:
-///   inputs  [H, W, D, C] of T, one or two, up to 128 channels together, multiples of 8
+///   inputs  [H, W, D, C] of T, one or two, channels in multiples of 8
 ///   weights [27, pad16(out), channels] of T
 ///   values  [H, W, D, out] of T or f32, planes [first, last);  slots [H, columns, out], one a plane of a column
-/// A block marches along H through columns of 16 x 16 voxels (16 x 8 above 64 channels). Bulk loads bring each plane,
+/// A block marches along H through columns of 16 x 16 voxels (16 x 8 where it holds more than 64 channels; above 128
+/// channels it takes passes over them, and moves on by pairs of planes). Bulk loads bring each plane,
 /// with a border of one voxel, into a ring of four as [C / 8][18][18][8]: there 8 neighbouring voxels along D are a
 /// brick of wgmma's second operand, and a tap only shifts its start by 16 bytes or by a row. Weights are the first
 /// operand, 64 outputs x 16 inputs, through registers. Roles: warp 0 loads weights, warp 1 planes, warpgroup 1 applies
@@ -365,14 +392,15 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
 template <class T, class Form>
 __global__ void __launch_bounds__(kThreads, 1) conv3d_wgmma_kernel(const __grid_constant__ Arguments a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  extern __shared__ __align__(1024) uint8_t shared_bytes[];
-  Shared<Form>& shared = *reinterpret_cast<Shared<Form>*>(shared_bytes);
-  for (int i = threadIdx.x; i < 8 * Form::kBlocks; i += kThreads) {
+  extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+  Shared<Form>& shared = *reinterpret_cast<Shared<Form>*>(dynamic_shared);
+  const int held = 8 * Form::kBlocks * a.passes;
+  for (int i = threadIdx.x; i < held; i += kThreads) {
     const int input = i >= 8 * a.second_block ? 1 : 0, channel = i - (input == 0 ? 0 : 8 * a.second_block);
     if (channel >= 8 * a.blocks[input] || a.norms[input].center == nullptr) continue;
-    shared.norms[0][i] = a.norms[input].center[channel];
-    shared.norms[1][i] = a.norms[input].factor[channel];
-    shared.norms[2][i] = a.norms[input].shift[channel];
+    shared.norms[i] = a.norms[input].center[channel];
+    shared.norms[held + i] = a.norms[input].factor[channel];
+    shared.norms[2 * held + i] = a.norms[input].shift[channel];
   }
   if (threadIdx.x == 0) {
     for (int i = 0; i < kRing; ++i) {
@@ -441,12 +469,13 @@ void march(const Queue& queue, const Conv& conv) {
   Arguments a{};
   a.lowest = int(std::max<int64_t>(0, conv.first - 1));
   const int64_t needed = std::min(H, conv.last + 1) - a.lowest;
+  a.passes = int(divide_up(channels, 8 * Form::kBlocks));
   for (size_t i = 0; i < 2; ++i) {
     const ConvInput& input = conv.inputs[i];
     if (input.channels == 0) continue;
     const int64_t pixel = 2 * input.channels, plane = W * D * pixel;  // bytes
-    const int64_t blocks =
-        i == 0 && conv.inputs[1].channels > 0 ? second_block : Form::kBlocks - (i > 0) * second_block;
+    int64_t blocks = Form::kBlocks;                                   // that one load brings
+    if (a.passes == 1 && conv.inputs[1].channels > 0) blocks = i == 0 ? second_block : blocks - second_block;
     a.inputs[i] = tensor_map<5>(
         input.dtype, static_cast<const char*>(input.values) + (input.ring > 0 ? 0 : a.lowest * plane),
         {8, D, W, input.channels / 8, input.ring > 0 ? input.ring : needed}, {pixel, D * pixel, 16, plane},
@@ -455,7 +484,7 @@ void march(const Queue& queue, const Conv& conv) {
     a.blocks[i] = int(input.channels / 8);
     a.rings[i] = int(input.ring);
   }
-  a.second_block = conv.inputs[1].channels > 0 ? int(second_block) : Form::kBlocks;
+  a.second_block = conv.inputs[1].channels > 0 ? int(second_block) : a.passes * Form::kBlocks;
   const int64_t outputs = pad16(conv.out);
   a.weights = tensor_map<3>(conv.inputs[0].dtype, conv.weights, {channels, outputs, 27},
                             {2 * channels, 2 * channels * outputs}, {16 * Form::kSteps, kOutputs, 1},
@@ -476,7 +505,7 @@ void march(const Queue& queue, const Conv& conv) {
   a.values = conv.values;
   a.slots = conv.slots;
   const unsigned blocks = unsigned(std::min<int64_t>(items, queue.limits.processors));
-  launch(queue, {"conv3d_wgmma", blocks, kThreads, int64_t(sizeof(Shared<Form>))}, conv3d_wgmma_kernel<T, Form>, a);
+  launch(queue, {"conv3d_wgmma", blocks, kThreads, shared_bytes<Form>(a.passes)}, conv3d_wgmma_kernel<T, Form>, a);
 }
 
 }  // namespace
@@ -492,9 +521,15 @@ std::string conv3d_wgmma_refusal(const Conv& conv, const DeviceLimits& limits) {
   for (int64_t channels : {conv.inputs[0].channels, conv.inputs[1].channels, conv.out}) {
     if (channels % 8 != 0) return "needs channels in multiples of 8, not " + std::to_string(channels);
   }
-  const int64_t channels = padded_channels(conv);
-  if (channels > 128) return "holds planes of up to 128 channels, not " + std::to_string(channels);
-  const int64_t bytes = with_form(channels, [](auto form) { return int64_t(sizeof(Shared<decltype(form)>)); });
+  const auto [bytes, together] = with_form(conv, [&](auto form) {
+    using Form = decltype(form);
+    const int64_t together = 8 * Form::kBlocks;
+    return std::pair(shared_bytes<Form>(divide_up(padded_channels(conv), together)), together);
+  });
+  if (padded_channels(conv) > together && conv.inputs[1].channels > 0 && conv.inputs[0].channels % together != 0) {
+    return "takes " + std::to_string(together) + " channels in a pass, the first input has " +
+           std::to_string(conv.inputs[0].channels);
+  }
   if (bytes > limits.shared_bytes) {
     return "needs " + std::to_string(bytes) + " bytes of shared memory, there are " +
            std::to_string(limits.shared_bytes);
@@ -503,13 +538,13 @@ std::string conv3d_wgmma_refusal(const Conv& conv, const DeviceLimits& limits) {
 }
 
 int64_t conv3d_wgmma_slots(const Conv& conv) {
-  const int64_t depth = with_form(padded_channels(conv), [](auto form) { return int64_t(decltype(form)::kDepth); });
+  const int64_t depth = with_form(conv, [](auto form) { return int64_t(decltype(form)::kDepth); });
   return divide_up(conv.out_size[1], kRows) * divide_up(conv.out_size[2], depth);
 }
 
 void conv3d_wgmma(const Queue& queue, const Conv& conv) {
   if (queue.dry || conv.first >= conv.last) return;
-  with_form(padded_channels(conv), [&](auto form) {
+  with_form(conv, [&](auto form) {
     if (conv.inputs[0].dtype == DType::f16) return march<__half, decltype(form)>(queue, conv);
     return march<__nv_bfloat16, decltype(form)>(queue, conv);
   });

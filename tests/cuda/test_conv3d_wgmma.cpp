@@ -62,6 +62,16 @@ TEST_CASE("conv3d wgmma: other numbers of channels agree with the twin") {
   });
 }
 
+TEST_CASE("conv3d wgmma: more channels than a block holds are taken in passes") {
+  check({
+      {.size = {3, 2, 17}, .channels = 192, .out = 16, .dtype = f16, .store = f16},
+      {.size = {2, 3, 2}, .channels = 136, .out = 24, .dtype = bf16, .store = bf16, .norm = false},
+      {.size = {3, 2, 9}, .channels = 64, .out = 8, .skip = 128, .dtype = f16, .store = f16, .skip_norm = true},
+      {.size = {2, 2, 3}, .channels = 256, .out = 8, .skip = 256, .dtype = bf16, .store = f32, .skip_norm = true},
+      {.size = {1, 1, 3}, .channels = 512, .out = 8, .skip = 512, .dtype = f16, .store = f16, .skip_norm = true},
+  });
+}
+
 TEST_CASE("conv3d wgmma: two inputs, each with its own norm or none, stand for their concatenation") {
   check({
       {.size = {3, 7, 9}, .channels = 64, .out = 64, .skip = 64, .dtype = f16, .store = f16, .skip_norm = true},
@@ -170,8 +180,9 @@ TEST_CASE("conv3d wgmma: what it cannot compute is refused with the reason") {
   c.out = 12;
   CHECK(refusal(c, hopper) == "needs channels in multiples of 8, not 12");
   c = good;
-  c.skip = 72;
-  CHECK(refusal(c, hopper) == "holds planes of up to 128 channels, not 144");
+  c.channels = 72;
+  c.skip = 64;
+  CHECK(refusal(c, hopper) == "takes 64 channels in a pass, the first input has 72");
   CHECK(refusal(good, {90, 132, 101376}).find("bytes of shared memory, there are 101376") != std::string::npos);
 }
 
