@@ -3,6 +3,7 @@
 #include <cuda_fp16.h>
 
 #include "sat/cuda/kernels.h"
+#include "sat/cuda/warp.cuh"
 
 namespace sat::cuda {
 
@@ -64,12 +65,6 @@ __global__ void __launch_bounds__(kThreads)
     add_kernel(float* z, const float* x, const float* y, int64_t count, int64_t period) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (i < count) z[i] = x[i] + y[period == count ? i : i % period];
-}
-
-/// The sum over a warp's lanes, the same bits in each of them.
-__device__ float warp_sum(float value) {
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
-  return value;
 }
 
 /// y [rows, channels] = (x - mean) / sqrt(var + eps) * gain + bias, mean and biased variance of each row.
