@@ -1,7 +1,7 @@
 # The CUDA backend: sat/cuda, where SAT_CUDA is on; otherwise its door, which says that there is none.
 # Machine code for sm_80 and sm_90a, and PTX of both, so that newer devices find something to translate.
 if(NOT SAT_CUDA)
-  target_sources(sat PRIVATE sat/cuda/absent.cpp)
+  target_sources(sat PRIVATE sat/cuda/absent.cpp sat/cuda/device_name.cpp)
   return()
 endif()
 

@@ -67,12 +67,12 @@ CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo&
   queue_.limits = {info.arch, info.processors, info.shared_bytes};
   queue_.dry = dry;
   queue_.check_each = options.check_each;
+  const int64_t most = options.max_bytes > 0 ? options.max_bytes : info.free_bytes - kLeftToDriver;
+  SAT_CHECK(most > kWorkspace, name_, ": a limit of ", most, " bytes is less than the ", kWorkspace,
+            " that every run needs");
   if (dry) {
-    arena_ = std::make_shared<Arena>();
+    arena_ = std::make_shared<Arena>(most - kWorkspace);
   } else {
-    const int64_t most = options.max_bytes > 0 ? options.max_bytes : info.free_bytes - kLeftToDriver;
-    SAT_CHECK(most > kWorkspace, name_, ": a limit of ", most, " bytes is less than the ", kWorkspace,
-              " that every run needs");
     handles_ = std::make_unique<Handles>(info.index, kWorkspace);
     queue_.stream = handles_->work;
     Arena::Source source;
@@ -84,8 +84,7 @@ CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo&
         size_t free_bytes = 0, all_bytes = 0;
         (void)cudaGetLastError();
         cuda::check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
-        fail(name, " is out of memory: ", bytes, " more bytes asked for, ", free_bytes, " of ", all_bytes,
-             " are free");
+        fail(name, " is out of memory: ", bytes, " more bytes asked for, ", free_bytes, " of ", all_bytes, " are free");
       }
       cuda::check(status, "taking device memory");
       return block;
@@ -151,6 +150,12 @@ void CudaAccelerator::copy_runs(void* to, int64_t to_pitch, const void* from, in
   cuda::check(cudaMemcpy2DAsync(to, size_t(to_pitch), from, size_t(from_pitch), size_t(run), size_t(count),
                                 cudaMemcpyDeviceToDevice, queue_.stream),
               "copy_runs");
+}
+
+void CudaAccelerator::zero_runs(void* to, int64_t pitch, int64_t run, int64_t count) {
+  if (queue_.dry || run == 0 || count == 0) return;
+  use();
+  cuda::check(cudaMemset2DAsync(to, size_t(pitch), 0, size_t(run), size_t(count), queue_.stream), "zero_runs");
 }
 
 void CudaAccelerator::report_trouble() {

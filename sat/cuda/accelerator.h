@@ -44,8 +44,8 @@ class CudaAccelerator : public Accelerator {
   void download(void* host, const void* device, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void zero(void* device, int64_t bytes) override;
-  void copy_runs(void* to, int64_t to_pitch, const void* from, int64_t from_pitch, int64_t run,
-                 int64_t count) override;
+  void copy_runs(void* to, int64_t to_pitch, const void* from, int64_t from_pitch, int64_t run, int64_t count) override;
+  void zero_runs(void* to, int64_t pitch, int64_t run, int64_t count) override;
   void finish() override;
 
   void begin_recording() override;
@@ -80,7 +80,7 @@ class CudaAccelerator : public Accelerator {
   void divide_rows(const Tensor& scores, const Tensor& weights, int axis, int64_t first, int64_t last) override;
 
  private:
-  struct Job;  // one convolution of all samples: features.cpp
+  struct Job;        // one convolution of all samples: features.cpp
   void use() const;  // makes the device current on this thread
   void report_trouble();
   Features run(Job& job, const NormWeights& norm);

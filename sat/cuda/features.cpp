@@ -39,10 +39,9 @@ class UpRing {
   UpRing(const Queue& queue, const Features& low, const PackedMatrix& weight, const Tensor& bias, int64_t sample)
       : queue_(queue), pairs_(size_t(kRing / 2), -1) {
     const Shape& shape = low.values.shape;
-    SAT_CHECK(weight.panels.device == Device::cuda && (low.values.dtype == DType::f32) ==
-                                                          (weight.panels.dtype == DType::f32),
-              "conv3d_norm_up: the up-sampling weight is ", weight.panels.dtype, ", the features are ",
-              low.values.dtype);
+    SAT_CHECK(
+        weight.panels.device == Device::cuda && (low.values.dtype == DType::f32) == (weight.panels.dtype == DType::f32),
+        "conv3d_norm_up: the up-sampling weight is ", weight.panels.dtype, ", the features are ", low.values.dtype);
     made_ = Tensor({kRing, 2 * shape[2], 2 * shape[3], weight.out / 8}, low.values.dtype, Device::cuda);
     conv_.in_size = {shape[1], shape[2], shape[3]};
     conv_.input = input_of(low, sample);
@@ -150,7 +149,7 @@ void CudaAccelerator::avg_pool3d(const Tensor& y, const Features& x, int64_t k) 
 
 /// One convolution of all samples.
 struct CudaAccelerator::Job {
-  Features x;                  // the input, or the second of two
+  Features x;                     // the input, or the second of two
   const Features* low = nullptr;  // up-sampled, the first of two
   const PackedMatrix* up = nullptr;
   const Tensor* up_bias = nullptr;
@@ -165,9 +164,8 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
   const Shape shape = job.shape;
   const DType type = job.x.values.dtype;
   const Tensor& panels = job.weight->panels;
-  SAT_CHECK(panels.device == Device::cuda && panels.dtype == type, "conv3d_norm: the weight is ", panels.dtype,
-            " on ", panels.device == Device::cuda ? "a device" : "the CPU", ", the features are ", type,
-            " on a device");
+  SAT_CHECK(panels.device == Device::cuda && panels.dtype == type, "conv3d_norm: the weight is ", panels.dtype, " on ",
+            panels.device == Device::cuda ? "a device" : "the CPU", ", the features are ", type, " on a device");
   SAT_CHECK(norm.gain.device == Device::cuda && norm.bias.device == Device::cuda,
             "conv3d_norm: the norm's weights lie on the CPU, the features on a device");
   Tensor y = place_over(job.x.values, shape, job.store, kMargin);

@@ -53,7 +53,7 @@ struct Conv {
   void* scratch = nullptr;  // conv3d_scratch() bytes, not kept between calls
 };
 
-inline int64_t pad16(int64_t channels) { return (channels + 15) / 16 * 16; }
+constexpr int64_t pad16(int64_t channels) { return (channels + 15) / 16 * 16; }
 
 /// The ladder, slowest first. `automatic` takes the best that fits a convolution on a device.
 enum class ConvVariant : uint8_t { automatic, plain, tiled, mma, wgmma, cudnn };

@@ -36,6 +36,8 @@ class Accelerator {
   /// `count` runs of `run` bytes from every `from_pitch` bytes to every `to_pitch` bytes; the two must not overlap.
   virtual void copy_runs(void* to, int64_t to_pitch, const void* from, int64_t from_pitch, int64_t run,
                          int64_t count) = 0;
+  /// Zeros in `count` runs of `run` bytes, one every `pitch` bytes.
+  virtual void zero_runs(void* to, int64_t pitch, int64_t run, int64_t count) = 0;
   /// Waits for everything queued; throws Error for what went wrong in it, a result that is not finite included.
   virtual void finish() = 0;
 

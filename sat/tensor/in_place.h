@@ -1,6 +1,7 @@
 // Private: where the result of a convolution goes when it is written over its input, a few planes aside.
-// A volume is made with a margin of planes before it; the next result lies in front of its input by that margin, the one
-// after it behind again, and slabs are computed in the order in which nothing is overwritten that is still to be read.
+// A volume is made with a margin of planes before it; the next result lies in front of its input by that margin, the
+// one after it behind again, and slabs are computed in the order in which nothing is overwritten that is still to be
+// read.
 #pragma once
 
 #include <cstdint>

@@ -59,7 +59,8 @@ Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, A
 ///   q [N, C]; k, v [T, C]; bias [heads, N, T] added to the scaled products, or empty; returns [N, C].
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias = {});
 
-/// Rows of a table: table [V, C], ids i64 [T] on the CPU -> [T, C] where the table is. Throws Error for an id outside [0, V).
+/// Rows of a table: table [V, C], ids i64 [T] on the CPU -> [T, C] where the table is. Throws Error for an id outside
+/// [0, V).
 Tensor gather_rows(const Tensor& table, const Tensor& ids);
 
 // ---- pointwise ------------------------------------------------------------------------------------------------------

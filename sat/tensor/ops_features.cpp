@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/amx_conv.h"
 #include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
-#include "sat/tensor/accelerator.h"
 #include "sat/tensor/feature_reader.h"
 #include "sat/tensor/in_place.h"
 #include "sat/tensor/kernels.h"
@@ -218,8 +218,7 @@ Tensor finished(Features x) {
 
 Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride, DType store) {
   check_features(x, "conv3d_norm");
-  SAT_CHECK(held_as(store, x.values.device), "conv3d_norm: results are held as f32 or f16, not ",
-            name_of(store));
+  SAT_CHECK(held_as(store, x.values.device), "conv3d_norm: results are held as f32 or f16, not ", name_of(store));
   SAT_CHECK(x.values.shape[4] == weight.in && weight.first_in == weight.in && weight.kernel == 3,
             "conv3d_norm: x has shape ", x.values.shape, ", the weight is ", weight.kernel, "x", weight.kernel, "x",
             weight.kernel, " of ", weight.in, " inputs");
@@ -241,8 +240,7 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
                         const PackedConv3d& weight, const NormWeights& norm, DType store) {
   check_features(low, "conv3d_norm_up");
-  SAT_CHECK(held_as(store, skip.values.device), "conv3d_norm_up: results are held as f32 or f16, not ",
-            name_of(store));
+  SAT_CHECK(held_as(store, skip.values.device), "conv3d_norm_up: results are held as f32 or f16, not ", name_of(store));
   check_features(skip, "conv3d_norm_up");
   const Shape &small = low.values.shape, &large = skip.values.shape;
   SAT_CHECK(small[0] == large[0] && 2 * small[1] == large[1] && 2 * small[2] == large[2] && 2 * small[3] == large[3],

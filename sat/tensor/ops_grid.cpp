@@ -55,7 +55,8 @@ void accumulate_mask_scores(const Tensor& scores, const Features& features, cons
   }
   check_region("accumulate_mask_scores", region, scores.shape, grid.drop_front(), importance.shape);
   profile::Range range("accumulate_mask_scores", grid);
-  if (scores.device == Device::cuda) return accelerator().accumulate_mask_scores(scores, features, masks, importance, region);
+  if (scores.device == Device::cuda)
+    return accelerator().accumulate_mask_scores(scores, features, masks, importance, region);
   cpu::ScoreSizes sizes{};
   sizes.channels = masks.in;
   sizes.prompts = masks.out;

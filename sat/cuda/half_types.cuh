@@ -1,0 +1,86 @@
+// Private: elements of feature volumes on the device. f32, f16 and bf16 come in as f32, owe a norm, and go out rounded.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "sat/cuda/kernels.h"
+#include "sat/tensor/error.h"
+
+namespace sat::cuda {
+
+constexpr float kLargestF16 = 65504;
+
+__device__ inline float widen(float value) { return value; }
+__device__ inline float widen(__half value) { return __half2float(value); }
+__device__ inline float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+
+/// To nearest even. As on the CPU, f16 holds within its range what would leave it; NaN becomes a finite number, which
+/// is found in the statistics of the f32 results.
+template <class T>
+__device__ inline T rounded(float value);
+template <>
+__device__ inline float rounded<float>(float value) {
+  return value;
+}
+template <>
+__device__ inline __half rounded<__half>(float value) {
+  return __float2half_rn(fminf(fmaxf(value, -kLargestF16), kLargestF16));
+}
+template <>
+__device__ inline __nv_bfloat16 rounded<__nv_bfloat16>(float value) {
+  return __float2bfloat16_rn(value);
+}
+
+/// What a norm does to a raw value x of one channel.
+__device__ inline float normalised(float x, float center, float factor, float shift, float slope) {
+  const float y = fmaf(x - center, factor, shift);
+  return y < 0 ? slope * y : y;
+}
+
+/// The final value of channel c; `norm.center` is null for values that are final already.
+__device__ inline float final_value(float x, const Norm& norm, int64_t c) {
+  if (norm.center == nullptr) return x;
+  return normalised(x, norm.center[c], norm.factor[c], norm.shift[c], norm.slope);
+}
+
+/// A run of elements as memory moves it: at once where it has up to 16 bytes and lies at a multiple of its size.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Run {
+  T values[N];
+};
+
+template <class T, int N>
+__device__ inline void load_run(float (&to)[N], const T* from) {
+  const Run<T, N> run = *reinterpret_cast<const Run<T, N>*>(from);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = widen(run.values[i]);
+}
+
+template <class T, int N>
+__device__ inline void store_run(T* to, const float (&from)[N]) {
+  Run<T, N> run;
+#pragma unroll
+  for (int i = 0; i < N; ++i) run.values[i] = rounded<T>(from[i]);
+  *reinterpret_cast<Run<T, N>*>(to) = run;
+}
+
+/// Where plane h of an input begins, in elements.
+__host__ __device__ inline int64_t plane_offset(int64_t h, int64_t ring, int64_t plane_elements) {
+  return (ring > 0 ? h % ring : h) * plane_elements;
+}
+
+/// Calls body(T{}) with the element type of `dtype`.
+template <class Body>
+void with_element(DType dtype, Body body) {
+  switch (dtype) {
+    case DType::f32: return body(float{});
+    case DType::f16: return body(__half{});
+    case DType::bf16: return body(__nv_bfloat16{});
+    default: fail("features are held as f32, f16 or bf16, not ", name_of(dtype));
+  }
+}
+
+}  // namespace sat::cuda
