@@ -1,7 +1,7 @@
 # Reads, for each case: "case NAME", its model ("key value" lines of count_kernels.cpp) and a JSON line a launch, as the
 # emulator writes them. Prints a table and holds quantities against rules (counters.txt).
 #
-# Bytes are those that blocks ask of the second-level cache: 32 a sector, and the boxes of bulk copies whole. Of them
+# Bytes are those that blocks ask for, 32 a sector, and the boxes of bulk copies whole; no cache is between. Of them
 #   loads         all but the result, which is written once: what is written more counts as a load
 #   weights       the model's bytes, once for each of its passes (a block's step over a tile of voxels)
 #   input_reads   loads without weights, as a part of the input with its border of zeros
@@ -57,18 +57,17 @@ END {
   while ((getline line < rules) > 0) {
     if (line ~ /^#/ || line ~ /^[ \t]*$/) continue
     fields = split(line, word, " ")
-    value = fact[word[1], word[2]]
-    whole = fields == 4 ? fact[word[4], word[2]] : 1
-    if (fields < 3 || !fact[word[1], "launches"] || !whole) {
+    whole = fields == 5 ? fact[word[5], word[2]] : 1
+    if (fields < 4 || !fact[word[1], "launches"] || !whole) {
       ++failed
       print "not counted: " line
-    } else if (value / whole > word[3]) {
-      ++failed
-      printf "%s: %s is %.3f%s, at most %s\n", word[1], word[2], value / whole, fields == 4 ? " of that of " word[4] : "", word[3]
-    } else {
-      ++passed
-      printf "%s: %s is %.3f%s (at most %s)\n", word[1], word[2], value / whole, fields == 4 ? " of that of " word[4] : "", word[3]
+      continue
     }
+    value = fact[word[1], word[2]] / whole
+    good = value >= word[3] && value <= word[4]
+    good ? ++passed : ++failed
+    printf "%s%s: %s is %.3f%s, wanted %s to %s\n", good ? "" : "WRONG ", word[1], word[2], value,
+      fields == 5 ? " of that of " word[5] : "", word[3], word[4]
   }
   if (!passed && !failed) { print "no rules in " rules; failed = 1 }
   printf "%d passed, %d failed\n", passed, failed

@@ -55,8 +55,8 @@ class Bits {
 
 void convolutions(Bits& bits) {
   const std::vector<ConvSetup> setups = {
-      {ConvVariant::plain, DType::f16, {9, 17, 15}, 64, 0, 64, 1},
-      {ConvVariant::plain, DType::f16, {7, 9, 10}, 24, 8, 48, 1},
+      {ConvVariant::plain, DType::f16, {5, 17, 9}, 64, 0, 64, 1},
+      {ConvVariant::plain, DType::f16, {5, 9, 7}, 24, 8, 48, 1},
       {ConvVariant::plain, DType::f16, {6, 17, 5}, 32, 0, 64, 2},
       {ConvVariant::plain, DType::f16, {3, 4, 2}, 256, 0, 128, 1},
   };
