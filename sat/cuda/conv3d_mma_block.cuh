@@ -226,19 +226,18 @@ struct MmaLoads {
       if (voxel_at(load, voxel) < 0) continue;
       uint4& bytes = *reinterpret_cast<uint4*>(slot + swizzled<S::kPieces>(voxel, piece));
       float values[8];
-      widen16<T>(values, bytes);
-      Pack<T> pack;
+      load_run<T, 8>(values, reinterpret_cast<const T*>(&bytes));
 #pragma unroll
       for (int half = 0; half < 8; half += 4) {
         const float4 center = *reinterpret_cast<const float4*>(&rows[0][piece * 8 + half]);
         const float4 factor = *reinterpret_cast<const float4*>(&rows[1][piece * 8 + half]);
         const float4 shift = *reinterpret_cast<const float4*>(&rows[2][piece * 8 + half]);
-        pack.values[half] = rounded<T>(normalised(values[half], center.x, factor.x, shift.x, norm.slope));
-        pack.values[half + 1] = rounded<T>(normalised(values[half + 1], center.y, factor.y, shift.y, norm.slope));
-        pack.values[half + 2] = rounded<T>(normalised(values[half + 2], center.z, factor.z, shift.z, norm.slope));
-        pack.values[half + 3] = rounded<T>(normalised(values[half + 3], center.w, factor.w, shift.w, norm.slope));
+        values[half] = normalised(values[half], center.x, factor.x, shift.x, norm.slope);
+        values[half + 1] = normalised(values[half + 1], center.y, factor.y, shift.y, norm.slope);
+        values[half + 2] = normalised(values[half + 2], center.z, factor.z, shift.z, norm.slope);
+        values[half + 3] = normalised(values[half + 3], center.w, factor.w, shift.w, norm.slope);
       }
-      bytes = *reinterpret_cast<const uint4*>(&pack);
+      bytes = rounded_word<T, 8>(values);
     }
   }
 };

@@ -199,16 +199,10 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
         for (int turn = 0; turn < kTurns; ++turn) {
           if ((inside >> turn & 1) == 0) continue;
           float x[8];
-          widen16<T>(x, pixels[32 * turn]);
-          union {
-            T values[8];
-            uint4 bytes;
-          } y;
+          load_run<T, 8>(x, reinterpret_cast<const T*>(pixels + 32 * turn));
 #pragma unroll
-          for (int i = 0; i < 8; ++i) {
-            y.values[i] = rounded<T>(normalised(x[i], norm[0][i], norm[1][i], norm[2][i], slope));
-          }
-          pixels[32 * turn] = y.bytes;
+          for (int i = 0; i < 8; ++i) x[i] = normalised(x[i], norm[0][i], norm[1][i], norm[2][i], slope);
+          pixels[32 * turn] = rounded_word<T, 8>(x);
         }
       }
       hopper::fence_async_shared();

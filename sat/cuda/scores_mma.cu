@@ -69,14 +69,11 @@ struct WarpFeatures {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       float x[8];
-      const auto stored = __builtin_bit_cast(Run<T, 8>, values[i]);
+      T stored[8];
+      memcpy(stored, &values[i], sizeof stored);
 #pragma unroll
-      for (int c = 0; c < 8; ++c) x[c] = widen(stored.values[c]);
-      Run<T, 8> final;
-#pragma unroll
-      for (int c = 0; c < 8; ++c)
-        final.values[c] = rounded<T>(normalised(x[c], center[c], factor[c], shift[c], norm.slope));
-      values[i] = __builtin_bit_cast(uint4, final);
+      for (int c = 0; c < 8; ++c) x[c] = normalised(widen(stored[c]), center[c], factor[c], shift[c], norm.slope);
+      values[i] = rounded_word<T, 8>(x);
     }
   }
 
