@@ -1,16 +1,17 @@
 # The CUDA backend: sat/cuda, where SAT_CUDA is on; otherwise its door, which says that there is none.
 # Machine code for sm_80 and sm_90a, and PTX of both, so that newer devices find something to translate.
 if(NOT SAT_CUDA)
-  target_sources(sat PRIVATE sat/cuda/absent.cpp)
+  target_sources(sat PRIVATE sat/cuda/absent.cpp sat/cuda/device_name.cpp)
   return()
 endif()
 
-if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80 90a)
 endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 enable_language(CUDA)
 find_package(CUDAToolkit 12.4 REQUIRED)
+string(APPEND CMAKE_CUDA_FLAGS " -std=c++20")  # before CMake 3.26, cuda_std_20 is not known for nvcc
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS sat/cuda/*.cu sat/cuda/*.cpp)
 list(FILTER cuda_sources EXCLUDE REGEX "/absent\\.cpp$")
@@ -25,5 +26,5 @@ else()
   target_compile_definitions(sat PRIVATE SAT_HAS_CUDNN)
 endif()
 target_sources(sat PRIVATE ${cuda_sources})
-target_link_libraries(sat PRIVATE CUDA::cudart CUDA::cublas CUDA::cuda_driver)
-target_compile_features(sat PRIVATE cuda_std_20)
+target_link_libraries(sat PRIVATE CUDA::cudart CUDA::cublas)
+set_target_properties(sat PROPERTIES CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}" CUDA_RUNTIME_LIBRARY Shared)

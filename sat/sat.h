@@ -37,6 +37,9 @@
 
 #include "sat/tensor/weights.h"
 
+// CUDA devices.
+#include "sat/cuda/device.h"
+
 // Files, millimetres and words.
 #include "sat/io/file.h"
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sat/cuda/device.h"
 #include "sat/io/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
@@ -61,14 +62,30 @@ int main(int argc, char** argv) {
   std::vector<std::string> folders(argv + 1, argv + argc);
   sat::ContextOptions options;
   try {
-    while (folders.size() >= 2 && folders[0] == "--cpu") {
-      options.cpu = sat::parse_cpu_level(folders[1]);
+    sat::cuda::DeviceOptions device;
+    bool on_device = false;
+    while (folders.size() >= 2 && folders[0].rfind("--", 0) == 0) {
+      const std::string option = folders[0], value = folders[1];
+      if (option == "--cpu") {
+        options.cpu = sat::parse_cpu_level(value);
+      } else if (option == "--precision") {
+        options.precision = sat::parse_precision(value);
+      } else if (option == "--device") {
+        device.index = sat::cuda::parse_device(value);
+        on_device = device.index >= 0;
+      } else if (option == "--conv") {
+        device.conv = value;
+      } else {
+        folders.clear();
+        break;
+      }
       folders.erase(folders.begin(), folders.begin() + 2);
     }
     if (folders.empty()) {
-      std::fprintf(stderr, "usage: parity [--cpu plain|avx2|avx512] DIR...\n");
+      std::fprintf(stderr, "usage: parity [--cpu LEVEL] [--precision P] [--device D [--conv VARIANT]] DIR...\n");
       return 2;
     }
+    if (on_device) options.accelerator = sat::cuda::open_device(device);
     sat::Context context(options);
     sat::UseContext use(context);
     return sat::test::run(folders);

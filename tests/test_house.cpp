@@ -74,10 +74,10 @@ const std::map<std::string, std::set<std::string>> kArrows = {
     {"cuda", {"tensor", "cuda"}},
     {"io", {"tensor", "io"}},
     {"nn", {"tensor", "nn"}},
-    {"door", {"tensor", "io", "nn", "door"}},
-    {"examples", {"tensor", "io", "nn", "door", "examples"}},
+    {"door", {"tensor", "cuda", "io", "nn", "door"}},
+    {"examples", {"tensor", "cuda", "io", "nn", "door", "examples"}},
     {"weights", {"tensor", "io", "nn", "door", "weights"}},
-    {"tests", {"tensor", "io", "nn", "door", "examples", "weights", "tests"}},
+    {"tests", {"tensor", "cuda", "io", "nn", "door", "examples", "weights", "tests"}},
 };
 
 /// The files of nn/ that meet the outside world.
@@ -89,6 +89,10 @@ const std::set<std::string> kMeetsFiles = {"blender",     "embedding_bank", "mod
 const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdParties = {
     {"zlib.h", {"sat/io/file.cpp", "tests/"}},
     {"doctest/", {"tests/"}},
+    {"cuda", {"sat/cuda/", "tests/cuda/"}},
+    {"cublas", {"sat/cuda/accelerator.h"}},
+    {"cudnn", {"sat/cuda/conv3d_cudnn.cpp"}},
+    {"nvtx3/", {"sat/cuda/queue.cpp"}},
     {"CLI/", {"examples/"}},
 };
 

@@ -97,6 +97,7 @@ Json decisions_json(const Case& one, const Segmentation& result, const Segmenter
   json.set("keeps", name_of(result.plan.waiting));
   json.set("threshold", 0.5).set("label_priority", kLabelPriority);
   json.set("precision", name_of(segmenter.context().precision()));
+  json.set("device", segmenter.device());
   json.set("cpu", name_of(segmenter.context().cpu())).set("pairing_checked", result.pairing_checked);
   return json;
 }
@@ -249,12 +250,13 @@ Json write_case(const std::string& folder, const Case& one, const NiftiScan& sca
   }
   Json plan = Json::object().set("weights_bytes", result.plan.weights_bytes);
   plan.set("tensor_bytes", result.plan.tensor_bytes).set("process_bytes", result.plan.process_bytes);
-  plan.set("scratch_bytes", result.plan.scratch_bytes);
+  plan.set("scratch_bytes", result.plan.scratch_bytes).set("device_bytes", result.plan.device_bytes);
   Json manifest = Json::object();
   manifest.set("format", kManifestFormat).set("version", SAT_VERSION);
   manifest.set("scan", scan_json(fingerprint, scan.header)).set("model", identity.model).set("text", identity.text);
   manifest.set("request", identity.request).set("decisions", decisions_json(one, result, segmenter));
   manifest.set("plan", std::move(plan)).set("peak_tensor_bytes", result.peak_bytes);
+  if (result.device_peak_bytes > 0) manifest.set("peak_device_bytes", result.device_peak_bytes);
   manifest.set("peak_process_bytes", peak_process_bytes()).set("seconds", std::move(stages));
   manifest.set("warnings", list(result.warnings)).set("files", list(files_below(folder)));
   write_file_atomically(folder + "/" + kManifestName, manifest.dump(2) + "\n");

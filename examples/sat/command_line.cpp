@@ -93,6 +93,13 @@ void add_prompts(CLI::App* command, PromptChoice& prompts) {
   add_file(command, "--prompts-file", prompts.file, "names of structures, one a line")->excludes(list);
 }
 
+DType parse_half(const std::string& name) {
+  for (DType type : {DType::f16, DType::bf16}) {
+    if (name == name_of(type)) return type;
+  }
+  fail("unknown half type '", name, "'; it is one of f16, bf16");
+}
+
 CLI::Option* add_modality(CLI::App* command, std::string& modality) {
   return command->add_option("--modality", modality, "what made the scan: ct, mri, pet or us")->type_name("M");
 }
@@ -113,6 +120,23 @@ void add_precision(CLI::App* command, Precision& precision) {
       command, "--precision", precision, parse_precision,
       "exact (default): as f32; fast: the largest features held in\nf16, and bf16 matrix units where there are some")
       ->type_name("P");
+}
+
+/// Where it computes. Devices hold what `fast` rounds in one of two half types.
+void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
+  command
+      ->add_option("--device", device.names,
+                   std::string("cpu, cuda, cuda:1, auto, or several devices with commas,\nwhich share the cases; "
+                               "default: ") +
+                       fallback)
+      ->type_name("D");
+  add_parsed(command, "--max-vram", device.max_vram, parse_bytes,
+             "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
+      ->type_name("BYTES");
+  add_parsed(command, "--half", device.half, parse_half,
+             "how fast precision holds features on a device: f16\n"
+             "(default) or bf16")
+      ->type_name("TYPE");
 }
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
@@ -155,6 +179,7 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
                                              "default: the output folder");
   scratch->type_name("DIR");
   command->add_flag("--no-scratch", request.no_scratch, "keep everything in memory")->excludes(scratch);
+  add_device(command, request.device, "auto");
   add_cpu(command, options.cpu);
   add_precision(command, options.precision);
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
@@ -193,6 +218,7 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   command->add_flag("--model-space", request.model_space, "as for sat segment");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
   command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
+  add_device(command, request.device, "auto");
   add_threads(command, request.context.threads);
   add_cpu(command, request.context.cpu);
   add_precision(command, request.context.precision);

@@ -10,6 +10,7 @@
 
 #include "examples/sat/bench_run.h"
 #include "examples/sat/case_result.h"
+#include "examples/sat/devices.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_encoder.h"
 #include "sat/tensor/error.h"
@@ -32,6 +33,7 @@ struct SegmentRequest {
   PromptChoice prompts;
   std::string modality, orientation, output;
   SegmenterOptions segmenter;
+  DeviceChoice device;
   ResultOptions result;
   bool redo = false, quiet = false, as_json = false, no_scratch = false;
 };
@@ -43,6 +45,7 @@ struct PlanRequest {
   std::string modality, orientation, model, config, architecture, text_model;
   bool model_space = false, as_json = false, no_scratch = false, kernels = false;
   int64_t max_ram = 0;  // bytes; 0: no limit
+  DeviceChoice device;
   ContextOptions context;
 };
 
@@ -79,6 +82,7 @@ struct BenchRequest {
   std::vector<std::string> operations, variants;  // by name; none: the standard set, and every form that is not slow
   std::vector<int64_t> channels, size;            // in place of the cases' own
   BenchSettings settings;
+  DeviceChoice device{"cpu"};
   std::string json, chart;  // files to write; JSON may go to "-", which is stdout
   bool list = false;
 };

@@ -70,7 +70,9 @@ void print_kernels(const SatConfig& config, const PlanRequest& request) {
 }  // namespace
 
 int run(const PlanRequest& request) {
-  Context context(request.context);
+  ContextOptions options_of_context = request.context;
+  options_of_context.accelerator = imagined_device(request.device);
+  Context context(options_of_context);
   UseContext use(context);
   if (request.kernels) {
     print_kernels(config_of(request), request);
@@ -97,6 +99,7 @@ int run(const PlanRequest& request) {
     json.set("peak_bytes", plan.process_bytes).set("tensor_bytes", plan.tensor_bytes);
     json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
     json.set("scratch_bytes", plan.scratch_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
+    if (plan.device_bytes > 0) json.set("device_bytes", plan.device_bytes);
     json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
@@ -109,6 +112,10 @@ int run(const PlanRequest& request) {
   std::printf("peak memory  %lld bytes (%lld MiB), of which weights %lld MiB\n",
               static_cast<long long>(plan.process_bytes), static_cast<long long>(megabytes(plan.process_bytes)),
               static_cast<long long>(megabytes(plan.weights_bytes)));
+  if (plan.device_bytes > 0) {
+    std::printf("on the device  %lld bytes (%lld MiB), the weights there\n", static_cast<long long>(plan.device_bytes),
+                static_cast<long long>(megabytes(plan.device_bytes)));
+  }
   std::printf("until blended, windows wait as %s", name_of(plan.waiting));
   if (plan.scratch_bytes > 0) {
     std::printf(", %lld MiB on disk", static_cast<long long>(megabytes(plan.scratch_bytes)));

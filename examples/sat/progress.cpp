@@ -30,9 +30,10 @@ std::string clock_time(double seconds) {
   return text;
 }
 
-ProgressView::ProgressView(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0) {}
+ProgressView::ProgressView(bool quiet, Form form) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0), form_(form) {}
 
 void ProgressView::start(const std::string& title) {
+  if (form_ == Form::lines) return;
   title_ = title;
   started_ = Clock::now();
   quarter_ = -1;
@@ -59,16 +60,19 @@ void ProgressView::clear() {
 
 void ProgressView::line(const std::string& text) {
   if (quiet_) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
   clear();
   std::fprintf(stderr, "%s\n", text.c_str());
 }
 
 void ProgressView::stage(const std::string& name) {
+  if (form_ == Form::lines) return;
   last_stage_ = name;
   show(title_ + ": " + name);
 }
 
 void ProgressView::update(const Progress& progress) {
+  if (form_ == Form::lines) return;
   if (progress.windows == 0) {
     if (last_stage_ != progress.stage) stage(progress.stage);
     return;

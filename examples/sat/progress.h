@@ -3,15 +3,19 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "sat/nn/segmenter.h"
 
 namespace sat::cli {
 
+/// Where several cases are under way at once, only lines that stay are shown, and any thread may write them.
 class ProgressView {
  public:
-  explicit ProgressView(bool quiet);
+  enum class Form : uint8_t { bar, lines };
+  explicit ProgressView(bool quiet, Form form = Form::bar);
   ~ProgressView() { clear(); }
 
   void start(const std::string& title);  // of a case, such as "ct_001 (2 of 5)"
@@ -24,7 +28,9 @@ class ProgressView {
   using Clock = std::chrono::steady_clock;
   void show(const std::string& text);
 
+  std::mutex mutex_;  // of lines
   bool quiet_, terminal_;
+  Form form_;
   std::string title_;
   Clock::time_point started_, shown_;
   double rate_start_ = 0;  // fraction when the network began

@@ -1,7 +1,10 @@
 // sat segment: scans and words to masks, case by case.
 #include <cstdio>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "examples/sat/case_folder.h"
 #include "examples/sat/case_result.h"
@@ -133,6 +136,14 @@ struct Counts {
   int done = 0, skipped = 0, failed = 0;
 };
 
+/// What the devices share while each works on a case of its own.
+struct Shared {
+  std::mutex mutex;  // of all below
+  size_t next = 0;   // case
+  Counts counts;
+  std::exception_ptr stopped;  // by whom the others are stopped too
+};
+
 void report(const SegmentRequest& request, Json line) {
   if (!request.as_json) return;
   std::printf("%s\n", line.dump().c_str());
@@ -140,7 +151,7 @@ void report(const SegmentRequest& request, Json line) {
 }
 
 void process(const SegmentRequest& request, const Segmenter& segmenter, Identity identity, Case one,
-             const std::string& title, ProgressView& view, Counts& counts) {
+             const std::string& title, ProgressView& view, Shared& shared) {
   if (!one.error.empty()) fail(one.error);
   profile::Stopwatch watch;
   identity.request = request_json(one, request.result);
@@ -152,7 +163,8 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, Identity
   const std::string folder = request.output + "/" + one.folder;
   Json line = Json::object().set("case", one.folder).set("scan", one.scan).set("folder", folder);
   if (finished == Finished::yes && !request.redo) {
-    ++counts.skipped;
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    ++shared.counts.skipped;
     view.line(title + ": finished before, skipped");
     report(request, line.set("status", "skipped"));
     return;
@@ -160,7 +172,8 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, Identity
   check_replaceable(folder);
   const Json manifest = run_case(request, segmenter, one, identity, view);
   const double seconds = watch.lap();
-  ++counts.done;
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  ++shared.counts.done;
   view.line(title + ": " + clock_time(seconds) + ", " + folder);
   Json structures = Json::array();
   for (const Json& each : manifest["structures"].items()) {
@@ -171,23 +184,16 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, Identity
   report(request, line.set("warnings", manifest["warnings"]));
 }
 
-}  // namespace
-
-int run(const SegmentRequest& asked) {
-  const SegmentRequest request = completed(asked);
-  std::vector<Case> cases = cases_of(request);
-  watch_for_interrupts();
-  ProgressView view(request.quiet);
-  check_words(request, cases, view);
-  make_output_folder(request.output);
-  remove_leftovers(request.output);
-  view.start("model");
-  view.stage("loading");
-  const Segmenter segmenter(request.segmenter);
-  const Identity identity = identity_of(segmenter, request.segmenter);
-
-  Counts counts;
-  for (size_t i = 0; i < cases.size(); ++i) {
+/// Takes cases until none is left.
+void work(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
+          const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
+  for (;;) {
+    size_t i = 0;
+    {
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      if (shared.stopped || shared.next == cases.size()) return;
+      i = shared.next++;
+    }
     const Case& one = cases[i];
     std::string title = one.folder;
     if (cases.size() > 1)
@@ -195,20 +201,65 @@ int run(const SegmentRequest& asked) {
     if (interrupted()) throw Cancelled("interrupted");
     view.start(title);
     try {
-      process(request, segmenter, identity, one, title, view, counts);
+      process(request, segmenter, identity, one, title, view, shared);
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& error) {
       const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
       const std::string reason = memory ? "out of memory" : error.what();
-      ++counts.failed;
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      ++shared.counts.failed;
       view.clear();
       std::fprintf(stderr, "sat: %s: %s\n", one.folder.c_str(), reason.c_str());
       report(request,
              Json::object().set("case", one.folder).set("scan", one.scan).set("status", "failed").set("error", reason));
     }
   }
+}
+
+/// Each device takes the next case when it is done with one: what a case gives does not depend on the others.
+void work_on_all(const SegmentRequest& request, const std::vector<std::unique_ptr<Segmenter>>& segmenters,
+                 const Identity& identity, const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
+  std::vector<std::thread> others;
+  const auto guarded = [&](const Segmenter& segmenter) {
+    try {
+      work(request, segmenter, identity, cases, view, shared);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      if (!shared.stopped) shared.stopped = std::current_exception();
+    }
+  };
+  for (size_t i = 1; i < segmenters.size(); ++i) others.emplace_back([&, i] { guarded(*segmenters[i]); });
+  guarded(*segmenters[0]);
+  for (std::thread& other : others) other.join();
+  if (shared.stopped) std::rethrow_exception(shared.stopped);
+}
+
+}  // namespace
+
+int run(const SegmentRequest& asked) {
+  const SegmentRequest request = completed(asked);
+  std::vector<Case> cases = cases_of(request);
+  watch_for_interrupts();
+  const std::vector<std::shared_ptr<Accelerator>> devices = open_devices(request.device);
+  ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
+  check_words(request, cases, view);
+  make_output_folder(request.output);
+  remove_leftovers(request.output);
+  view.start("model");
+  view.stage("loading");
+  std::vector<std::unique_ptr<Segmenter>> segmenters;
+  for (const auto& device : devices) {
+    SegmenterOptions options = request.segmenter;
+    options.accelerator = device;
+    segmenters.push_back(std::make_unique<Segmenter>(options));
+  }
+  const Identity identity = identity_of(*segmenters[0], request.segmenter);
+
+  Shared shared;
+  work_on_all(request, segmenters, identity, cases, view, shared);
   view.clear();
+  const Counts& counts = shared.counts;
   if (cases.size() > 1) {
     view.line(std::to_string(counts.done) + " done, " + std::to_string(counts.skipped) + " skipped, " +
               std::to_string(counts.failed) + " failed");

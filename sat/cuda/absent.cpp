@@ -9,8 +9,14 @@ bool built() { return false; }
 
 std::vector<DeviceInfo> devices() { return {}; }
 
-std::shared_ptr<Accelerator> open_device(const DeviceOptions&) {
-  fail("this build has no CUDA; configure with -DSAT_CUDA=ON, or compute on the CPU");
-}
+namespace {
+
+[[noreturn]] void refuse() { fail("this build has no CUDA; configure with -DSAT_CUDA=ON, or compute on the CPU"); }
+
+}  // namespace
+
+std::shared_ptr<Accelerator> open_device(const DeviceOptions&) { refuse(); }
+
+std::shared_ptr<Accelerator> imagined_device(const DeviceOptions&) { refuse(); }
 
 }  // namespace sat::cuda

@@ -22,6 +22,7 @@ struct DeviceInfo {
   int arch = 0;        // 10 * major + minor
   int processors = 0;  // multiprocessors
   int64_t bytes = 0, free_bytes = 0;
+  int64_t shared_bytes = 0;  // most shared memory of a block
 };
 
 /// False in a build without CUDA.
@@ -41,6 +42,10 @@ struct DeviceOptions {
 /// Opens a device; give it to ContextOptions::accelerator. Throws Error for an index that is not there, a device that
 /// is too old (before sm_80), or a name that is not known.
 std::shared_ptr<Accelerator> open_device(const DeviceOptions& options = {});
+
+/// One that counts memory and computes nothing: of the device with that index, or of one like an H100 where it is not
+/// there. For plans. Throws Error in a build without CUDA.
+std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options = {});
 
 /// "cpu": -1; "cuda": 0; "cuda:2": 2; "auto": 0 where a device is there, else -1. Throws Error for anything else.
 int parse_device(const std::string& name);

@@ -36,9 +36,9 @@ PostNormLayer read_layer(const Weights& w, const TextBackboneConfig& config) {
 }  // namespace
 
 Bert::Bert(const Weights& w, const TextBackboneConfig& config)
-    : words_((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden})),
-      positions_((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden})),
-      type_((w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone()),
+    : words_(resident((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
+      positions_(resident((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
+      type_(resident((w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
       heads_(config.heads) {
   for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_layer(w / "encoder" / "layer" / l, config));

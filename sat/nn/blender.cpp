@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
@@ -26,10 +27,22 @@ struct Rows {
   }
 };
 
-/// Copies rows [first, last) of `from` to rows [to_first, ...) of `to`, front to back, so the two may overlap forwards.
+/// Copies rows [first, last) of `from` to rows [to_first, ...) of `to`, front to back, so the two may be one array in
+/// which rows move forwards.
 void copy_rows(const Tensor& to, const Rows& target, int64_t to_first, const Tensor& from, const Rows& source,
                int64_t first, int64_t last) {
   const int64_t element = size_of(from.dtype);
+  if (from.device == Device::cuda) {
+    const bool moves = to.buffer == from.buffer;
+    const int64_t at_once = moves ? first - to_first : last - first;  // runs that do not overlap
+    for (int64_t row = first; row < last && at_once > 0; row += at_once) {
+      accelerator().copy_runs(
+          static_cast<char*>(to.raw()) + (to_first + row - first) * target.inner * element,
+          target.rows * target.inner * element, static_cast<const char*>(from.raw()) + row * source.inner * element,
+          source.rows * source.inner * element, std::min(at_once, last - row) * source.inner * element, source.outer);
+    }
+    return;
+  }
   parallel_for(source.outer, 1, [&](int64_t o, int64_t) {
     std::memmove(static_cast<char*>(to.raw()) + (o * target.rows + to_first) * target.inner * element,
                  static_cast<const char*>(from.raw()) + (o * source.rows + first) * source.inner * element,
@@ -38,6 +51,12 @@ void copy_rows(const Tensor& to, const Rows& target, int64_t to_first, const Ten
 }
 
 void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
+  if (x.device == Device::cuda) {
+    const int64_t row = rows.inner * size_of(x.dtype);
+    accelerator().zero_runs(static_cast<char*>(x.raw()) + first * row, rows.rows * row, (rows.rows - first) * row,
+                            rows.outer);
+    return;
+  }
   parallel_for(rows.outer, 1, [&](int64_t o, int64_t) {
     float* from = x.data<float>() + (o * rows.rows + first) * rows.inner;
     std::fill(from, x.data<float>() + (o + 1) * rows.rows * rows.inner, 0.f);
@@ -59,17 +78,23 @@ Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3
       plan_(plan),
       sink_(std::move(sink)),
       windows_(sliding_windows(size, window)),
-      importance_(importance_map(window, importance)) {
+      device_(Context::current().accelerator() ? Device::cuda : Device::cpu),
+      importance_(resident(importance_map(window, importance))) {
   SAT_CHECK(prompts > 0, "blender: there are no prompts");
-  SAT_CHECK(plan_.waiting != Waiting::spilled || plan_.axis == 0, "blender: spilled rows leave along axis 0, not ",
-            plan_.axis);
+  SAT_CHECK((plan_.waiting != Waiting::spilled && device_ == Device::cpu) || plan_.axis == 0,
+            "blender: spilled rows, and those of a device, leave along axis 0, not ", plan_.axis);
   const auto axis = size_t(plan_.axis);
   std::stable_sort(windows_.begin(), windows_.end(),
                    [&](const Window& a, const Window& b) { return a.start[axis] < b.start[axis]; });
-  if (plan_.waiting != Waiting::scores) return;
+  if (plan_.waiting != Waiting::scores) {
+    const std::array<int64_t, 3> row = box(1);
+    // What lives on a device through the loop is there before it (window_runner.h).
+    if (device_ == Device::cuda) last_row_ = Tensor({prompts_, row[0] * row[1] * row[2]}, DType::f32, device_);
+    return;
+  }
   const std::array<int64_t, 3> extent = box(std::min(size_[axis], window_[axis] + 1));  // one row stays behind
-  scores_ = zeros({extent[0], extent[1], extent[2], prompts_});
-  weights_ = zeros({extent[0], extent[1], extent[2]});
+  scores_ = zeros({extent[0], extent[1], extent[2], prompts_}, DType::f32, device_);
+  weights_ = zeros({extent[0], extent[1], extent[2]}, DType::f32, device_);
 }
 
 std::array<int64_t, 3> Blender::box(int64_t rows) const {
@@ -83,6 +108,7 @@ void Blender::add(Features features, const Tensor& masks) {
   const auto axis = size_t(plan_.axis);
   const Window& window = windows_[added_];
   Kept part{window, 0, 0, std::move(features), masks};
+  if (plan_.waiting != Waiting::scores) move(part, Device::cpu);
   if (plan_.waiting == Waiting::spilled) spill(part);
   if (plan_.waiting != Waiting::scores) {
     kept_.push_back(std::move(part));
@@ -102,6 +128,11 @@ void Blender::add(Features features, const Tensor& masks) {
   } else {
     finish_scores(until);
   }
+}
+
+void Blender::move(Kept& part, Device to) {
+  Features& features = part.features;
+  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift, &part.masks}) *x = x->to(to);
 }
 
 void Blender::accumulate(const Kept& part, const PackedMatrix& masks, const Tensor& scores, int64_t base, int64_t first,
@@ -127,6 +158,16 @@ void Blender::count(const Window& window, const Tensor& weights, int64_t base, i
   to[size_t(plan_.axis)] = std::min(last, to[size_t(plan_.axis)]);
   std::array<int64_t, 3> shift{};
   shift[size_t(plan_.axis)] = base;
+  if (device_ == Device::cuda) {
+    ScoreRegion region;
+    for (size_t a = 0; a < 3; ++a) {
+      region.in_scores[a] = from[a] - shift[a];
+      region.in_importance[a] = from[a] - window.start[a];
+      region.size[a] = to[a] - from[a];
+    }
+    if (region.size[size_t(plan_.axis)] > 0) accelerator().accumulate_importance(weights, importance_, region);
+    return;
+  }
   parallel_for(std::max<int64_t>(0, to[0] - from[0]), 1, [&](int64_t line, int64_t) {
     const int64_t h = from[0] + line;
     for (int64_t w = from[1]; w < to[1]; ++w) {
@@ -141,6 +182,7 @@ void Blender::count(const Window& window, const Tensor& weights, int64_t base, i
 
 /// Rows [first, last) of the arrays become weighted means.
 void Blender::normalise(const Tensor& scores, const Tensor& weights, int64_t first, int64_t last) const {
+  if (device_ == Device::cuda) return accelerator().divide_rows(scores, weights, plan_.axis, first, last);
   const std::array<int64_t, 3> extent{weights.shape[0], weights.shape[1], weights.shape[2]};
   const Rows rows(extent, plan_.axis, 1);
   const int64_t width = scores.shape[3], span = (last - first) * rows.inner;
@@ -154,6 +196,19 @@ void Blender::normalise(const Tensor& scores, const Tensor& weights, int64_t fir
   });
 }
 
+/// Hands rows to the sink; from a device a few at a time.
+void Blender::leave(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+                    int64_t first_prompt) {
+  if (device_ == Device::cpu) return sink_(scores, origin, first, last, first_prompt);
+  const int64_t row_bytes = scores.bytes() / scores.shape[0], there = origin[0] + scores.shape[0];
+  const int64_t at_once = std::max<int64_t>(1, kSlabBytes / row_bytes);
+  for (int64_t row = first; row < last; row += at_once) {
+    const int64_t stop = std::min(last, row + at_once);
+    const Tensor some = scores.slice(row - origin[0], std::min(stop + 1, there) - origin[0]).to(Device::cpu);
+    sink_(some, {row, origin[1], origin[2]}, row, stop, first_prompt);
+  }
+}
+
 void Blender::finish_scores(int64_t until) {
   const auto axis = size_t(plan_.axis);
   normalise(scores_, weights_, final_ - base_, until - base_);
@@ -161,7 +216,7 @@ void Blender::finish_scores(int64_t until) {
   const bool last = until == size_[axis];
   std::array<int64_t, 3> origin{};
   origin[axis] = base_;
-  if (last || until - 1 > decided_) sink_(scores_, origin, decided_, last ? until : until - 1, 0);
+  if (last || until - 1 > decided_) leave(scores_, origin, decided_, last ? until : until - 1, 0);
   if (last) return;
   decided_ = until - 1;
   const std::array<int64_t, 3> extent{weights_.shape[0], weights_.shape[1], weights_.shape[2]};
@@ -180,20 +235,21 @@ void Blender::finish_features(int64_t until) {
   const int64_t area = one_row[0] * one_row[1] * one_row[2];
   const int64_t row_bytes = area * std::min(kChunk, prompts_) * int64_t(sizeof(float));
   const int64_t rows_at_once = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, kSlabRows);
-  if (last_row_.empty()) last_row_ = Tensor({prompts_, area});
+  if (last_row_.empty()) last_row_ = Tensor({prompts_, area}, DType::f32, device_);
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
     const int64_t decide = stop == size_[axis] ? stop : stop - 1;  // a lone first row decides nothing yet
     const std::array<int64_t, 3> extent = box(stop - decided_);
     std::array<int64_t, 3> origin{};
     origin[axis] = decided_;
-    const Tensor weights = zeros({extent[0], extent[1], extent[2]});
-    const std::vector<Kept> spilled = rows_of_spilled(final_, stop);
-    const std::vector<Kept>& parts = plan_.waiting == Waiting::spilled ? spilled : kept_;
+    const Tensor weights = zeros({extent[0], extent[1], extent[2]}, DType::f32, device_);
+    const bool fetch = plan_.waiting == Waiting::spilled || device_ == Device::cuda;
+    const std::vector<Kept> fetched = fetch ? fetched_rows(final_, stop) : std::vector<Kept>();
+    const std::vector<Kept>& parts = fetch ? fetched : kept_;
     for (const Kept& part : parts) count(part.window, weights, decided_, final_, stop);
     for (int64_t first = 0; first < prompts_; first += kChunk) {
       const int64_t width = std::min(kChunk, prompts_ - first);
-      const Tensor scores = zeros({extent[0], extent[1], extent[2], width});
+      const Tensor scores = zeros({extent[0], extent[1], extent[2], width}, DType::f32, device_);
       const Rows rows(extent, plan_.axis, width), carried(one_row, plan_.axis, width);
       const Tensor carry = last_row_.slice(first, first + width);  // [area, width] in memory, whatever its shape says
       if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
@@ -201,7 +257,7 @@ void Blender::finish_features(int64_t until) {
         accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
       }
       normalise(scores, weights, final_ - decided_, extent[axis]);
-      if (decided_ < decide) sink_(scores, origin, decided_, decide, first);
+      if (decided_ < decide) leave(scores, origin, decided_, decide, first);
       copy_rows(carry, carried, 0, scores, rows, extent[axis] - 1, extent[axis]);
     }
     final_ = stop;
@@ -253,20 +309,27 @@ void Blender::spill(Kept& part) {
   values = Tensor();
 }
 
-/// Spilled windows that touch rows [first, last), with those rows.
-std::vector<Blender::Kept> Blender::rows_of_spilled(int64_t first, int64_t last) const {
+/// Waiting windows that touch rows [first, last), with those rows where they are computed on: read from disk, or taken
+/// to the device.
+std::vector<Blender::Kept> Blender::fetched_rows(int64_t first, int64_t last) const {
   std::vector<Kept> parts;
-  if (plan_.waiting != Waiting::spilled) return parts;
   for (const Kept& part : kept_) {
     const int64_t from = std::max(first, part.window.start[0]), to = std::min(last, part.window.end[0]);
     if (from >= to) continue;
-    Kept read = part;
-    read.cut = from - part.window.start[0];
-    Tensor& values = read.features.values;
-    values = Tensor(spilled_shape_.with(1, to - from), spilled_dtype_);
-    const int64_t row_bytes = values.bytes() / (to - from);
-    if (scratch_) scratch_->read(part.place + read.cut * row_bytes, values.raw(), values.bytes());
-    parts.push_back(std::move(read));
+    Kept fetched = part;
+    fetched.cut = from - part.window.start[0];
+    Tensor& values = fetched.features.values;
+    if (plan_.waiting == Waiting::spilled) {
+      values = Tensor(spilled_shape_.with(1, to - from), spilled_dtype_);
+      const int64_t row_bytes = values.bytes() / (to - from);
+      if (scratch_) scratch_->read(part.place + fetched.cut * row_bytes, values.raw(), values.bytes());
+    } else {
+      const int64_t skipped = fetched.cut - part.cut;
+      values = values.reshape(values.shape.drop_front()).slice(skipped, skipped + to - from);
+      values = values.reshape(part.features.values.shape.with(1, to - from));
+    }
+    move(fetched, device_);
+    parts.push_back(std::move(fetched));
   }
   return parts;
 }

@@ -18,13 +18,14 @@ namespace sat {
 /// How pending windows wait for their neighbours. All ways give the same bits.
 enum class Waiting : uint8_t {
   scores,    // 4 bytes a prompt and voxel of the rows that are not final
-  features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are
+  features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are; on the CPU's
+             // side where an accelerator computes, which is handed a few rows at a time
   spilled    // the features of all windows go to a scratch file, and rows leave after the last window, so that what
              // the network holds and what the masks hold are never in memory together
 };
 const char* name_of(Waiting waiting);
 
-/// Rows leave along `axis`, finished. Spilled ones leave along axis 0.
+/// Rows leave along `axis`, finished. Spilled ones, and those of an accelerator, leave along axis 0.
 struct BlendPlan {
   int axis = 0;
   Waiting waiting = Waiting::scores;
@@ -37,7 +38,8 @@ struct BlendPlan {
 using RowSink = std::function<void(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first,
                                    int64_t last, int64_t first_prompt)>;
 
-/// Blends the windows of one volume. Feed every window of windows(), in that order.
+/// Blends the windows of one volume, on the context's accelerator where it has one: the sink then gets copies. Feed
+/// every window of windows(), in that order.
 class Blender {
  public:
   Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, Rounding importance,
@@ -67,14 +69,18 @@ class Blender {
   void finish_scores(int64_t until);
   void finish_features(int64_t until);
   void give_back_rows(int64_t until);
+  static void move(Kept& part, Device to);
   void spill(Kept& part);
-  std::vector<Kept> rows_of_spilled(int64_t first, int64_t last) const;
+  std::vector<Kept> fetched_rows(int64_t first, int64_t last) const;
+  void leave(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
+             int64_t first_prompt);
 
   std::array<int64_t, 3> size_, window_;
   int64_t prompts_;
   BlendPlan plan_;
   RowSink sink_;
   std::vector<Window> windows_;
+  Device device_;  // where scores are: with the context's accelerator, or on the CPU
   Tensor importance_;
   size_t added_ = 0;
   int64_t final_ = 0;    // rows before this one are final and normalised

@@ -14,7 +14,7 @@ struct Linear {
 
   Linear() = default;
   Linear(const Weights& w, int64_t in, int64_t out)
-      : weight(pack_linear(w.get("weight", {out, in}))), bias(w.get("bias", {out})) {}
+      : weight(pack_linear(w.get("weight", {out, in}))), bias(resident(w.get("bias", {out}))) {}
 
   Tensor operator()(const Tensor& x, Activation act = Activation::none) const { return linear(x, weight, bias, act); }
 };
@@ -26,7 +26,7 @@ struct LayerNorm {
 
   LayerNorm() = default;
   LayerNorm(const Weights& w, int64_t channels, float epsilon = 1e-5f)
-      : gain(w.get("weight", {channels})), bias(w.get("bias", {channels})), eps(epsilon) {}
+      : gain(resident(w.get("weight", {channels}))), bias(resident(w.get("bias", {channels}))), eps(epsilon) {}
 
   Tensor operator()(const Tensor& x) const { return layer_norm(x, gain, bias, eps); }
 };

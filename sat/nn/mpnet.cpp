@@ -65,8 +65,8 @@ int64_t relative_position_bucket(int64_t offset) {
 }
 
 Mpnet::Mpnet(const Weights& w, const TextBackboneConfig& config)
-    : words_((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden})),
-      positions_((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden})),
+    : words_(resident((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
+      positions_(resident((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
       relative_((w / "encoder" / "relative_attention_bias").get("weight", {kBuckets, config.heads})),
       heads_(config.heads) {

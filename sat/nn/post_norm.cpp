@@ -2,7 +2,6 @@
 #include "sat/nn/post_norm.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace sat {
 
@@ -43,7 +42,7 @@ AttentionBias attention_bias(const TokenRows& texts, int64_t heads,
         }
       }
     }
-    biases.push_back(std::move(bias));
+    biases.push_back(resident(bias));
   }
   return biases;
 }
@@ -58,7 +57,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const TokenRows
     const int64_t first = texts.first(text), last = first + texts.length(text);
     const Tensor one =
         attention(q.slice(first, last), k.slice(first, last), v.slice(first, last), heads, bias[size_t(text)]);
-    std::memcpy(joined.slice(first, last).raw(), one.raw(), size_t(one.bytes()));
+    copy(joined.slice(first, last), one);
   }
   return joined;
 }

@@ -29,7 +29,7 @@ namespace {
 Linear projection(const Tensor& weight, const Tensor& bias, int64_t third, int64_t width) {
   Linear part;
   part.weight = pack_linear(weight.slice(third * width, (third + 1) * width));
-  part.bias = bias.slice(third * width, (third + 1) * width).clone();
+  part.bias = resident(bias.slice(third * width, (third + 1) * width).clone());
   return part;
 }
 

@@ -13,6 +13,11 @@ SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads)
     project_query_.emplace_back(weights / "query_proj", config.text_dim, config.query_dim, config.query_dim);
   }
   heads_.emplace_back(weights / "mask_embed_proj", config.query_dim, config.mask_hidden, config.channels[0]);
+  for (const auto& [name, modality] : config.modalities) {
+    std::array<int64_t, 3> grid = modality.window;
+    for (int64_t& size : grid) size /= config.total_stride();
+    if (positions_.count(grid) == 0) positions_[grid] = resident(positional_code(grid, config.query_dim));
+  }
   const Weights mid = weights / "mid_mask_embed_proj";
   if (heads == Heads::final_only) {
     mid.ignore_all();
@@ -33,7 +38,7 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
               window.shape, " is not a multiple of ", stride, " voxels on axis ", axis);
   }
   const Shape batched({1, window.shape[0], window.shape[1], window.shape[2], window.shape[3]});
-  Tensor x = window.reshape(batched);
+  Tensor x = resident(window).reshape(batched);
   window = Tensor();
 
   // Visual encoder and pixel decoder.
@@ -46,7 +51,9 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
   features.tokens = project_tokens_(joined.reshape({grid[0] * grid[1] * grid[2], joined.shape[4]}));  // [T, Q]
 
   // Keys carry position, values do not.
-  features.memory = decoder_.remember(features.tokens, positional_code(grid, config_.query_dim));
+  const auto [position, is_new] = positions_.try_emplace(grid);
+  if (is_new) position->second = resident(positional_code(grid, config_.query_dim));
+  features.memory = decoder_.remember(features.tokens, position->second);
   features.per_voxel = std::move(visual.per_voxel);
   return features;
 }
@@ -54,7 +61,8 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
 Tensor SatModel::decode(const Tensor& queries, const ImageMemory& memory) const {
   SAT_CHECK(queries.shape.rank() == 2 && queries.shape[1] == config_.text_dim, config_.architecture,
             ": queries have shape ", queries.shape, ", need [N, ", config_.text_dim, "]");
-  return decoder_(project_query_.empty() ? queries : project_query_[0](queries), memory);
+  const Tensor asked = resident(queries);
+  return decoder_(project_query_.empty() ? asked : project_query_[0](asked), memory);
 }
 
 Tensor SatModel::mask_vectors(const Tensor& decoded, size_t scale) const {

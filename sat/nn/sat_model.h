@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "sat/nn/query_decoder.h"
@@ -22,12 +23,14 @@ struct ImageFeatures {
 /// Whether the deep-supervision heads are loaded (training, fine-tuning) or passed over (inference).
 enum class Heads : uint8_t { final_only, all };
 
+/// Not for use from several threads at once.
 class SatModel {
  public:
   /// Asks `weights` for each tensor by its published name; throws Error for one that is missing or mis-shaped.
   SatModel(const Weights& weights, const SatConfig& config, Heads heads = Heads::final_only);
 
-  /// window [H, W, D, in_channels], or [H, W, D, 1] for a grey image; sizes multiples of config().total_stride().
+  /// window [H, W, D, in_channels], or [H, W, D, 1] for a grey image; sizes multiples of config().total_stride(). It is
+  /// taken to the context's accelerator, where the results then lie.
   ImageFeatures look(Tensor window, const std::function<void(double)>& on_progress = {}, const Probe& probe = {}) const;
 
   /// queries [N, text_dim] -> decoder output [N, Q].
@@ -48,6 +51,8 @@ class SatModel {
   std::vector<ActivatedMlp> project_query_;  // one where the widths differ, else none
   QueryDecoder decoder_;
   std::vector<ActivatedMlp> heads_;  // full resolution first
+  mutable std::map<std::array<int64_t, 3>, Tensor>
+      positions_;  // of token grids: the modalities' windows', and others seen
 };
 
 }  // namespace sat

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "sat/io/restore.h"
+#include "sat/nn/window_runner.h"
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
@@ -18,8 +20,8 @@ constexpr double kNetworkWork = 1000;  // a voxel's share of the network, in pro
 
 }  // namespace
 
-Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size) {
-  Tensor cut({size[0], size[1], size[2], 1});
+void cut_window(const Tensor& cut, const Tensor& volume, const Window& window) {
+  const Shape& size = cut.shape;
   const int64_t rows = window.end[0] - window.start[0], columns = window.end[1] - window.start[1];
   const int64_t slices = window.end[2] - window.start[2];
   parallel_for(size[0] * size[1], size[1], [&](int64_t first, int64_t last) {
@@ -34,6 +36,11 @@ Tensor cut_window(const Tensor& volume, const Window& window, const std::array<i
       std::fill(to + filled, to + size[2], 0.f);
     }
   });
+}
+
+Tensor cut_window(const Tensor& volume, const Window& window, const std::array<int64_t, 3>& size) {
+  const Tensor cut({size[0], size[1], size[2], 1});
+  cut_window(cut, volume, window);
   return cut;
 }
 
@@ -58,18 +65,19 @@ WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityCo
   };
   Blender blender(size, modality.window, config.importance, prompts, plan, timed_sink);
   count = int64_t(blender.windows().size());
+  WindowRunner runner(
+      model, queries, modality.window,
+      [&](int64_t i, const Tensor& to) { cut_window(to, volume, blender.windows()[size_t(i)]); }, count);
   profile::Stopwatch watch;
   for (int64_t i = 0; i < count; ++i) {
     const auto report = [&](double share) {
       if (on_progress) on_progress(i, count, network_share * (double(i) + share) / double(count));
     };
     report(0);
-    Tensor window = cut_window(volume, blender.windows()[size_t(i)], modality.window);
+    WindowAnswer answer = runner.run(i, report);
     if (i + 1 == count) volume = Tensor();
-    ImageFeatures image = model.look(std::move(window), report);
-    const Tensor masks = model.mask_vectors(model.decode(queries, image.memory));
     spent.network_seconds += watch.lap();
-    blender.add(std::exchange(image.per_voxel[0], Features()), masks);
+    blender.add(std::move(answer.features), answer.masks);
     spent.blend_seconds += watch.lap();
   }
   spent.blend_seconds -= spent.sink_seconds;
@@ -93,8 +101,17 @@ int64_t loading_bytes(const SatConfig& config) {
   return context.memory()->peak_bytes();
 }
 
+int64_t device_weights_bytes(const SatConfig& config) {
+  Context context(Context::current().rehearsal());
+  UseContext use(context);
+  const SatModel model = imagined_model(config);
+  return context.accelerator() ? context.accelerator()->memory()->peak_bytes() : 0;
+}
+
 Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int64_t prompts, const ModelGrid& grid,
                    const ModelGrid& target, int64_t spill_above) {
+  const auto& real = Context::current().accelerator();
+  const int64_t room_on_device = real ? real->memory()->max_bytes() : 0;
   Context context(Context::current().rehearsal());
   UseContext use(context);
   const auto& memory = context.memory();
@@ -104,10 +121,18 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
   const SatModel model = imagined_model(config);
   best.weights_bytes = memory->live_bytes();
   const int64_t load_peak = memory->peak_bytes();
+  const auto& accelerator = context.accelerator();
+  if (accelerator) best.weights_bytes = accelerator->memory()->live_bytes();
   const Tensor queries({prompts, config.text_dim});
   const Tensor scan = volume(grid.scan.size);
   const auto rehearse_way = [&](const BlendPlan& plan) {
     memory->reset_peak();
+    if (accelerator) {
+      accelerator->memory()->trim();
+      accelerator->memory()->reserve(0);
+    }
+    Rehearsal way;
+    way.plan = plan;
     Tensor resampled = volume(grid.resampled.size);
     Tensor voxels = resampled.reshape({resampled.numel()})
                         .slice(0, grid.model.voxels())
@@ -121,16 +146,33 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
                          if (masks.prompts == 0) masks = BitMasks(target.scan.size, prompts);
                          restore_rows(masks, target, scores, origin, plan.axis, first, last, first_prompt);
                        });
-    const int64_t peak = std::max(load_peak, memory->peak_bytes());
-    if (best.peak_bytes != 0 && peak >= best.peak_bytes) return;
-    best.plan = plan;
-    best.peak_bytes = peak;
-    best.scratch_bytes = loop.scratch_bytes;
+    way.peak_bytes = std::max(load_peak, memory->peak_bytes());
+    way.scratch_bytes = loop.scratch_bytes;
+    if (accelerator) way.device_chunks = accelerator->memory()->chunk_peaks();
+    return way;
   };
-  for (int axis = 0; axis < 3; ++axis) {
-    for (Waiting waiting : {Waiting::scores, Waiting::features}) rehearse_way({axis, waiting});
+  const auto take = [&](Rehearsal way) {
+    way.weights_bytes = best.weights_bytes;
+    best = std::move(way);
+  };
+  if (accelerator) {
+    take(rehearse_way({0, Waiting::scores}));
+    if (best.device_bytes() > room_on_device) take(rehearse_way({0, Waiting::features}));
+    if (best.plan.waiting == Waiting::features && best.peak_bytes > spill_above) {
+      take(rehearse_way({0, Waiting::spilled}));
+    }
+  } else {
+    take(rehearse_way({0, Waiting::scores}));
+    const auto try_way = [&](const BlendPlan& plan) {
+      Rehearsal way = rehearse_way(plan);
+      if (way.peak_bytes < best.peak_bytes) take(std::move(way));
+    };
+    try_way({0, Waiting::features});
+    for (int axis : {1, 2}) {
+      for (Waiting waiting : {Waiting::scores, Waiting::features}) try_way({axis, waiting});
+    }
+    if (best.peak_bytes > spill_above) try_way({0, Waiting::spilled});
   }
-  if (best.peak_bytes > spill_above) rehearse_way({0, Waiting::spilled});
   best.windows = int64_t(sliding_windows(grid.model.size, modality.window).size());
   return best;
 }

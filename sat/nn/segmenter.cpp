@@ -10,6 +10,7 @@
 #include "sat/nn/model_file.h"
 #include "sat/nn/segment_volume.h"
 #include "sat/nn/text_file.h"
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/profile.h"
 
@@ -39,6 +40,28 @@ class CancelScope {
   std::function<bool()> before_;
 };
 
+/// The planned memory of a run on an accelerator, asked for at once: while this lives, nothing more is.
+class DeviceRoom {
+ public:
+  DeviceRoom(const std::shared_ptr<Accelerator>& accelerator, const std::vector<int64_t>& chunks) {
+    if (!accelerator) return;
+    arena_ = accelerator->memory();
+    arena_->trim();
+    arena_->reserve(chunks.size() > 1 ? chunks[1] : 0);
+    arena_->seal(true);
+  }
+  ~DeviceRoom() {
+    if (!arena_) return;
+    arena_->seal(false);
+    arena_->trim();
+  }
+  DeviceRoom(const DeviceRoom&) = delete;
+  DeviceRoom& operator=(const DeviceRoom&) = delete;
+
+ private:
+  std::shared_ptr<Arena> arena_;
+};
+
 PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& run) {
   const ModalityConfig& modality = config.modality(run.modality);
   return {run.orientation.empty() ? config.orientation : run.orientation, modality.spacing_mm, modality.normalisation};
@@ -65,6 +88,13 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   plan.slow_axis = rehearsal.plan.axis;
   plan.waiting = rehearsal.plan.waiting;
   plan.scratch_bytes = rehearsal.scratch_bytes;
+  if (const auto& accelerator = Context::current().accelerator()) {
+    plan.device_chunks = rehearsal.device_chunks;
+    plan.device_bytes = rehearsal.device_bytes() + accelerator->fixed_bytes();
+    const int64_t room = accelerator->memory()->max_bytes();
+    SAT_CHECK(room == 0 || rehearsal.device_bytes() <= room, "this run needs ", in_bytes(plan.device_bytes), " of ",
+              accelerator->name(), ", the limit is ", in_bytes(room + accelerator->fixed_bytes()));
+  }
   SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
             " of memory, the limit is ", in_bytes(max_ram));
   return plan;
@@ -101,6 +131,7 @@ struct Segmenter::State {
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
     options.cpu = chosen.cpu;
     options.precision = chosen.precision;
+    options.accelerator = chosen.accelerator;
     return options;
   }
 
@@ -159,6 +190,9 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
     const std::string& path = options.bank.empty() ? options.text_model : options.bank;
     if (check_pairing(state.file, path, state.text_identity)) state.pairing_checked = true;
   }
+  if (const auto& accelerator = state.context.accelerator()) {
+    accelerator->memory()->reserve(device_weights_bytes(state.file.config));
+  }
   state.model.emplace(state.file.weights, state.file.config);
   state.file.weights = Weights();  // the file can go; the packed layers stay
 }
@@ -169,6 +203,10 @@ Segmenter::Segmenter(Segmenter&&) noexcept = default;
 const SatConfig& Segmenter::config() const { return state_->model->config(); }
 const std::string& Segmenter::model_identity() const { return state_->file.identity; }
 const std::string& Segmenter::text_identity() const { return state_->text_identity; }
+std::string Segmenter::device() const {
+  const auto& accelerator = state_->context.accelerator();
+  return accelerator ? accelerator->name() : "cpu";
+}
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
@@ -242,6 +280,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
     restore_rows(result.masks, target, scores, origin, blend.axis, first, last, first_prompt,
                  probabilities.empty() ? nullptr : probabilities.data() + first_prompt);
   };
+  const DeviceRoom room(state.context.accelerator(), result.plan.device_chunks);
   const WindowLoop spent = segment_volume(*state.model, std::move(prepared.voxels), modality, queries, blend, sink,
                                           [&](int64_t done, int64_t windows, double fraction) {
                                             progress({"network", done, windows, fraction});
@@ -250,6 +289,11 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   result.stages.push_back({"blend", spent.blend_seconds});
   result.stages.push_back({"restore", spent.sink_seconds});
   result.peak_bytes = state.context.memory()->peak_bytes();
+  if (state.context.accelerator()) {
+    state.context.accelerator()->finish();
+    result.device_peak_bytes =
+        state.context.accelerator()->memory()->peak_bytes() + state.context.accelerator()->fixed_bytes();
+  }
   return result;
 }
 

@@ -27,6 +27,7 @@ struct SegmenterOptions {
   std::string scratch;     // folder where large intermediate results may wait on disk; empty: nothing does
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
+  std::shared_ptr<Accelerator> accelerator;  // cuda::open_device(); none: everything on the CPU
 };
 
 enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
@@ -52,14 +53,16 @@ struct RunOptions {
 
 /// What a run will take, known before anything is loaded.
 struct SegmentationPlan {
-  int64_t windows = 0;              // of the uncropped scan: an upper bound
-  std::array<int64_t, 3> window{};  // voxels
-  std::array<int64_t, 3> grid{};    // voxels after resampling, before cropping
-  int64_t weights_bytes = 0;        // of the segmentation model, as it lies in memory
-  int64_t tensor_bytes = 0;         // peak of all tensors, weights included
-  int64_t process_bytes = 0;        // what max_ram is compared with: tensors and the program itself
-  int64_t scratch_bytes = 0;        // on disk, only where features are spilled
-  int slow_axis = 0;                // the axis along which finished rows leave
+  int64_t windows = 0;                 // of the uncropped scan: an upper bound
+  std::array<int64_t, 3> window{};     // voxels
+  std::array<int64_t, 3> grid{};       // voxels after resampling, before cropping
+  int64_t weights_bytes = 0;           // of the segmentation model, as it lies in memory
+  int64_t tensor_bytes = 0;            // peak of all tensors, weights included
+  int64_t process_bytes = 0;           // what max_ram is compared with: tensors and the program itself
+  int64_t scratch_bytes = 0;           // on disk, only where features are spilled
+  int64_t device_bytes = 0;            // with an accelerator: all that is held there, weights included
+  std::vector<int64_t> device_chunks;  // of its arena: the model's, the run's
+  int slow_axis = 0;                   // the axis along which finished rows leave
   Waiting waiting = Waiting::scores;
 };
 
@@ -70,9 +73,9 @@ enum class Scratch : uint8_t { none, offered };
 /// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
 inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
 
-/// Plans a run of `prompts` prompts with the current context's threads, CPU level and precision; computes nothing and
-/// needs no weights. With max_ram > 0, throws Error with the
-/// figure needed when no way of running fits. `text_bytes` is what encoding prompts holds beside the model
+/// Plans a run of `prompts` prompts with the current context's threads, CPU level, precision and accelerator; computes
+/// nothing and needs no weights. Throws Error with the figure needed when no way of running fits the accelerator's
+/// memory, or with max_ram > 0 the CPU's. `text_bytes` is what encoding prompts holds beside the model
 /// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
                                    int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0,
@@ -89,9 +92,10 @@ struct Segmentation {
     std::string name;
     double seconds;
   };
-  std::vector<Stage> stages;     // encode prompts (where words were given), preprocess, plan, network, blend, restore
-  int64_t peak_bytes = 0;        // of all tensors, measured
-  bool pairing_checked = false;  // the text side is known to belong to the model
+  std::vector<Stage> stages;      // encode prompts (where words were given), preprocess, plan, network, blend, restore
+  int64_t peak_bytes = 0;         // of all tensors on the CPU's side, measured
+  int64_t device_peak_bytes = 0;  // held on the accelerator, measured; 0 without one
+  bool pairing_checked = false;   // the text side is known to belong to the model
   std::vector<std::string> warnings;
 };
 
@@ -105,6 +109,7 @@ class Segmenter {
   const SatConfig& config() const;
   const std::string& model_identity() const;  // sha256
   const std::string& text_identity() const;   // sha256
+  std::string device() const;                 // "cpu", or the accelerator's name
   /// Its threads and memory. Read scans inside UseContext(segmenter.context()), so that they count and read fast.
   Context& context() const;
 

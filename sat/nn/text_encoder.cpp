@@ -264,7 +264,7 @@ Tensor TextEncoder::pooled(const std::vector<std::string>& prompts) const {
       rows.append(distinct[size_t(next)].ids, distinct[size_t(next)].attended);
       ++next;
     } while (next < count && rows.rows() + int64_t(distinct[size_t(next)].ids.size()) <= kRowsAtOnce);
-    const Tensor hidden = (*parts_.backbone)(rows);
+    const Tensor hidden = (*parts_.backbone)(rows).to(Device::cpu);
     for (int64_t text = 0; text < rows.texts(); ++text) {
       const Tensor own = hidden.slice(rows.first(text), rows.first(text) + rows.length(text));
       pool_into(vectors.data<float>() + (first + text) * C, own, distinct[size_t(first + text)].attended,
@@ -278,7 +278,7 @@ Tensor TextEncoder::project(const std::vector<std::string>& prompts) const {
   SAT_CHECK(width() > 0, source_, ": queries have no width");
   const Tensor sentence = pooled(prompts);
   if (config_.kind != TextKind::ours) return sentence;
-  return parts_.project_out(parts_.project_in(sentence, Activation::gelu));
+  return parts_.project_out(parts_.project_in(resident(sentence), Activation::gelu)).to(Device::cpu);
 }
 
 Tensor TextEncoder::encode(const std::vector<std::string>& prompts, const std::string& modality) const {

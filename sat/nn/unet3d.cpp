@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
@@ -59,8 +60,8 @@ ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_
     : stride(planned.layer.stride), store(planned.store) {
   const int64_t in = planned.layer.in, out = planned.layer.out;
   const Tensor kernel = (w / "conv").get("weight", {out, in, 3, 3, 3});
-  weight = pack_conv3d(kernel, planned.method, planned.first_in);
-  norm = {(w / "norm").get("weight", {out}), (w / "norm").get("bias", {out})};
+  weight = pack_conv3d(kernel, planned.method, planned.first_in, planned.input);
+  norm = {resident((w / "norm").get("weight", {out})), resident((w / "norm").get("bias", {out}))};
   if (takes_grey) grey = pack_conv3d(summed_over_inputs(kernel));
   (w / "conv").get("bias", {out});  // must be there as published, and cancels
 }
@@ -72,13 +73,19 @@ Features ConvBlock::operator()(Features x) const {
 
 std::vector<BackboneLayer> backbone_layers(const SatConfig& config) {
   const auto& channels = config.channels;
+  const Context& context = Context::current();
   std::vector<BackboneLayer> layers;
   const auto add = [&](const std::string& part, size_t stage, int64_t block, ConvLayer layer, int64_t first_in) {
     layer.grid = usual_grid(config, stage);
-    const ConvMethod method = choose_conv_method(layer, Context::current().precision(), Context::current().cpu());
-    const bool half = Context::current().precision() == Precision::fast && stage < kHalfWidthStages;
-    layers.push_back({part + " " + std::to_string(stage) + "." + std::to_string(block), layer, first_in, method,
-                      half ? DType::f16 : DType::f32});
+    BackboneLayer planned{part + " " + std::to_string(stage) + "." + std::to_string(block), layer, first_in};
+    if (context.accelerator()) {
+      planned.store = context.accelerator()->feature_type(context.precision());
+    } else {
+      planned.method = choose_conv_method(layer, context.precision(), context.cpu());
+      if (context.precision() == Precision::fast && stage < kHalfWidthStages) planned.store = DType::f16;
+    }
+    if (!layers.empty()) planned.input = layers.back().store;  // the first reads the image
+    layers.push_back(std::move(planned));
   };
   const double most_error = encoder_error(usual_grid(config, channels.size() - 1));
   for (size_t s = 0; s < channels.size(); ++s) {
@@ -115,7 +122,7 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     UpStage stage;
     const Weights up = decoder / "transpconvs" / int64_t(d);
     stage.up = pack_conv_transpose3d(up.get("weight", {from, to, 2, 2, 2}));
-    stage.up_bias = up.get("bias", {to});
+    stage.up_bias = resident(up.get("bias", {to}));
     for (int64_t j = 0; j < config.decoder_blocks[d]; ++j, ++planned) {
       stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, *planned);
     }

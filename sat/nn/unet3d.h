@@ -19,11 +19,12 @@ struct BackboneLayer {
   ConvLayer layer;
   int64_t first_in = 0;  // channels of the first of two joined inputs; 0: one input
   ConvMethod method = ConvMethod::direct;
+  DType input = DType::f32;  // how what it reads is held
   DType store = DType::f32;  // how its result is held
 };
 
 /// All of them in the order of the forward pass, with the methods of the current context's CPU level and precision for
-/// the largest window of the config.
+/// the largest window of the config. An accelerator chooses its own.
 std::vector<BackboneLayer> backbone_layers(const SatConfig& config);
 
 /// Convolution 3x3x3 -> instance norm -> leaky ReLU. The convolution's bias cancels in the norm and is not kept.

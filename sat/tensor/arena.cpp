@@ -20,7 +20,7 @@ int64_t aligned(int64_t bytes) {
 
 Arena::Arena(Source source, int64_t max_bytes) : Memory(max_bytes), source_(std::move(source)) {}
 
-Arena::Arena() : dry_(true) {}
+Arena::Arena(int64_t max_bytes) : Memory(max_bytes), dry_(true) {}
 
 Arena::~Arena() {
   for (const Chunk& chunk : chunks_) {

@@ -22,8 +22,8 @@ class Arena : public Memory {
   };
   /// A real one. max_bytes caps the chunks together; 0: no cap.
   explicit Arena(Source source, int64_t max_bytes = 0);
-  /// A dry one: hands out addresses that must not be used.
-  Arena();
+  /// A dry one: hands out addresses that must not be used, and only remembers the cap.
+  explicit Arena(int64_t max_bytes = 0);
   ~Arena() override;
 
   /// Opens a chunk of this size for what comes next, or, in a dry arena, one without end; an earlier dry chunk keeps

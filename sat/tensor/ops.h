@@ -4,6 +4,11 @@
 // All inputs and results are f32 unless stated; sums are taken in f32 over short runs and merged in a fixed order, so
 // results have the same bits for any number of threads and any number of rows. Volumes of features are channels-last:
 // [B, H, W, D, C]. An empty Tensor stands for "none" where stated.
+//
+// Arguments of one op lie on one device, and so does its result. In a context with an accelerator, weights are packed
+// there, and resident() (tensor.h) takes the other arguments there; nothing moves by itself. Ops that the accelerator
+// does not have (conv3d, conv3d_joined, conv_transpose3d, instance_norm_leaky_relu: no model uses them alone) refuse
+// its tensors.
 #pragma once
 
 #include <array>
@@ -21,7 +26,7 @@ namespace sat {
 /// So an instance norm costs no pass over the volume: the convolution before it counts the statistics, the op behind
 /// it normalises what it loads.
 struct Features {
-  Tensor values;                       // [B, H, W, D, C], f32 or f16
+  Tensor values;                       // [B, H, W, D, C], f32 or f16; on a device also bf16
   Tensor center{}, factor{}, shift{};  // [B, C] f32; all empty where the values are final
   float slope = 1;
 };
@@ -54,7 +59,8 @@ Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, A
 ///   q [N, C]; k, v [T, C]; bias [heads, N, T] added to the scaled products, or empty; returns [N, C].
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias = {});
 
-/// Rows of a table: table [V, C], ids i64 [T] -> [T, C]. Throws Error for an id outside [0, V).
+/// Rows of a table: table [V, C], ids i64 [T] on the CPU -> [T, C] where the table is. Throws Error for an id outside
+/// [0, V).
 Tensor gather_rows(const Tensor& table, const Tensor& ids);
 
 // ---- pointwise ------------------------------------------------------------------------------------------------------
@@ -87,8 +93,10 @@ struct PackedConv3d {
   int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
 };
 /// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
-/// input.
-PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method = ConvMethod::direct, int64_t first_in = 0);
+/// input. In a context with an accelerator the weight goes there, in the one layout that all its kernels read, and
+/// `input` says how the inputs will be held; the method is not asked for.
+PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method = ConvMethod::direct, int64_t first_in = 0,
+                         DType input = DType::f32);
 
 struct Conv3dOptions {
   int64_t stride = 1;

@@ -1,4 +1,5 @@
 // Convolutions: weight packing, checks and allocation.
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/amx_conv.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/ops.h"
@@ -32,7 +33,7 @@ Tensor direct_panels(const Tensor& weight) {
 
 }  // namespace
 
-PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_in) {
+PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_in, DType input) {
   SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4],
             "pack_conv3d: weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
   PackedConv3d packed;
@@ -42,7 +43,10 @@ PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_
   packed.method = method;
   packed.first_in = first_in > 0 ? first_in : packed.in;
   SAT_CHECK(packed.first_in <= packed.in, "pack_conv3d: ", first_in, " of ", packed.in, " input channels");
-  if (method == ConvMethod::direct) {
+  if (Context::current().accelerator()) {
+    SAT_CHECK(packed.kernel == 3, "pack_conv3d: a device needs a 3x3x3 kernel, not ", packed.kernel);
+    packed.panels = accelerator().pack_conv3d(weight, packed.first_in, input);
+  } else if (method == ConvMethod::direct) {
     packed.panels = direct_panels(weight);
   } else if (method == ConvMethod::amx_bf16) {
     packed.panels = cpu::pack_amx_conv3d(weight);
@@ -102,6 +106,7 @@ Tensor conv3d_joined(const Tensor& x, const Tensor& skip, const PackedConv3d& we
 PackedMatrix pack_conv_transpose3d(const Tensor& weight) {
   SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == 2 && weight.shape[3] == 2 && weight.shape[4] == 2,
             "pack_conv_transpose3d: weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
+  if (Context::current().accelerator()) return accelerator().pack_conv_transpose3d(weight);
   const int64_t in = weight.shape[0], out = weight.shape[1];
   Tensor rows({8 * out, in});
   parallel_for(8 * out, 1, [&](int64_t row, int64_t) {

@@ -5,10 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/amx_conv.h"
 #include "sat/tensor/amx_piece.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/feature_reader.h"
+#include "sat/tensor/in_place.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
@@ -34,32 +36,6 @@ std::vector<const void*> planes_of(const Tensor& x, int64_t sample) {
   return planes;
 }
 
-/// A result's memory. A volume of many planes gets room for the next one to be written over it.
-Tensor room_for(const Shape& shape, DType dtype) {
-  if (shape[0] != 1 || shape[1] < 4 * kMargin) return Tensor(shape, dtype);
-  return Tensor({shape[1] + kMargin, shape[2], shape[3], shape[4]}, dtype)
-      .slice(kMargin, shape[1] + kMargin)
-      .reshape(shape);
-}
-
-/// Where x itself goes when a result of its size is written over it: kMargin planes before it, or behind it. Empty
-/// where somebody else reads x or there is no room.
-Tensor place_over(const Tensor& x, const Shape& shape, DType dtype) {
-  if (x.shape != shape || x.dtype != dtype || x.shape[0] != 1 || x.buffer.use_count() != 1 || x.buffer->foreign()) {
-    return {};
-  }
-  const int64_t margin = kMargin * shape[2] * shape[3] * shape[4];
-  Tensor y = x;
-  if (x.offset >= margin) {
-    y.offset -= margin;
-  } else if (x.buffer->bytes() / size_of(dtype) - x.offset - x.numel() >= margin) {
-    y.offset += margin;
-  } else {
-    return {};
-  }
-  return y;
-}
-
 /// The norm that readers of raw results take, from their statistics.
 Features owing(Tensor values, const std::vector<cpu::Moments>& statistics, const NormWeights& norm) {
   const int64_t batch = values.shape[0], channels = values.shape[4];
@@ -83,10 +59,14 @@ Features owing(Tensor values, const std::vector<cpu::Moments>& statistics, const
   return y;
 }
 
+/// How features may be held; bf16 on a device alone.
+bool held_as(DType dtype, Device device) {
+  return dtype == DType::f32 || dtype == DType::f16 || (dtype == DType::bf16 && device == Device::cuda);
+}
+
 void check_features(const Features& x, const char* name) {
-  SAT_CHECK(x.values.shape.rank() == 5 && (x.values.dtype == DType::f32 || x.values.dtype == DType::f16), name,
-            ": features have shape ", x.values.shape, " and type ", name_of(x.values.dtype),
-            ", need [B, H, W, D, C] in f32 or f16");
+  SAT_CHECK(x.values.shape.rank() == 5 && held_as(x.values.dtype, x.values.device), name, ": features have shape ",
+            x.values.shape, " and type ", name_of(x.values.dtype), ", need [B, H, W, D, C] in f32 or f16");
   const Shape want({x.values.shape[0], x.values.shape[4]});
   SAT_CHECK(x.center.empty() || (x.center.shape == want && x.factor.shape == want && x.shift.shape == want), name,
             ": the pending norm has shapes ", x.center.shape, ", ", x.factor.shape, ", ", x.shift.shape, ", needs ",
@@ -108,7 +88,7 @@ Features direct(const Tensor& x, const Tensor* skip, const PackedConv3d& weight,
   conv.kernel = weight.kernel;
   conv.stride = stride;
   conv.padding = 1;
-  Tensor y = room_for(shape, dtype);
+  Tensor y = room_for(shape, dtype, Device::cpu, kMargin);
   std::vector<cpu::Moments> statistics(size_t(shape[0] * shape[4]));
   cpu::conv3d_counted({y.raw(), dtype, statistics.data()}, x.data<float>(), skip ? skip->data<float>() : nullptr,
                       weight.panels.data<float>(), conv);
@@ -172,9 +152,9 @@ void convolve(const cpu::ConvSlab& slab, const PackedConv3d& weight) {
 Features by_slabs(Features x, const Features* low, const PackedMatrix* up, const Tensor* up_bias,
                   const PackedConv3d& weight, const NormWeights& norm, const Shape& shape, int64_t stride,
                   DType dtype) {
-  Tensor y = place_over(x.values, shape, dtype);
+  Tensor y = place_over(x.values, shape, dtype, kMargin);
   const bool over = !y.empty(), upwards = over && y.offset > x.values.offset;
-  if (!over) y = room_for(shape, dtype);
+  if (!over) y = room_for(shape, dtype, Device::cpu, kMargin);
   const int64_t H = shape[1], slab_planes = over || low ? kSlab : H, slabs = pieces(H, slab_planes);
   std::vector<cpu::Moments> statistics(size_t(shape[0] * shape[4]));
   for (int64_t b = 0; b < shape[0]; ++b) {
@@ -220,6 +200,7 @@ void check_norm(const NormWeights& norm, int64_t channels, const char* name) {
 
 Tensor finished(Features x) {
   check_features(x, "finished");
+  if (x.values.device == Device::cuda) return accelerator().finished(std::move(x));
   if (x.center.empty() && x.values.dtype == DType::f32) return x.values;
   const Shape& shape = x.values.shape;
   const bool reuse = x.values.dtype == DType::f32 && x.values.buffer.use_count() == 1 && !x.values.buffer->foreign();
@@ -237,8 +218,7 @@ Tensor finished(Features x) {
 
 Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride, DType store) {
   check_features(x, "conv3d_norm");
-  SAT_CHECK(store == DType::f32 || store == DType::f16, "conv3d_norm: results are held as f32 or f16, not ",
-            name_of(store));
+  SAT_CHECK(held_as(store, x.values.device), "conv3d_norm: results are held as f32 or f16, not ", name_of(store));
   SAT_CHECK(x.values.shape[4] == weight.in && weight.first_in == weight.in && weight.kernel == 3,
             "conv3d_norm: x has shape ", x.values.shape, ", the weight is ", weight.kernel, "x", weight.kernel, "x",
             weight.kernel, " of ", weight.in, " inputs");
@@ -247,6 +227,9 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
             info_of(weight.method).name);
   check_norm(norm, weight.out, "conv3d_norm");
   profile::Range range("conv3d_norm", x.values.shape);
+  if (x.values.device == Device::cuda) {
+    return accelerator().conv3d_norm(std::move(x), weight, norm, stride, store);
+  }
   const Shape shape = output_shape(x.values.shape, weight.out, stride);
   if (weight.method == ConvMethod::direct) {
     return direct(finished(std::move(x)), nullptr, weight, norm, shape, stride, store);
@@ -257,8 +240,7 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
                         const PackedConv3d& weight, const NormWeights& norm, DType store) {
   check_features(low, "conv3d_norm_up");
-  SAT_CHECK(store == DType::f32 || store == DType::f16, "conv3d_norm_up: results are held as f32 or f16, not ",
-            name_of(store));
+  SAT_CHECK(held_as(store, skip.values.device), "conv3d_norm_up: results are held as f32 or f16, not ", name_of(store));
   check_features(skip, "conv3d_norm_up");
   const Shape &small = low.values.shape, &large = skip.values.shape;
   SAT_CHECK(small[0] == large[0] && 2 * small[1] == large[1] && 2 * small[2] == large[2] && 2 * small[3] == large[3],
@@ -270,6 +252,9 @@ Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_b
   SAT_CHECK(info_of(weight.method).stride <= 1, "conv3d_norm_up: ", info_of(weight.method).name, " has stride 2");
   check_norm(norm, weight.out, "conv3d_norm_up");
   profile::Range range("conv3d_norm_up", large);
+  if (skip.values.device == Device::cuda) {
+    return accelerator().conv3d_norm_up(std::move(low), up, up_bias, std::move(skip), weight, norm, store);
+  }
   const Shape shape = output_shape(large, weight.out, 1);
   if (weight.method == ConvMethod::direct) {
     const Tensor x = conv_transpose3d(finished(std::move(low)), up, up_bias), joined = finished(std::move(skip));

@@ -1,4 +1,5 @@
 // Normalisations: checks and allocation.
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/kernels.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/profile.h"
@@ -13,6 +14,10 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float
   Tensor y = empty_like(x);
   const int64_t channels = x.shape[-1];
   SAT_CHECK(channels > 0, "layer_norm: there are no channels");
+  if (y.device == Device::cuda) {
+    accelerator().layer_norm(y, x, gain, bias, eps);
+    return y;
+  }
   cpu::layer_norm(y.data<float>(), x.data<float>(), gain.data<float>(), bias.data<float>(), x.numel() / channels,
                   channels, eps);
   return y;

@@ -177,14 +177,9 @@ Tensor Tensor::reshape(const Shape& target) const {
 }
 
 Tensor Tensor::clone() const {
-  Tensor copy(shape, dtype, device);
-  if (numel() == 0 || Context::current().dry()) return copy;
-  if (device == Device::cpu) {
-    std::memcpy(copy.raw(), raw(), size_t(bytes()));
-  } else {
-    accelerator().copy(copy.raw(), raw(), bytes());
-  }
-  return copy;
+  Tensor same(shape, dtype, device);
+  copy(same, *this);
+  return same;
 }
 
 Tensor Tensor::to(Device target) const {
@@ -223,8 +218,12 @@ bool Tensor::owns_alone() const {
 
 Tensor empty_like(const Tensor& x) { return Tensor(x.shape, x.dtype, x.device); }
 
-Tensor zeros(const Shape& shape, DType dtype) {
-  Tensor x(shape, dtype);
+Tensor zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor x(shape, dtype, device);
+  if (device == Device::cuda) {
+    accelerator().zero(x.raw(), x.bytes());
+    return x;
+  }
   parallel_for(x.bytes(), kZeroGrain, [&](int64_t first, int64_t last) {
     std::memset(static_cast<char*>(x.raw()) + first, 0, size_t(last - first));
   });
@@ -252,5 +251,18 @@ Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values) {
   if (!Context::current().dry()) std::copy(values.begin(), values.end(), x.data<int64_t>());
   return x;
 }
+
+void copy(const Tensor& to, const Tensor& from) {
+  SAT_CHECK(to.shape == from.shape && to.dtype == from.dtype && to.device == from.device, "copy: ", from.dtype, " ",
+            from.shape, " to ", to.dtype, " ", to.shape, ", or between devices");
+  if (from.numel() == 0 || Context::current().dry()) return;
+  if (to.device == Device::cpu) {
+    std::memcpy(to.raw(), from.raw(), size_t(from.bytes()));
+  } else {
+    accelerator().copy(to.raw(), from.raw(), from.bytes());
+  }
+}
+
+Tensor resident(const Tensor& x) { return Context::current().accelerator() ? x.to(Device::cuda) : x; }
 
 }  // namespace sat

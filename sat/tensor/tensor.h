@@ -137,10 +137,11 @@ struct Tensor {
 };
 
 Tensor empty_like(const Tensor& x);
-Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor full(const Shape& shape, float value);
 Tensor from_values(const Shape& shape, const std::vector<float>& values);
 Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values);
+void copy(const Tensor& to, const Tensor& from);  // elements of two tensors of one shape, type and device
 Tensor resident(const Tensor& x);  // x where the current context computes: on its accelerator, or as it is
 
 }  // namespace sat

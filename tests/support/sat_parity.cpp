@@ -44,7 +44,9 @@ double relative_error(const Tensor& got, const Tensor& want) {
 class Statistics {
  public:
   /// x [..., C] channels-last; `channels_first` says that the record's ends run over [C, ...].
-  Statistics(const Tensor& x, bool channels_first) : x_(x), channels_first_(channels_first) {
+  Statistics(const Tensor& anywhere, bool channels_first)
+      : x_(anywhere.to(Device::cpu)), channels_first_(channels_first) {
+    const Tensor& x = x_;
     for (int64_t i = 0; i < x.numel(); ++i) {
       mean_ += double(x.data<float>()[i]);
       largest_ = std::max(largest_, std::fabs(double(x.data<float>()[i])));
@@ -92,7 +94,8 @@ class Statistics {
 };
 
 /// [H, W, D, N] -> [N, H, W, D]
-Tensor prompts_first(const Tensor& x) {
+Tensor prompts_first(const Tensor& anywhere) {
+  const Tensor x = anywhere.to(Device::cpu);
   const int64_t prompts = x.shape[3], voxels = x.numel() / prompts;
   Tensor y({prompts, x.shape[0], x.shape[1], x.shape[2]});
   for (int64_t v = 0; v < voxels; ++v) {
@@ -193,11 +196,11 @@ std::vector<ParityLine> compare_network(const std::string& folder) {
   const bool single = info["architecture"].string() == "UNET-H";
   const double tokens_limit = kRelative + (single ? kRecordedUnetHTokens : 0);
   const double logits_limit = kLogits + (single ? kRecordedUnetHLogits : 0);
-  lines.push_back(
-      {"tokens (relative)", relative_error(features.tokens, read_npy(folder + "/tokens.npy")), tokens_limit});
+  lines.push_back({"tokens (relative)",
+                   relative_error(features.tokens.to(Device::cpu), read_npy(folder + "/tokens.npy")), tokens_limit});
   lines.push_back({"query decoder", Statistics(decoded, false).error(values["query_out"]), kStatistics});
-  lines.push_back(
-      {"mask vectors (relative)", relative_error(masks, read_npy(folder + "/mask_vectors.npy")), kRelative});
+  lines.push_back({"mask vectors (relative)",
+                   relative_error(masks.to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
   lines.push_back(
       {"logits", largest_difference(prompts_first(logits), read_npy(folder + "/logits.npy")), logits_limit});
   return lines;
@@ -282,10 +285,11 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
     const int64_t at = ((n * logits.shape[1] + 4 * h) * logits.shape[2] + 4 * w) * logits.shape[3] + 4 * d;
     difference = worse(difference, std::fabs(double(logits.data<float>()[at] - every_4th.data<float>()[i])));
   }
-  lines.push_back({"tokens (relative)", relative_error(features.tokens, read_npy(folder + "/tokens.npy")), kRelative});
+  lines.push_back({"tokens (relative)",
+                   relative_error(features.tokens.to(Device::cpu), read_npy(folder + "/tokens.npy")), kRelative});
   lines.push_back({"query decoder", Statistics(decoded, false).error(record["decoder_output"]), kStatistics});
-  lines.push_back(
-      {"mask vectors (relative)", relative_error(masks, read_npy(folder + "/mask_vectors.npy")), kRelative});
+  lines.push_back({"mask vectors (relative)",
+                   relative_error(masks.to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
   lines.push_back({"logits, every 4th", difference, kLogits});
 
   const Decided in_model = segment(model, prepared, modality, queries, model_space(prepared.grid));

@@ -1,0 +1,54 @@
+// Names to accelerators.
+#include "examples/sat/devices.h"
+
+#include <set>
+
+#include "examples/sat/command_line.h"
+
+namespace sat::cli {
+
+namespace {
+
+std::vector<int> indices_of(const DeviceChoice& choice) {
+  std::vector<int> indices;
+  std::set<int> seen;
+  for (size_t at = 0; at <= choice.names.size();) {
+    const size_t end = std::min(choice.names.find(',', at), choice.names.size());
+    int index = 0;
+    try {
+      index = cuda::parse_device(choice.names.substr(at, end - at));
+    } catch (const Error& error) {
+      throw UsageError(std::string("--device: ") + error.what());
+    }
+    if (!seen.insert(index).second) throw UsageError("--device: " + choice.names + " names a device twice");
+    indices.push_back(index);
+    at = end + 1;
+  }
+  if (indices.size() > 1 && seen.count(-1) > 0) throw UsageError("--device: the CPU stands alone or not at all");
+  return indices;
+}
+
+cuda::DeviceOptions options_of(const DeviceChoice& choice, int index) {
+  cuda::DeviceOptions options;
+  options.index = index;
+  options.max_bytes = choice.max_vram;
+  options.half = choice.half;
+  return options;
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice) {
+  std::vector<std::shared_ptr<Accelerator>> opened;
+  for (int index : indices_of(choice)) {
+    opened.push_back(index < 0 ? nullptr : cuda::open_device(options_of(choice, index)));
+  }
+  return opened;
+}
+
+std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice) {
+  const int index = indices_of(choice)[0];
+  return index < 0 ? nullptr : cuda::imagined_device(options_of(choice, index));
+}
+
+}  // namespace sat::cli

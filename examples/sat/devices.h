@@ -1,0 +1,25 @@
+// Where a run computes, as the command line says it: the CPU, one CUDA device, or several.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sat/cuda/device.h"
+
+namespace sat::cli {
+
+struct DeviceChoice {
+  std::string names = "auto";  // cpu, cuda, cuda:1, auto, or several of them with commas
+  int64_t max_vram = 0;        // bytes of each device; 0: what is free
+  DType half = DType::f16;     // how fast precision holds features on a device
+};
+
+/// Null for the CPU, else one accelerator a device. Throws UsageError for names that are unknown or said twice.
+std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice);
+
+/// For plans: the first of them, counting memory only; a device that is not there is imagined as an H100.
+std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice);
+
+}  // namespace sat::cli

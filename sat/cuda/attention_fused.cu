@@ -1,0 +1,226 @@
+// Attention on tensor cores with a streaming softmax: no product of queries and keys ever leaves the registers.
+#include <cmath>
+
+#include "sat/cuda/attention.h"
+#include "sat/cuda/token_mma.cuh"
+
+namespace sat::cuda {
+
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kQueries = 16 * kWarps;  // a block; 16 a warp
+constexpr int kKeys = 64;              // that are held at once
+constexpr int kGroups = kKeys / 16;    // keys are taken 16 at a time
+constexpr int kWidest = 96;
+
+/// Rows of keys and values: an odd number of 16 byte pieces, so that 8 rows' pieces lie in 32 banks.
+constexpr int pitch_of(int width) { return width + 8; }
+
+/// One head of k or v, or of q: `width` channels of each row.
+struct Rows {
+  const float* values;
+  int64_t pitch;  // channels
+  int width;
+  bool fours;  // any 4 channels from a multiple of 4 on are 16 aligned bytes
+
+  __device__ float at(int64_t row, int c) const { return c < width ? values[row * pitch + c] : 0.f; }
+  __device__ float2 pair(int64_t row, int c) const {
+    if (!fours || c >= width) return {at(row, c), at(row, c + 1)};
+    return *reinterpret_cast<const float2*>(values + row * pitch + c);
+  }
+  __device__ float4 four(int64_t row, int c) const {
+    if (!fours || c >= width) return {at(row, c), at(row, c + 1), at(row, c + 2), at(row, c + 3)};
+    return *reinterpret_cast<const float4*>(values + row * pitch + c);
+  }
+};
+
+/// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. Eight
+/// lanes take 32 channels of a row, which are 128 contiguous bytes; of 16 lanes, which store together, the two rows are
+/// 4 apart, which puts their 64 bytes each into different banks at every pitch.
+template <class T, int kWidth>
+__device__ void load_tile(T* to, const Rows& rows, int64_t first, int count) {
+  constexpr int kRuns = kWidth / 32;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = lane / 8;
+#pragma unroll
+  for (int i = 0; i < kKeys / 4 * kRuns / kWarps; ++i) {
+    const int item = i * kWarps + warp, four_rows = item / kRuns;
+    const int row = four_rows / 2 * 8 + four_rows % 2 * 2 + part / 2 + part % 2 * 4;
+    const int c = item % kRuns * 32 + lane % 8 * 4;
+    const float4 x = row < count ? rows.four(first + row, c) : float4{0, 0, 0, 0};
+    *reinterpret_cast<uint2*>(to + row * pitch_of(kWidth) + c) = {packed<T>(x.x, x.y), packed<T>(x.z, x.w)};
+  }
+}
+
+/// The largest or the sum of a row's values, which four neighbouring lanes hold.
+__device__ float row_max(float value) {
+  value = fmaxf(value, __shfl_xor_sync(~0u, value, 1));
+  return fmaxf(value, __shfl_xor_sync(~0u, value, 2));
+}
+__device__ float row_sum(float value) {
+  value += __shfl_xor_sync(~0u, value, 1);
+  return value + __shfl_xor_sync(~0u, value, 2);
+}
+
+/// y [N, C] = softmax(q k^T * scale + bias) v for each head's channels; k, v [T, C], bias [heads, N, T] or null.
+/// A block takes 64 queries of one head, a warp 16 of them, whose rounded values stay in registers. Keys and values
+/// pass by in tiles of 64 rows, rounded to T on their way into shared memory. A warp holds its 16 x 64 products in
+/// registers, adds the bias, and keeps for each row the largest so far and the sum of exp(product - largest); where a
+/// larger one comes, the sum and the weighted values so far are scaled down. The weights, rounded to T, are the left
+/// side of the product with the values as they lie. Everything between products is f32; tiles are taken in order, so a
+/// query's bits do not depend on the other queries. Keys behind the last weigh nothing, groups of 16 of them and warps
+/// without a query are skipped. Products: 4 * N * T * width flop.
+/// Traffic: q, bias and y once; k and v once a block (from the L2 cache but for the first).
+template <class T, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    attention_fused_kernel(float* y, const Rows q, const Rows k, const Rows v, const float* bias, int64_t queries,
+                           int64_t tokens, float scale) {
+  __shared__ __align__(16) T key[kKeys * pitch_of(kWidth)];
+  __shared__ __align__(16) T value[kKeys * pitch_of(kWidth)];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t head = blockIdx.y, head_channel = head * q.width;
+  const int64_t first_row = int64_t(blockIdx.x) * kQueries + warp * 16;
+  // A lane's two rows of the warp's 16 and its columns of every 8, as multiply_add() lays them out.
+  const int64_t rows[2] = {first_row + lane / 4, first_row + lane / 4 + 8};
+  const int column = lane % 4 * 2;
+  const Rows head_q{q.values + head_channel, q.pitch, q.width, q.fours};
+  const Rows head_k{k.values + head_channel, k.pitch, k.width, k.fours};
+  const Rows head_v{v.values + head_channel, v.pitch, v.width, v.fours};
+
+  uint32_t query[kWidth / 16][4];
+#pragma unroll
+  for (int step = 0; step < kWidth / 16; ++step) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int64_t row = rows[i % 2];
+      const float2 pair = row < queries ? head_q.pair(row, step * 16 + i / 2 * 8 + column) : float2{0, 0};
+      query[step][i] = packed<T>(pair.x, pair.y);
+    }
+  }
+
+  float sum[kWidth / 8][4] = {};  // of weights times values
+  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+  for (int64_t first = 0; first < tokens; first += kKeys) {
+    const int count = int(min(int64_t(kKeys), tokens - first));
+    __syncthreads();
+    load_tile<T, kWidth>(key, head_k, first, count);
+    load_tile<T, kWidth>(value, head_v, first, count);
+    __syncthreads();
+    if (first_row >= queries) continue;
+
+    float weight[2 * kGroups][4] = {};
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (16 * group >= count) break;
+      const T* from = key + (16 * group + lane / 16 * 8 + lane % 8) * pitch_of(kWidth) + lane / 8 % 2 * 8;
+#pragma unroll
+      for (int step = 0; step < kWidth / 16; ++step) {
+        uint32_t right[4];
+        load_matrices<false>(right, from + step * 16);
+        multiply_add<T>(weight[2 * group], query[step], right[0], right[1]);
+        multiply_add<T>(weight[2 * group + 1], query[step], right[2], right[3]);
+      }
+    }
+
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const float* added = bias && rows[r] < queries ? bias + (head * queries + rows[r]) * tokens + first : nullptr;
+      float top = largest[r];
+#pragma unroll
+      for (int i = 0; i < 4 * kGroups; ++i) {
+        const int at = i / 2 * 8 + column + i % 2;
+        float& x = weight[i / 2][2 * r + i % 2];
+        x = at < count ? x * scale + (added ? added[at] : 0.f) : -INFINITY;
+        top = fmaxf(top, x);
+      }
+      top = row_max(top);
+      const float base = top == -INFINITY ? 0.f : top;  // nothing yet: every weight is zero
+      const float kept = __expf(largest[r] - base);
+      largest[r] = top;
+      total[r] *= kept;
+#pragma unroll
+      for (int n = 0; n < kWidth / 8; ++n) sum[n][2 * r] *= kept, sum[n][2 * r + 1] *= kept;
+#pragma unroll
+      for (int i = 0; i < 4 * kGroups; ++i) {
+        float& x = weight[i / 2][2 * r + i % 2];
+        total[r] += x = __expf(x - base);
+      }
+    }
+
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (16 * group >= count) break;
+      const float(&left)[4] = weight[2 * group], (&right)[4] = weight[2 * group + 1];
+      const uint32_t weights[4] = {packed<T>(left[0], left[1]), packed<T>(left[2], left[3]),
+                                   packed<T>(right[0], right[1]), packed<T>(right[2], right[3])};
+      const T* from = value + (16 * group + lane / 8 % 2 * 8 + lane % 8) * pitch_of(kWidth) + lane / 16 * 8;
+#pragma unroll
+      for (int n = 0; n < kWidth / 8; n += 2) {
+        uint32_t values[4];
+        load_matrices<true>(values, from + n * 8);
+        multiply_add<T>(sum[n], weights, values[0], values[1]);
+        multiply_add<T>(sum[n + 1], weights, values[2], values[3]);
+      }
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float all = row_sum(total[r]);
+    if (rows[r] >= queries) continue;
+    float* to = y + rows[r] * q.pitch + head_channel;
+#pragma unroll
+    for (int n = 0; n < kWidth / 8; ++n) {
+      const int c = n * 8 + column;
+      const float2 mean{sum[n][2 * r] / all, sum[n][2 * r + 1] / all};
+      if (q.fours) {
+        if (c < q.width) *reinterpret_cast<float2*>(to + c) = mean;
+      } else {
+        if (c < q.width) to[c] = mean.x;
+        if (c + 1 < q.width) to[c + 1] = mean.y;
+      }
+    }
+  }
+}
+
+template <class T, int kWidth>
+void launch_fused(const Queue& queue, const Attention& sizes) {
+  const int width = int(sizes.channels / sizes.heads);
+  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
+  const bool fours = width % 4 == 0 && aligned(sizes.y) && aligned(sizes.q) && aligned(sizes.k) && aligned(sizes.v);
+  const auto rows = [&](const float* values) { return Rows{values, sizes.channels, width, fours}; };
+  const Launch how{
+      "attention_fused", {unsigned(divide_up(sizes.queries, kQueries)), unsigned(sizes.heads), 1}, kThreads};
+  launch(queue, how, attention_fused_kernel<T, kWidth>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
+         sizes.bias, sizes.queries, sizes.tokens, 1.f / std::sqrt(float(width)));
+}
+
+template <class T>
+void launch_by_width(const Queue& queue, const Attention& sizes) {
+  const int64_t width = sizes.channels / sizes.heads;
+  if (width <= 32) return launch_fused<T, 32>(queue, sizes);
+  if (width <= 64) return launch_fused<T, 64>(queue, sizes);
+  launch_fused<T, 96>(queue, sizes);
+}
+
+}  // namespace
+
+std::string attention_fused_refusal(const Attention& sizes, const DeviceLimits& limits) {
+  if (sizes.products != DType::f16 && sizes.products != DType::bf16) {
+    return std::string("products are taken in ") + name_of(sizes.products) + ", it needs f16 or bf16";
+  }
+  const int64_t width = sizes.channels / sizes.heads;
+  if (width > kWidest) {
+    return "heads are " + std::to_string(width) + " channels wide, it takes up to " + std::to_string(kWidest);
+  }
+  if (limits.arch < 80) return "needs sm_80, this device is sm_" + std::to_string(limits.arch);
+  return "";
+}
+
+void attention_fused(const Queue& queue, const Attention& sizes) {
+  if (sizes.products == DType::f16) return launch_by_width<__half>(queue, sizes);
+  launch_by_width<__nv_bfloat16>(queue, sizes);
+}
+
+}  // namespace sat::cuda

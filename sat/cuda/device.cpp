@@ -1,0 +1,77 @@
+// Listing and opening devices.
+#include "sat/cuda/device.h"
+
+#include "sat/cuda/accelerator.h"
+
+namespace sat::cuda {
+
+namespace {
+
+constexpr int kOldest = 80;  // tensor cores with bf16, asynchronous copies
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, which, device), "reading a device's attributes");
+  return value;
+}
+
+}  // namespace
+
+bool built() { return true; }
+
+std::vector<DeviceInfo> devices() {
+  std::vector<DeviceInfo> found;
+  int count = 0, before = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    (void)cudaGetLastError();  // no driver, or no device: an empty list
+    return found;
+  }
+  if (count > 0) check(cudaGetDevice(&before), "asking for the current device");
+  for (int index = 0; index < count; ++index) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, index), "reading a device's properties");
+    DeviceInfo info;
+    info.index = index;
+    info.name = properties.name;
+    info.arch = 10 * properties.major + properties.minor;
+    info.processors = properties.multiProcessorCount;
+    info.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
+    size_t free_bytes = 0, all_bytes = 0;
+    check(cudaSetDevice(index), "choosing a device");
+    check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
+    info.bytes = int64_t(all_bytes);
+    info.free_bytes = int64_t(free_bytes);
+    found.push_back(std::move(info));
+  }
+  if (count > 0) check(cudaSetDevice(before), "choosing a device");
+  return found;
+}
+
+std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
+  const std::vector<DeviceInfo> found = devices();
+  SAT_CHECK(!found.empty(), "no CUDA device was found; is a driver loaded? The CPU is always there");
+  SAT_CHECK(options.index >= 0 && size_t(options.index) < found.size(), "there is no device cuda:", options.index,
+            "; this machine has ", found.size());
+  const DeviceInfo& info = found[size_t(options.index)];
+  SAT_CHECK(info.arch >= kOldest, "cuda:", info.index, " (", info.name, ") is of compute capability ", info.arch / 10,
+            ".", info.arch % 10, "; at least ", kOldest / 10, ".", kOldest % 10, " is needed");
+  SAT_CHECK(options.half == DType::f16 || options.half == DType::bf16, "half precision is f16 or bf16, not ",
+            name_of(options.half));
+  return std::make_shared<CudaAccelerator>(options, info, false);
+}
+
+std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
+  DeviceInfo info;
+  info.index = options.index;
+  info.name = "imagined H100";
+  info.arch = 90;
+  info.processors = 132;
+  info.bytes = info.free_bytes = int64_t(80) << 30;
+  info.shared_bytes = 227 << 10;
+  for (const DeviceInfo& real : devices()) {
+    if (real.index == options.index) info = real;
+  }
+  return std::make_shared<CudaAccelerator>(options, info, true);
+}
+
+}  // namespace sat::cuda

@@ -1,0 +1,197 @@
+// Runs device kernels for tests/cuda/*.sh: one counted case a call, or all of them for their bits.
+//   sat_cuda_counts device       one line: name, architecture, multiprocessors, memory
+//   sat_cuda_counts list         names of the counted cases
+//   sat_cuda_counts CASE         runs it; prints its model, one "key value" a line (tests/cuda/counters.awk)
+//   sat_cuda_counts bits         "NAME HASH" a line
+#include <cstdio>
+#include <cstring>
+#include <functional>
+
+#include "tests/cuda/kernel_runs.h"
+#include "tests/cuda/unfused_chain.h"
+
+using namespace sat;
+using namespace sat::cuda;
+using namespace sat::test;
+
+namespace {
+
+using Bytes = std::vector<std::shared_ptr<DeviceBytes>>;
+
+void say(const char* key, int64_t value) { std::printf("%s %lld\n", key, static_cast<long long>(value)); }
+
+/// Small volumes on few multiprocessors, so that a block has as long a run of tiles as in a window of 288 x 288 x 96 on
+/// a whole device.
+constexpr int kProcessors = 2;
+
+int64_t voxels_of(const std::array<int64_t, 3>& size) { return size[0] * size[1] * size[2]; }
+
+/// What the definition takes: every product of every tap, each value of the inputs with their border of zeros and of
+/// the result once, and the weights once a tile of the rung's (so many voxels of the result, all of its channels).
+void say_conv_model(const Conv& conv, int64_t tile) {
+  const int64_t in = conv.inputs[0].channels + conv.inputs[1].channels;
+  const auto& size = conv.in_size;
+  say("voxels", voxels_of(conv.out_size));
+  say("products", 2 * 27 * in * conv.out * voxels_of(conv.out_size));
+  say("input_bytes", (size[0] + 2) * (size[1] + 2) * (size[2] + 2) * in * size_of(conv.dtype));
+  say("weights_bytes", 27 * in * conv.out * size_of(conv.dtype));
+  say("weight_passes", tile == 0 ? 0 : voxels_of(conv.out_size) / tile);
+  say("output_bytes", voxels_of(conv.out_size) * conv.out * size_of(conv.dtype));
+}
+
+/// Voxels of the result for which a block reads the weights once.
+int64_t tile_of(ConvVariant variant, int64_t in) {
+  if (variant == ConvVariant::mma) return 16 * 16;
+  if (variant == ConvVariant::wgmma) return 2 * 16 * (in > 64 ? 8 : 16);
+  return 0;  // the others read weights through the first-level cache, which is not counted
+}
+
+void count_conv(Queue queue, const ConvSetup& setup) {
+  queue.limits.processors = kProcessors;
+  const ConvRun run(setup, queue);
+  SAT_CHECK(run.refusal().empty(), run.refusal());
+  run.run();
+  say_conv_model(run.conv(), tile_of(setup.variant, setup.in0 + setup.in1));
+}
+
+constexpr std::array<int64_t, 3> kChainSize = {32, 32, 32};
+
+/// The decoder's convolution of two inputs, 64 + 64 -> 64: norm on load, statistics while storing, no joined tensor.
+void count_fused_chain(const Queue& queue) {
+  count_conv(queue, {ConvVariant::mma, DType::f16, kChainSize, 64, 64, 64, 1, true});
+}
+
+/// The same result by passes over memory: join, convolution of final values, statistics, norm with leaky ReLU. Its
+/// convolution is ours, which cannot be told to leave the statistics out; they are a few slots a tile.
+void count_unfused_chain(Queue queue) {
+  queue.limits.processors = kProcessors;
+  const int64_t voxels = voxels_of(kChainSize);
+  const ConvRun run({ConvVariant::mma, DType::f16, kChainSize, 128, 0, 64, 1, false}, queue);
+  Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f16, voxels * 64, 2)};
+  const DeviceBytes slots(size_t(moments_slots(voxels) * 64) * sizeof(Slot));
+  const Conv& conv = run.conv();
+  join_channels(queue, const_cast<void*>(conv.inputs[0].values), owned[0]->data(), 64, owned[1]->data(), 64, voxels);
+  run.run();
+  channel_moments(queue, reinterpret_cast<Slot*>(slots.data()), conv.values, voxels, 64);
+  apply_norm(queue, conv.values, conv.values, made_up_norm(64, 3, owned), voxels, 64);
+  say_conv_model(conv, tile_of(ConvVariant::mma, 128));
+}
+
+void count_attention(const Queue& queue, AttentionVariant variant, DType products, int64_t queries, int64_t tokens,
+                     int64_t heads, int64_t width) {
+  const int64_t channels = heads * width;
+  const Bytes owned = {made_up(DType::f32, queries * channels, 1), made_up(DType::f32, tokens * channels, 2),
+                       made_up(DType::f32, tokens * channels, 3),
+                       std::make_shared<DeviceBytes>(size_t(queries * channels * 4))};
+  const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
+  attention(queue, variant, {at(0), at(1), at(2), nullptr, at(3), queries, tokens, channels, heads, products});
+  say("rows", queries);
+  say("products", 4 * queries * tokens * channels);
+  say("input_bytes", (queries + 2 * tokens) * channels * 4);
+  say("output_bytes", queries * channels * 4);
+}
+
+void count_mask_scores(const Queue& queue, int64_t prompts) {
+  const ScoreSizes sizes{{16, 16, 32}, {16, 16, 32}, {16, 16, 32}, prompts};
+  const int64_t voxels = voxels_of(sizes.features);
+  ScoreRegion region;
+  region.size = sizes.features;
+  Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f32, prompts * 64, 2),
+                 made_up(DType::f32, voxels, 3), made_up(DType::f32, voxels * prompts, 4)};
+  const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
+  ConvInput features{owned[0]->data(), DType::f16, 64, 0, {}};
+  float *scores = at(3), *masks = at(1), *importance = at(2);
+  features.norm = made_up_norm(64, 5, owned);
+  accumulate_mask_scores(queue, scores, features, masks, importance, sizes, region);
+  say("voxels", voxels);
+  say("products", 2 * voxels * prompts * 64);
+  say("input_bytes", voxels * (64 * 2 + 4) + voxels * prompts * 4);
+  say("weights_bytes", prompts * 64 * 4);
+  say("output_bytes", voxels * prompts * 4);
+}
+
+void count_mask_bits(const Queue& queue, int64_t prompts) {
+  const int64_t voxels = 8192;
+  Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f32, prompts * 64, 2),
+                 std::make_shared<DeviceBytes>(size_t(prompts * voxels / 8))};
+  ConvInput features{owned[0]->data(), DType::f16, 64, 0, {}};
+  const auto* masks = reinterpret_cast<const float*>(owned[1]->data());
+  auto* bits = reinterpret_cast<uint32_t*>(owned[2]->data());
+  features.norm = made_up_norm(64, 5, owned);
+  mask_bits(queue, bits, features, masks, voxels, prompts);
+  say("voxels", voxels);
+  say("products", 2 * voxels * prompts * 64);
+  say("input_bytes", voxels * 64 * 2);
+  say("weights_bytes", prompts * 64 * 4);
+  say("output_bytes", prompts * voxels / 8);
+}
+
+struct CountedCase {
+  const char* name;
+  std::function<void(const Queue&)> run;
+};
+
+const std::vector<CountedCase>& counted_cases() {
+  const auto conv = [](ConvVariant variant, DType dtype, std::array<int64_t, 3> size, int64_t in, int64_t out) {
+    return [=](const Queue& queue) { count_conv(queue, {variant, dtype, size, in, 0, out, 1, true}); };
+  };
+  const auto attention = [](AttentionVariant variant, DType products) {
+    return [=](const Queue& queue) { count_attention(queue, variant, products, 64, 243, 8, 96); };
+  };
+  static const std::vector<CountedCase> cases = {
+      {"conv3d/plain/64-64", conv(ConvVariant::plain, DType::f16, {16, 16, 16}, 64, 64)},
+      {"conv3d/tiled/64-64", conv(ConvVariant::tiled, DType::f16, {16, 16, 16}, 64, 64)},
+      {"conv3d/mma/64-64", conv(ConvVariant::mma, DType::f16, {32, 32, 32}, 64, 64)},
+      {"conv3d/wgmma/64-64", conv(ConvVariant::wgmma, DType::f16, {32, 32, 32}, 64, 64)},
+      {"conv3d/mma/128-128", conv(ConvVariant::mma, DType::f16, {16, 32, 16}, 128, 128)},
+      {"conv3d/wgmma/128-128", conv(ConvVariant::wgmma, DType::f16, {16, 32, 16}, 128, 128)},
+      {"chain/fused", count_fused_chain},
+      {"chain/unfused", count_unfused_chain},
+      {"attention/plain", attention(AttentionVariant::plain, DType::f32)},
+      {"attention/fused", attention(AttentionVariant::fused, DType::f16)},
+      {"mask_scores/32", [](const Queue& queue) { count_mask_scores(queue, 32); }},
+      {"mask_bits/64", [](const Queue& queue) { count_mask_bits(queue, 64); }},
+  };
+  return cases;
+}
+
+int say_device() {
+  int count = 0;
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  std::printf("%s, sm_%d%d, %d multiprocessors, %.1f GB, devices: %d\n", properties.name, properties.major,
+              properties.minor, properties.multiProcessorCount, double(properties.totalGlobalMem) * 1e-9, count);
+  return 0;
+}
+
+int run(const std::string& what) {
+  if (what == "device") return say_device();
+  if (what == "list") {
+    for (const CountedCase& counted : counted_cases()) std::puts(counted.name);
+    return 0;
+  }
+  const Queue queue = device_queue();
+  if (what == "bits") {
+    for (const std::string& line : all_bits(queue)) std::puts(line.c_str());
+    return 0;
+  }
+  for (const CountedCase& counted : counted_cases()) {
+    if (what != counted.name) continue;
+    counted.run(queue);
+    return 0;
+  }
+  fail("no such case: ", what);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  try {
+    SAT_CHECK(count == 2, "usage: sat_cuda_counts device|list|bits|CASE");
+    return run(arguments[1]);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sat_cuda_counts: %s\n", error.what());
+    return 1;
+  }
+}

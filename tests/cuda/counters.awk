@@ -1,0 +1,75 @@
+# Reads, for each case: "case NAME", its model ("key value" lines of count_kernels.cpp) and a JSON line a launch, as the
+# emulator writes them. Prints a table and holds quantities against rules (counters.txt).
+#
+# Bytes are those that blocks ask for, 32 a sector, and the boxes of bulk copies whole; no cache is between. Of them
+#   loads         all but the result, which is written once: what is written more counts as a load
+#   weights       the model's bytes, once for each of its passes (a block's step over a tile of voxels)
+#   input_reads   loads without weights, as a part of the input with its border of zeros
+#   volume_bytes  everything without weights
+
+# The number behind "key": in a line, from the first place where `within` stands.
+function number(line, within, key,   at) {
+  if (within != "") line = substr(line, index(line, "\"" within "\":"))
+  at = index(line, "\"" key "\":")
+  return at ? substr(line, at + length(key) + 3) + 0 : 0
+}
+
+function per_voxel(quantity) { return fact[name, quantity] / (fact[name, "voxels"] ? fact[name, "voxels"] : 1) }
+
+$1 == "case" { name = $2; names[++cases] = name; next }
+/^\{/ {
+  ++fact[name, "launches"]
+  fact[name, "mma"] += number($0, "mma\":{\"count", "flops")
+  fact[name, "loaded"] += 32 * number($0, "global", "load_sectors")
+  fact[name, "stored"] += 32 * number($0, "global", "store_sectors")
+  fact[name, "bulk"] += number($0, "global", "bulk_copy_bytes")
+  fact[name, "wavefronts"] += number($0, "shared", "wavefronts")
+  fact[name, "ideal"] += number($0, "shared", "ideal_wavefronts")
+  fact[name, "instructions"] += number($0, "", "warp_instructions")
+  fact[name, "flops"] += number($0, "", "flops")
+  fact[name, "local_bytes"] += number($0, "", "local_bytes")
+  if (number($0, "", "shared_bytes") > fact[name, "shared_bytes"]) fact[name, "shared_bytes"] = number($0, "", "shared_bytes")
+  next
+}
+NF == 2 { fact[name, $1] = $2; next }
+
+END {
+  print "| case | voxels or rows | tensor-core operations, of the definition's | arithmetic outside them, flop | loads, bytes | of them weights | reads of the input | stores, bytes | shared wavefronts | conflict factor | warp instructions | shared bytes a block |"
+  print "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+  for (c = 1; c <= cases; ++c) {
+    name = names[c]
+    if (!fact[name, "launches"]) continue
+    fact[name, "traffic"] = fact[name, "loaded"] + fact[name, "stored"] + fact[name, "bulk"]
+    fact[name, "loads"] = fact[name, "traffic"] - fact[name, "output_bytes"]
+    fact[name, "weights"] = fact[name, "weights_bytes"] * fact[name, "weight_passes"]
+    fact[name, "volume_bytes"] = fact[name, "traffic"] - fact[name, "weights"]
+    if (fact[name, "input_bytes"]) fact[name, "input_reads"] = (fact[name, "loads"] - fact[name, "weights"]) / fact[name, "input_bytes"]
+    ratio = fact[name, "products"] ? fact[name, "mma"] / fact[name, "products"] : 0
+    fact[name, "tensor_core_excess"] = ratio > 1 ? ratio - 1 : 1 - ratio
+    fact[name, "bank_conflicts"] = fact[name, "ideal"] ? fact[name, "wavefronts"] / fact[name, "ideal"] : 1
+    if (!fact[name, "voxels"]) fact[name, "voxels"] = fact[name, "rows"]
+    printf "| %s | %d | %.3f | %.1f | %.1f | %.1f | %.3f | %.1f | %.2f | %.3f | %.2f | %d |\n", name, fact[name, "voxels"],
+      ratio, per_voxel("flops"), per_voxel("loads"), per_voxel("weights"), fact[name, "input_reads"],
+      per_voxel("output_bytes"), per_voxel("wavefronts"), fact[name, "bank_conflicts"], per_voxel("instructions"),
+      fact[name, "shared_bytes"]
+  }
+  print "Figures but ratios and the last column are a voxel's or a row's."
+  while ((getline line < rules) > 0) {
+    if (line ~ /^#/ || line ~ /^[ \t]*$/) continue
+    fields = split(line, word, " ")
+    whole = fields == 5 ? fact[word[5], word[2]] : 1
+    if (fields < 4 || !fact[word[1], "launches"] || !whole) {
+      ++failed
+      print "not counted: " line
+      continue
+    }
+    value = fact[word[1], word[2]] / whole
+    good = value >= word[3] && value <= word[4]
+    good ? ++passed : ++failed
+    printf "%s%s: %s is %.3f%s, wanted %s to %s\n", good ? "" : "WRONG ", word[1], word[2], value,
+      fields == 5 ? " of that of " word[5] : "", word[3], word[4]
+  }
+  if (!passed && !failed) { print "no rules in " rules; failed = 1 }
+  printf "%d passed, %d failed\n", passed, failed
+  exit failed > 0
+}

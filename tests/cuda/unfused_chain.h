@@ -1,0 +1,23 @@
+// The passes that our convolution makes needless, as kernels of their own, so that both chains' bytes can be counted.
+// f16, channels a multiple of 8, 16 bytes a thread: each pass moves no more than it must.
+#pragma once
+
+#include <cstdint>
+
+#include "sat/cuda/kernels.h"
+
+namespace sat::test {
+
+/// y [voxels, channels_a + channels_b] = a beside b.
+void join_channels(const cuda::Queue& queue, void* y, const void* a, int64_t channels_a, const void* b,
+                   int64_t channels_b, int64_t voxels);
+
+/// Statistics of x [voxels, channels] in moments_slots(voxels) slots.
+int64_t moments_slots(int64_t voxels);
+void channel_moments(const cuda::Queue& queue, cuda::Slot* slots, const void* x, int64_t voxels, int64_t channels);
+
+/// y [voxels, channels] = the final values of x: norm and leaky ReLU.
+void apply_norm(const cuda::Queue& queue, void* y, const void* x, const cuda::Norm& norm, int64_t voxels,
+                int64_t channels);
+
+}  // namespace sat::test

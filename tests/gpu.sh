@@ -1,0 +1,119 @@
+#!/bin/sh
+# Usage: sh tests/gpu.sh [--out DIR] [--build DIR] [--runs N] [--quick] [--no-build] [--with LAUNCHER]
+# Everything worth knowing about the CUDA backend on the GPU of this machine: builds it, runs the device suite, the
+# sanitizers, the same kernels N times (20), memory caps, and benchmarks of every rung beside cuDNN and PyTorch where
+# they are installed. Needs the CUDA toolkit, CMake, a C++20 compiler and the packages of tests/run.sh. Writes
+# DIR/REPORT-DATE-DEVICE.md (DIR: docs/gpu). A step that fails is written down and the next one taken; the exit status
+# is 0 where none failed. --quick: small benchmarks. --with: programs are run by a launcher (one word).
+set -u
+export LC_ALL=C
+cd "$(dirname "$0")/.." || exit 1
+. tests/cuda/report.sh
+
+out=docs/gpu build=build-gpu runs=20 size=96x96x96 launcher=env builds=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) size=8x16x16 ;;
+    --no-build) builds=no ;;
+    --out | --build | --runs | --with)
+      [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
+      case $1 in
+        --out) out=$2 ;;
+        --build) build=$2 ;;
+        --runs) runs=$2 ;;
+        --with) launcher=$2 ;;
+      esac
+      shift
+      ;;
+    *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
+  esac
+  shift
+done
+mkdir -p "$out" "$build" || exit 1
+out=$(cd "$out" && pwd) build=$(cd "$build" && pwd)
+tests=$build/tests/cuda/sat_cuda_tests counts=$build/tests/cuda/sat_cuda_counts program=$build/examples/sat
+plain_device='--test-suite-exclude=memory cap,several devices'
+open_steps "$build/gpu-steps"
+
+if [ "$builds" = yes ]; then
+  step "packages" 600 sh -c \
+    '. cmake/packages.sh && need_packages binutils cmake doctest-dev g++ libcli11-dev ninja-build zlib1g-dev'
+  cudnn=OFF
+  find /usr/include "${CUDA_HOME:-/usr/local/cuda}/include" -maxdepth 2 -name cudnn.h 2> /dev/null | grep -q . && cudnn=ON
+  step "builds" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=$cudnn
+fi
+has_cudnn=$(sed -n 's/^SAT_CUDNN:BOOL=//p' "$build/CMakeCache.txt" 2> /dev/null)
+
+if device=$("$launcher" "$counts" device 2> /dev/null); then
+  record "finds a device" passed 0 1 0 "$device"
+else
+  device="no device"
+  record "finds a device" failed 0 0 1 "$("$launcher" "$counts" device 2>&1 | tail -n 1)"
+fi
+
+step "registers, spills and shared memory" 60 sh tests/cuda/budgets.sh "$build"
+step "device suite" 900 "$launcher" "$tests" "$plain_device"
+if ! command -v compute-sanitizer > /dev/null 2>&1; then
+  absent "compute-sanitizer" "is not installed"
+elif [ "$launcher" != env ]; then
+  absent "compute-sanitizer" "takes no launcher"
+else
+  for tool in memcheck racecheck initcheck synccheck; do
+    step "compute-sanitizer $tool" 1800 compute-sanitizer --tool "$tool" --error-exitcode 99 "$tests" "$plain_device"
+  done
+fi
+step "equal bits in $runs runs" 900 sh tests/cuda/bits.sh "$counts" "$runs" "$launcher"
+step "memory caps" 600 "$launcher" "$tests" '--test-suite=memory cap'
+case $device in
+  *"devices: "[2-9]*) step "several devices" 600 "$launcher" "$tests" '--test-suite=several devices' ;;
+  *) absent "several devices" "there is one at most" ;;
+esac
+
+# Each rung of the ladder on its own, so that one that cannot run does not hide the others.
+for variant in plain tiled mma wgmma cudnn; do
+  case $variant/$device/$has_cudnn in
+    wgmma/*sm_90*) ;;
+    wgmma/*) absent "bench conv3d $variant" "is for sm_90"; continue ;;
+    cudnn/*/ON) ;;
+    cudnn/*) absent "bench conv3d $variant" "is not built in: there is no cudnn.h"; continue ;;
+  esac
+  step "bench conv3d $variant" 900 "$launcher" "$program" bench --device cuda --op conv3d --variant "$variant" --size $size
+done
+step "bench attention" 900 "$launcher" "$program" bench --device cuda --op attention
+if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then
+  step "bench PyTorch" 900 python3 tests/bench/torch_gpu.py --size $size
+else
+  absent "bench PyTorch" "is not installed, or finds no GPU"
+fi
+
+report=$out/REPORT-$(date -u +%Y-%m-%d)-$(echo "${device%%,*}" | tr -c 'A-Za-z0-9\n' '-' | tr -s '-').md
+fenced() { printf '```\n'; cat; printf '```\n'; }
+{
+  printf '# %s, %s\n\n' "${device%%,*}" "$(date -u +%Y-%m-%d)"
+  echo "Written by \`tests/gpu.sh\`: $passed checks passed, $failed failed."
+  [ "$launcher" = env ] || echo "Run by $(basename "$launcher"), not on a GPU: no time in this report means anything."
+  printf '\n- device: %s\n' "$device"
+  echo "- commit: $(git describe --always --dirty 2> /dev/null || echo unknown)"
+  echo "- system: $(uname -sr), $(nvcc --version 2> /dev/null | sed -n 's/.*release \([^,]*\),.*/CUDA \1/p')"
+  nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader 2> /dev/null | sed 's/^/- /'
+  printf '\n## Steps\n'
+  steps_table
+  if [ "$failed" -gt 0 ]; then
+    printf '\n## What failed\n'
+    failed_steps | while read -r name; do
+      printf '\n### %s\n' "$name"
+      log=$(log_of "$name")
+      [ ! -e "$log" ] || tail -n 40 "$log" | fenced
+    done
+  fi
+  printf '\n## Benchmarks\n'
+  for log in "$steps"/bench_*.log; do
+    [ -e "$log" ] || continue
+    printf '\n### %s\n' "$(basename "$log" .log | tr _ ' ')"
+    fenced < "$log"
+  done
+  printf '\n## Resources\n'
+  grep '^|' "$(log_of "registers, spills and shared memory")"
+} > "$report"
+echo "report: $report"
+close_steps
