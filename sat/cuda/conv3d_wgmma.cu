@@ -25,8 +25,10 @@ auto with_form(const Conv& conv, Body body) {
   if (channels <= 32) return body(Form<2, 1>{});
   if (channels <= 64) return body(Form<4, 1>{});
   if (channels <= 96) return body(Form<2, 3>{});
+  if (channels <= 128) return body(Form<4, 2>{});
+  // Where 16 x 16 voxels would lie a quarter or more outside, columns of 16 x 8.
   const bool passes_of_128 = conv.inputs[1].channels == 0 || conv.inputs[0].channels % 128 == 0;
-  if (channels <= 128 || (channels <= 512 && conv.in_size[2] <= 8 && passes_of_128)) return body(Form<4, 2>{});
+  if (conv.in_size[2] <= 24 && divide_up(conv.in_size[2], 8) % 2 == 1 && passes_of_128) return body(Form<4, 2>{});
   return body(Form<4, 1>{});
 }
 
@@ -98,7 +100,8 @@ void queue_march(const Queue& queue, const Conv& conv) {
   a.columns_along_d = int(divide_up(D, Form::kDepth));
   a.columns = int(conv3d_wgmma_slots(conv));
   a.pairs = int(divide_up(conv.last - conv.first, 2));
-  const int64_t items = divide_up(conv.out, kOutputs) * a.columns * a.pairs;
+  a.output_blocks = int(divide_up(conv.out, kOutputs));
+  const int64_t items = int64_t(a.output_blocks) * a.columns * a.pairs;
   SAT_CHECK(items < (int64_t(1) << 31), "conv3d_wgmma: ", items, " pairs of planes of columns");
   a.items = int(items);
   a.in_f32 = conv.dtype == DType::f32;

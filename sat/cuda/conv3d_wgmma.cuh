@@ -47,7 +47,8 @@ struct Arguments {
   int height, width, depth, out;
   int first, last;               // planes of the result
   int columns_along_d, columns;  // of a plane
-  int pairs, items;              // of planes in a column; in all, times the blocks of outputs
+  int output_blocks;             // of kOutputs channels
+  int pairs, items;              // of planes in a column; in all, over columns and blocks of outputs
   bool in_f32;                   // the result, else in the inputs' type
   void* values;
   Slot* slots;
@@ -83,16 +84,17 @@ struct Cursor {
   }
 };
 
-/// Calls body(March) for the runs of this block, in order. Every warp of the block walks the same runs.
+/// Calls body(March) for the runs of this block, in order. Every warp of the block walks the same runs. Neighbouring
+/// blocks take the outputs of one column, then the next one, so that they find each other's planes in L2.
 template <class Form, class Body>
 __device__ __forceinline__ void for_each_march(const Arguments& a, Body body) {
   int item = int(int64_t(a.items) * blockIdx.x / gridDim.x);
   const int end = int(int64_t(a.items) * (blockIdx.x + 1) / gridDim.x);
   while (item < end) {
-    const int pair = item % a.pairs, place = item / a.pairs, column = place % a.columns;
+    const int pair = item % a.pairs, place = item / a.pairs, column = place / a.output_blocks;
     const int pairs = a.passes > 1 ? 1 : min(a.pairs - pair, end - item);
     body(March{a.first + 2 * pair, 2 * pairs, column / a.columns_along_d * kRows,
-               column % a.columns_along_d * Form::kDepth, column, place / a.columns * kOutputs});
+               column % a.columns_along_d * Form::kDepth, column, place % a.output_blocks * kOutputs});
     item += pairs;
   }
 }
@@ -205,8 +207,8 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
 __device__ inline int channel_of(int lower, int i) { return 4 * (i / 2) + i % 2 + 2 * (lower ^ (i / 4)); }
 
 /// Count, mean and M2 of the column's voxels in one plane, a channel at a time: two passes over the sums of a thread,
-/// then the four threads of a row.
-template <class Form>
+/// then the four threads of a row. `kWhole`: the column lies inside the volume.
+template <bool kWhole, class Form>
 __device__ __forceinline__ void store_statistics(const Arguments& a, const March& march, int h,
                                                  const float (&sums)[Form::kHalves][64]) {
   const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
@@ -217,17 +219,18 @@ __device__ __forceinline__ void store_statistics(const Arguments& a, const March
     float mean = 0, m2 = 0;
 #pragma unroll
     for (int pass = 0; pass < 2; ++pass) {
-      float parts[2] = {0, 0};
+      float parts[2 * Form::kHalves] = {};
 #pragma unroll
       for (int half = 0; half < Form::kHalves; ++half) {
 #pragma unroll
         for (int i = 0; i < 2 * kRows; ++i) {
-          const bool counts = i / 2 < rows && 8 * half + 2 * (lane % 4) + i % 2 < depth;
+          const bool counts = kWhole || (i / 2 < rows && 8 * half + 2 * (lane % 4) + i % 2 < depth);
           const float value = counts ? sums[half][i / 2 * 4 + 2 * lower + i % 2] - mean : 0;
-          parts[i % 2] += pass == 0 ? value : value * value;
+          parts[2 * half + i % 2] += pass == 0 ? value : value * value;
         }
       }
       float total = parts[0] + parts[1];
+      if constexpr (Form::kHalves == 2) total += parts[2] + parts[3];
       total += __shfl_xor_sync(~0u, total, 1);
       total += __shfl_xor_sync(~0u, total, 2);
       if (pass == 0) mean = total / count;
@@ -241,7 +244,7 @@ __device__ __forceinline__ void store_statistics(const Arguments& a, const March
 }
 
 /// The results of a column's plane. Transposed in registers, 8 voxels x 16 channels of a warp are full sectors.
-template <class T, class Form>
+template <bool kWhole, class T, class Form>
 __device__ __forceinline__ void store_values(const Arguments& a, const March& march, int h,
                                              const float (&sums)[Form::kHalves][64]) {
   const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, quad = lane % 4;
@@ -250,11 +253,11 @@ __device__ __forceinline__ void store_values(const Arguments& a, const March& ma
 #pragma unroll
   for (int half = 0; half < Form::kHalves; ++half) {
     const int d = march.d + 8 * half + lane / 4;
-    const bool is_mine = d < a.depth && channel < a.out;
+    const bool is_mine = (kWhole || d < a.depth) && channel < a.out;
     int64_t offset = (int64_t(h) * a.width + march.w) * row_elements + int64_t(d) * a.out + channel;
 #pragma unroll
     for (int row = 0; row < kRows; ++row, offset += row_elements) {
-      if (row >= rows) continue;
+      if (!kWhole && row >= rows) continue;
       const float* const value = &sums[half][4 * row];  // two voxels of an upper, two of a lower row
       if (a.in_f32) {
         uint32_t words[2][2];
@@ -346,8 +349,13 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
       }
       const int h = march.first + p;
       if (h >= a.last) continue;
-      store_statistics<Form>(a, march, h, sums);
-      store_values<T, Form>(a, march, h, sums);
+      if (march.w + kRows <= a.width && march.d + Form::kDepth <= a.depth) {
+        store_statistics<true, Form>(a, march, h, sums);
+        store_values<true, T, Form>(a, march, h, sums);
+      } else {
+        store_statistics<false, Form>(a, march, h, sums);
+        store_values<false, T, Form>(a, march, h, sums);
+      }
     }
     loaded += a.passes * (march.planes + 2);
   });
