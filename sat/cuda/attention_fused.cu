@@ -26,32 +26,36 @@ struct Rows {
   int64_t pitch;  // channels
   int width;
 
-  __device__ float at(int64_t row, int c) const { return c < width ? values[row * pitch + c] : 0.f; }
-  __device__ float2 pair(int64_t row, int c) const {
-    if constexpr (!kFours) return {at(row, c), at(row, c + 1)};
-    return c < width ? *reinterpret_cast<const float2*>(values + row * pitch + c) : float2{0, 0};
+  /// Channels of one row from c on, `row` pointing at the first of them; zeros behind the last.
+  __device__ float one(const float* row, int c) const { return c < width ? *row : 0.f; }
+  __device__ float2 two(const float* row, int c) const {
+    if constexpr (!kFours) return {one(row, c), one(row + 1, c + 1)};
+    return c < width ? *reinterpret_cast<const float2*>(row) : float2{0, 0};
   }
-  __device__ float4 four(int64_t row, int c) const {
-    if constexpr (!kFours) return {at(row, c), at(row, c + 1), at(row, c + 2), at(row, c + 3)};
-    return c < width ? *reinterpret_cast<const float4*>(values + row * pitch + c) : float4{0, 0, 0, 0};
+  __device__ float4 four(const float* row, int c) const {
+    if constexpr (!kFours) return {one(row, c), one(row + 1, c + 1), one(row + 2, c + 2), one(row + 3, c + 3)};
+    return c < width ? *reinterpret_cast<const float4*>(row) : float4{0, 0, 0, 0};
   }
   __device__ Rows of_head(int64_t head) const { return {values + head * width, pitch, width}; }
 };
 
-/// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. Eight
-/// lanes take 32 channels of a row, which are 128 contiguous bytes; of 16 lanes, which store together, the two rows are
-/// 4 apart, which puts their 64 bytes each into different banks at every pitch.
+/// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. A warp
+/// takes 16 rows; eight lanes take 32 channels of one, which are 128 contiguous bytes; of 16 lanes, which store
+/// together, the two rows are 4 apart, which puts their 64 bytes each into different banks at every pitch.
 template <class T, int kWidth, bool kFours>
 __device__ void load_tile(T* to, const Rows<kFours>& rows, int64_t first, int count) {
-  constexpr int kRuns = kWidth / 32;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = lane / 8;
-#pragma unroll kFours ? 4 : 1
-  for (int i = 0; i < kKeys / 4 * kRuns / kWarps; ++i) {
-    const int item = i * kWarps + warp, four_rows = item / kRuns;
-    const int row = four_rows / 2 * 8 + four_rows % 2 * 2 + part / 2 + part % 2 * 4;
-    const int c = item % kRuns * 32 + lane % 8 * 4;
-    const float4 x = row < count ? rows.four(first + row, c) : float4{0, 0, 0, 0};
-    store_shared(to + row * pitch_of(kWidth) + c, packed<T>(x.x, x.y), packed<T>(x.z, x.w));
+  const int lane = threadIdx.x % 32, part = lane / 8;
+  const int row = threadIdx.x / 32 * 16 + part / 2 + part % 2 * 4, c = lane % 8 * 4;
+  const float* from = rows.values + (first + row) * rows.pitch + c;
+  to += row * pitch_of(kWidth) + c;
+#pragma unroll(kFours ? 4 : 1)
+  for (int i = 0; i < 4; ++i) {
+    const int down = i / 2 * 8 + i % 2 * 2;
+#pragma unroll
+    for (int run = 0; run < kWidth; run += 32) {
+      const float4 x = row + down < count ? rows.four(from + down * rows.pitch + run, c + run) : float4{0, 0, 0, 0};
+      store_shared(to + down * pitch_of(kWidth) + run, packed<T>(x.x, x.y), packed<T>(x.z, x.w));
+    }
   }
 }
 
@@ -94,7 +98,8 @@ __global__ void __launch_bounds__(kThreads, 3)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int64_t row = rows[i % 2];
-      const float2 pair = row < queries ? head_q.pair(row, step * 16 + i / 2 * 8 + column) : float2{0, 0};
+      const int c = step * 16 + i / 2 * 8 + column;
+      const float2 pair = row < queries ? head_q.two(head_q.values + row * q.pitch + c, c) : float2{0, 0};
       query[step][i] = packed<T>(pair.x, pair.y);
     }
   }
@@ -131,7 +136,8 @@ __global__ void __launch_bounds__(kThreads, 3)
       for (int i = 0; i < 4 * kGroups; ++i) {
         const int at = i / 2 * 8 + column + i % 2;
         float& x = weight[i / 2][2 * r + i % 2];
-        x = at < count ? x * scale + (added ? added[at] : 0.f) : -INFINITY;
+        x = fmaf(x, scale, added && at < count ? added[at] : 0.f);
+        if (count < kKeys && at >= count) x = -INFINITY;
         top = fmaxf(top, x);
       }
       top = row_max(top);
