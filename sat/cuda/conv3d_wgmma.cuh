@@ -183,7 +183,7 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
           float x[8];
           load_run<T, 8>(x, reinterpret_cast<const T*>(pixels + 32 * turn));
 #pragma unroll
-          for (int i = 0; i < 8; ++i) x[i] = normalised(x[i], center[i], factor[i], shift[i], slope);
+          for (int i = 0; i < 8; ++i) x[i] = normalised(x[i], center[i], factor[i], shift[i], norm.slope);
           pixels[32 * turn] = rounded_word<T, 8>(x);
         }
       }
