@@ -40,7 +40,7 @@ __global__ __launch_bounds__(kMmaThreads, 1) void conv3d_mma_kernel(const __grid
     int stage = 0, copied = min(loads, 2), finishing = loads > 1 ? 1 : -1;
     wait_copies<0>();
     __syncthreads();  // the run before is done with shared memory
-    if (threadIdx.x < copied) input.describe(int(threadIdx.x));
+    if (threadIdx.x < min(loads, kMmaSlots)) input.describe(int(threadIdx.x));
     __syncthreads();
     for (int load = 0; load < copied; ++load) {
       input.copy_norm(load);
@@ -66,20 +66,26 @@ __global__ __launch_bounds__(kMmaThreads, 1) void conv3d_mma_kernel(const __grid
           const int copying = copied < min(loads, needed + kMmaSlots) ? copied++ : -1;
           const int stages = work.plan.partial ? 9 * parts : 3 * parts;
           const int share = (input.rounds + stages - 1) / stages;
-          if (copying >= 0 && threadIdx.x == 0) input.describe(copying);
           const uint32_t slot = shared_address(shared.slots[current % kMmaSlots]);
           for (int i = 0, part = 0, depth = 0, box_plane = 0; i < stages; ++i) {
             wait_copies<kMmaStages - 2>();
             __syncthreads();  // the stage is there for all, and the one before is used up
             const int rounds = min(input.rounds, i * share), more = min(input.rounds, rounds + share);
             weights.copy_next(work, shared_address(shared.stages[(stage + kMmaStages - 1) % kMmaStages]));
-            if (copying >= 0) {
-              if (i == 0) input.copy_norm(copying);
-              input.copy(copying, rounds, more);
-            }
-            close_copies();
-            if (finishing >= 0) input.finish(finishing, rounds, more);
+            const auto prepare = [&] {
+              if (copying >= 0 && i == 0) {
+                input.copy_norm(copying);
+                if (threadIdx.x == kMmaThreads - 1 && copying + 1 < loads) input.describe(copying + 1);
+              }
+              if (copying >= 0) input.copy(copying, rounds, more);
+              if (finishing >= 0) input.finish(finishing, rounds, more);
+            };
+            // Of two warps that share a scheduler, one multiplies while the other prepares.
+            const bool before = threadIdx.x < kMmaThreads / 2;
+            if (before) prepare();
             products.add(work, slot, tap_shift<S>(work, box_plane, depth), part, shared_address(shared.stages[stage]));
+            if (!before) prepare();
+            close_copies();
             stage = stage + 1 < kMmaStages ? stage + 1 : 0;
             if (++part == parts) part = 0, ++depth;
             if (depth == 3) depth = 0, ++box_plane;
