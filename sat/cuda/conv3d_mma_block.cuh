@@ -38,20 +38,25 @@ __device__ inline uint32_t rounded_pair(float first, float second) {
 /// A box of input voxels on its way into a slot.
 struct MmaLoad {
   int plane, w, d;     // the first voxel, which may lie outside
+  int held;            // where the input holds the first plane
   int input, channel;  // first of the chunk
   int pieces;          // that the input has in it
 };
 
-/// Shared memory of a block.
+/// Shared memory of a block; the slots of its loads lie behind it.
 template <class S>
-struct MmaShared {
-  unsigned char slots[kMmaSlots][kMmaSlotBytes];
+struct alignas(128) MmaShared {
   unsigned char stages[kMmaStages][kMmaStageBytes];
   /// center, factor, shift of a slot's channels: channel c % 4 of piece c / 8, first the lower halves of all pieces, so
   /// that the lanes of eight pieces read 128 bytes in a row.
   float norms[kMmaSlots][3][S::kChunk];
   float sums[4][S::kOut];
   MmaLoad loads[kMmaSlots];
+
+  __device__ unsigned char* slot(const MmaWork& work, int index) {
+    const int bytes = S::kRows ? kMmaSide * kMmaSide * S::kChunk * 2 : work.plan.slot_bytes;
+    return reinterpret_cast<unsigned char*>(this + 1) + index % kMmaSlots * bytes;
+  }
 };
 
 /// The item that a number means.
@@ -171,13 +176,15 @@ struct MmaLoads {
     load.channel = (load.input ? chunk - work.plan.first_chunks : chunk) * S::kChunk;
     load.pieces = min(S::kPieces, (int(work.inputs[load.input].channels) - load.channel) / 8);
     load.plane = (work.first + item.group * work.plan.tile_h) * S::kStride - 1 + plane_tap;
+    const int ring = int(work.inputs[load.input].ring);
+    load.held = ring > 0 ? (load.plane + ring) % ring : load.plane;
     load.w = item.w * S::kStride - 1;
     load.d = item.d * S::kStride - 1;
   }
 
   /// Where voxel `voxel` of a load lies in a plane's row-major order of the input, from plane 0 on; -1 outside.
   __device__ int64_t voxel_at(const MmaLoad& load, uint32_t voxel) const {
-    int h = load.plane, w = load.w, d = load.d;
+    int h = load.plane, held = load.held, w = load.w, d = load.d;
     if (S::kRows) {
       w += int(voxel / kMmaSide);
       d += int(voxel % kMmaSide);
@@ -185,6 +192,7 @@ struct MmaLoads {
       const uint32_t row = work.by_box_d(voxel), column = voxel - row * uint32_t(work.plan.box_d);
       const uint32_t plane = work.by_box_w(row);
       h += int(plane);
+      held += int(plane);
       w += int(row - plane * uint32_t(work.plan.box_w));
       if (S::kStride == 1) {
         d += int(column);
@@ -195,16 +203,16 @@ struct MmaLoads {
     }
     const bool inside = h >= work.in_first && h < work.in_last && unsigned(w) < unsigned(work.in_w) &&
                         unsigned(d) < unsigned(work.in_d);
-    const int64_t ring = work.inputs[load.input].ring;
-    const int64_t plane = ring > 0 && inside ? h % int(ring) : h;
-    return inside ? (plane * work.in_w + w) * work.in_d + d : -1;
+    const int ring = int(work.inputs[load.input].ring);
+    if (!S::kRows && ring > 0 && held >= ring) held -= ring;  // a ring has room for all planes inside
+    return inside ? (int64_t(held) * work.in_w + w) * work.in_d + d : -1;
   }
 
   /// Copies pieces [from, to) of this thread.
   __device__ void copy(int index, int from, int to) const {
     const MmaLoad load = shared.loads[index % kMmaSlots];
     const ConvInput& input = work.inputs[load.input];
-    const uint32_t slot = shared_address(shared.slots[index % kMmaSlots]);
+    const uint32_t slot = shared_address(shared.slot(work, index));
     const uint32_t piece = threadIdx.x % S::kPieces;
     const T* values = static_cast<const T*>(input.values);
     const T* first = values + load.channel + int(piece) * 8;
@@ -245,7 +253,7 @@ struct MmaLoads {
       factor[half] = *reinterpret_cast<const float4*>(&rows[1][place]);
       shift[half] = *reinterpret_cast<const float4*>(&rows[2][place]);
     }
-    unsigned char* slot = shared.slots[index % kMmaSlots];
+    unsigned char* slot = shared.slot(work, index);
     for (int round = from; round < to; ++round) {
       const uint32_t at = uint32_t(round) * kMmaThreads + threadIdx.x, voxel = at / S::kPieces;
       if (at >= uint32_t(pieces)) return;

@@ -181,7 +181,9 @@ __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item
   if (threadIdx.x >= S::kOut || out >= work.out) return;
   const int64_t column = int64_t(item.w / work.plan.tile_w) * work.plan.columns_d + item.d / work.plan.tile_d;
   const int64_t columns = int64_t(work.plan.columns_w) * work.plan.columns_d;
-  work.slots[((work.first + item.group) * columns + column) * work.out + out] = {count, sum / count, m2};
+  Slot* slots = work.slots + (work.first + item.group) * work.slots_a_plane * work.out + out;
+  slots[column * work.out] = {count, sum / count, m2};
+  for (int64_t i = column + columns; i < work.slots_a_plane; i += columns) slots[i * work.out] = {0, 0, 0};
 }
 
 }  // namespace sat::cuda
