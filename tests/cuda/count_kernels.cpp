@@ -34,6 +34,7 @@ void say_conv_model(const Conv& conv, int64_t tile) {
   say("voxels", voxels_of(conv.out_size));
   say("products", 2 * 27 * in * conv.out * voxels_of(conv.out_size));
   say("input_bytes", (size[0] + 2) * (size[1] + 2) * (size[2] + 2) * in * size_of(conv.dtype));
+  say("input_once", voxels_of(size) * in * size_of(conv.dtype));
   say("weights_bytes", 27 * in * conv.out * size_of(conv.dtype));
   say("weight_passes", tile == 0 ? 0 : voxels_of(conv.out_size) / tile);
   say("output_bytes", voxels_of(conv.out_size) * conv.out * size_of(conv.dtype));
@@ -52,6 +53,10 @@ void count_conv(Queue queue, const ConvSetup& setup) {
   SAT_CHECK(run.refusal().empty(), run.refusal());
   run.run();
   say_conv_model(run.conv(), tile_of(setup.variant, setup.in0 + setup.in1));
+  if (setup.variant == ConvVariant::wgmma) {
+    // Shared memory that m64n128k16 reads by itself: 64 x 16 weights and 128 x 16 inputs for 64 x 128 x 16 products.
+    say("operand_bytes", 27 * setup.in0 * setup.out * voxels_of(setup.size) / (64 * 128 * 16) * (64 + 128) * 16 * 2);
+  }
 }
 
 /// A decoder's convolution of two inputs, 64 + 64 -> 64 (or of one, 64 -> 64): the norm is taken while loading, the
