@@ -29,7 +29,7 @@ struct Case {
   }
 
   Segmentation run(const std::shared_ptr<Accelerator>& device, Precision precision = Precision::exact,
-                   std::vector<float>* probabilities = nullptr) const {
+                   std::vector<float>* probabilities = nullptr, bool verify = false) const {
     SegmenterOptions options;
     options.model = folder / "model.safetensors";
     options.bank = folder / "bank.safetensors";
@@ -38,6 +38,7 @@ struct Case {
     options.accelerator = device;
     RunOptions run;
     run.modality = "ct";
+    run.verify = verify;
     if (probabilities) {
       run.probabilities = [&](const Geometry& grid) {
         const int64_t voxels = grid.voxels();
@@ -101,8 +102,11 @@ TEST_CASE("fast precision on a device stays close to exact") {
   const Case one;
   std::vector<float> exact, fast;
   one.run(cuda::open_device(), Precision::exact, &exact);
-  one.run(cuda::open_device(), Precision::fast, &fast);
+  const Segmentation found = one.run(cuda::open_device(), Precision::fast, &fast, true);
   CHECK(largest_difference(exact, fast) <= 2e-2);
+  REQUIRE(found.verification);
+  CHECK(found.verification->largest_difference > 0);
+  CHECK(found.verification->largest_difference <= 2e-2);
 }
 
 TEST_CASE("scores that wait on the device, features that wait beside it: the same bits") {
