@@ -122,4 +122,6 @@
 
 #include "sat/nn/segment_volume.h"
 
+#include "sat/nn/verify.h"
+
 #include "sat/nn/segmenter.h"

@@ -30,7 +30,7 @@ open_steps "$build/cuda-steps"
 need_packages binutils cmake doctest-dev g++ libcli11-dev ninja-build zlib1g-dev || exit 1
 
 # Tests that need more than a plain device are in these suites; they run in steps of their own.
-elsewhere='--test-suite-exclude=memory cap,several devices'
+elsewhere='--test-suite-exclude=memory cap,several devices,whole model'
 
 if ! step "builds for sm_80, sm_90a and PTX, warnings are errors" 3000 sh tests/cuda/build.sh "$build" "$@"; then
   close_steps
@@ -51,6 +51,8 @@ if [ -n "$emulator" ]; then
     "$emulator" "$tests" "$elsewhere"
   step "suite as sm_90, races and uninitialised reads, shuffled" 900 env CUDA_ON_CPU_ARCH=90 \
     CUDA_ON_CPU_RACECHECK=1 CUDA_ON_CPU_INITCHECK=1 CUDA_ON_CPU_SHUFFLE=11 "$emulator" "$tests" "$elsewhere"
+  step "whole models as sm_90" 600 env CUDA_ON_CPU_ARCH=90 sh tests/cuda/each_case.sh "$tests" "whole model" "$emulator"
+  step "whole models as sm_80" 600 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/each_case.sh "$tests" "whole model" "$emulator"
   step "equal bits in 5 shuffled orders as sm_90" 300 env CUDA_ON_CPU_ARCH=90 sh tests/cuda/bits.sh "$counts" 5 "$emulator"
   step "equal bits in 5 shuffled orders as sm_80" 300 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/bits.sh "$counts" 5 "$emulator"
   step "memory caps, on a device of 256 MB" 300 env CUDA_ON_CPU_MEMORY=256M \
@@ -62,6 +64,7 @@ fi
 
 if [ "$gpus" -gt 0 ]; then
   step "suite on the GPU" 600 "$tests" "$elsewhere"
+  step "whole models on the GPU" 600 "$tests" '--test-suite=whole model'
   step "equal bits on the GPU" 300 sh tests/cuda/bits.sh "$counts" 5
   [ "$gpus" -lt 2 ] || step "several GPUs" 300 "$tests" '--test-suite=several devices'
   if command -v compute-sanitizer > /dev/null 2>&1; then

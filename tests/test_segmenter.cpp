@@ -349,6 +349,25 @@ TEST_CASE("probabilities agree with the masks") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("a run that is to be verified says what its precision costs on a window") {
+  const Files files;
+  const Volume scan = tiny_scan({40, 30, 14});
+  const auto verified = [&](Precision precision) {
+    SegmenterOptions options = files.options;
+    options.precision = precision;
+    RunOptions run = run_options();
+    run.verify = true;
+    const Segmentation found = Segmenter(options).run(scan, phrases(0, 35), run);
+    REQUIRE(found.verification);
+    return *found.verification;
+  };
+  CHECK(verified(Precision::exact).largest_difference == 0);
+  const Verification fast = verified(Precision::fast);
+  CHECK(fast.largest_difference > 0);
+  CHECK(fast.largest_difference <= 2e-2);
+  CHECK(fast.changed <= 1e-2);
+}
+
 TEST_CASE("what cannot be segmented is refused by name") {
   Files files;
   const Segmenter segmenter(files.options);

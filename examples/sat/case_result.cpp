@@ -256,6 +256,12 @@ Json write_case(const std::string& folder, const Case& one, const NiftiScan& sca
   manifest.set("scan", scan_json(fingerprint, scan.header)).set("model", identity.model).set("text", identity.text);
   manifest.set("request", identity.request).set("decisions", decisions_json(one, result, segmenter));
   manifest.set("plan", std::move(plan)).set("peak_tensor_bytes", result.peak_bytes);
+  if (const auto& checked = result.verification) {
+    manifest.set("verification", Json::object()
+                                     .set("largest_difference", checked->largest_difference)
+                                     .set("changed_fraction", checked->changed)
+                                     .set("seconds", checked->seconds));
+  }
   if (result.device_peak_bytes > 0) manifest.set("peak_device_bytes", result.device_peak_bytes);
   manifest.set("peak_process_bytes", peak_process_bytes()).set("seconds", std::move(stages));
   manifest.set("warnings", list(result.warnings)).set("files", list(files_below(folder)));

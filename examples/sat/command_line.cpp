@@ -186,6 +186,8 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   add_device(command, request.device, "auto");
   add_cpu(command, options.cpu);
   add_precision(command, options.precision);
+  command->add_flag("--verify", request.verify,
+                    "compute each scan's middle window in f32 on the CPU too,\nand say what differs");
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,

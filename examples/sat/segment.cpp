@@ -99,6 +99,7 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   run.modality = one.modality;
   run.orientation = one.orientation;
   run.space = request.result.model_space ? Space::model : Space::scan;
+  run.verify = request.verify;
   // Throws when memory will not suffice, before time is spent on reading.
   segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
   const NiftiScan scan = read_nifti(one.scan);
@@ -123,6 +124,13 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   }
   const Segmentation result = segmenter.run(scan.volume, one.prompts, run);
 
+  if (result.verification) {
+    char text[160];
+    std::snprintf(text, sizeof text,
+                  "verified: probabilities differ from f32 by up to %.2g, and %.2g %% of voxels change",
+                  result.verification->largest_difference, 100 * result.verification->changed);
+    view.line(one.folder + ": " + text);
+  }
   interruptible.emplace(segmenter.context());  // the run had its own
   view.stage("writing");
   const Json manifest = write_case(folder.path(), one, scan, result, segmenter, identity, fingerprint, request.result,

@@ -18,38 +18,44 @@ constexpr int kWidest = 96;
 /// Rows of keys and values: an odd number of 16 byte pieces, so that 8 rows' pieces lie in 32 banks.
 constexpr int pitch_of(int width) { return width + 8; }
 
-/// One head of k or v, or of q: `width` channels of each row.
+/// One head of q, k or v: `width` channels of each row. kFours: any 4 channels from a multiple of 4 on are 16 aligned
+/// bytes; otherwise they are read one by one.
+template <bool kFours>
 struct Rows {
   const float* values;
   int64_t pitch;  // channels
   int width;
-  bool fours;  // any 4 channels from a multiple of 4 on are 16 aligned bytes
 
-  __device__ float at(int64_t row, int c) const { return c < width ? values[row * pitch + c] : 0.f; }
-  __device__ float2 pair(int64_t row, int c) const {
-    if (!fours || c >= width) return {at(row, c), at(row, c + 1)};
-    return *reinterpret_cast<const float2*>(values + row * pitch + c);
+  /// Channels of one row from c on, `row` pointing at the first of them; zeros behind the last.
+  __device__ float one(const float* row, int c) const { return c < width ? *row : 0.f; }
+  __device__ float2 two(const float* row, int c) const {
+    if constexpr (!kFours) return {one(row, c), one(row + 1, c + 1)};
+    return c < width ? *reinterpret_cast<const float2*>(row) : float2{0, 0};
   }
-  __device__ float4 four(int64_t row, int c) const {
-    if (!fours || c >= width) return {at(row, c), at(row, c + 1), at(row, c + 2), at(row, c + 3)};
-    return *reinterpret_cast<const float4*>(values + row * pitch + c);
+  __device__ float4 four(const float* row, int c) const {
+    if constexpr (!kFours) return {one(row, c), one(row + 1, c + 1), one(row + 2, c + 2), one(row + 3, c + 3)};
+    return c < width ? *reinterpret_cast<const float4*>(row) : float4{0, 0, 0, 0};
   }
+  __device__ Rows of_head(int64_t head) const { return {values + head * width, pitch, width}; }
 };
 
-/// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. Eight
-/// lanes take 32 channels of a row, which are 128 contiguous bytes; of 16 lanes, which store together, the two rows are
-/// 4 apart, which puts their 64 bytes each into different banks at every pitch.
-template <class T, int kWidth>
-__device__ void load_tile(T* to, const Rows& rows, int64_t first, int count) {
-  constexpr int kRuns = kWidth / 32;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, part = lane / 8;
+/// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. A warp
+/// takes 16 rows; eight lanes take 32 channels of one, which are 128 contiguous bytes; of 16 lanes, which store
+/// together, the two rows are 4 apart, which puts their 64 bytes each into different banks at every pitch.
+template <class T, int kWidth, bool kFours>
+__device__ void load_tile(T* to, const Rows<kFours>& rows, int64_t first, int count) {
+  const int lane = threadIdx.x % 32, part = lane / 8;
+  const int row = threadIdx.x / 32 * 16 + part / 2 + part % 2 * 4, c = lane % 8 * 4;
+  const float* from = rows.values + (first + row) * rows.pitch + c;
+  to += row * pitch_of(kWidth) + c;
+#pragma unroll(kFours ? 4 : 1)
+  for (int i = 0; i < 4; ++i) {
+    const int down = i / 2 * 8 + i % 2 * 2;
 #pragma unroll
-  for (int i = 0; i < kKeys / 4 * kRuns / kWarps; ++i) {
-    const int item = i * kWarps + warp, four_rows = item / kRuns;
-    const int row = four_rows / 2 * 8 + four_rows % 2 * 2 + part / 2 + part % 2 * 4;
-    const int c = item % kRuns * 32 + lane % 8 * 4;
-    const float4 x = row < count ? rows.four(first + row, c) : float4{0, 0, 0, 0};
-    *reinterpret_cast<uint2*>(to + row * pitch_of(kWidth) + c) = {packed<T>(x.x, x.y), packed<T>(x.z, x.w)};
+    for (int run = 0; run < kWidth; run += 32) {
+      const float4 x = row + down < count ? rows.four(from + down * rows.pitch + run, c + run) : float4{0, 0, 0, 0};
+      store_shared(to + down * pitch_of(kWidth) + run, packed<T>(x.x, x.y), packed<T>(x.z, x.w));
+    }
   }
 }
 
@@ -72,21 +78,19 @@ __device__ float row_sum(float value) {
 /// query's bits do not depend on the other queries. Keys behind the last weigh nothing, groups of 16 of them and warps
 /// without a query are skipped. Products: 4 * N * T * width flop.
 /// Traffic: q, bias and y once; k and v once a block (from the L2 cache but for the first).
-template <class T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    attention_fused_kernel(float* y, const Rows q, const Rows k, const Rows v, const float* bias, int64_t queries,
-                           int64_t tokens, float scale) {
+template <class T, int kWidth, bool kFours>
+__global__ void __launch_bounds__(kThreads, 3)
+    attention_fused_kernel(float* y, const Rows<kFours> q, const Rows<kFours> k, const Rows<kFours> v,
+                           const float* bias, int64_t queries, int64_t tokens, float scale) {
   __shared__ __align__(16) T key[kKeys * pitch_of(kWidth)];
   __shared__ __align__(16) T value[kKeys * pitch_of(kWidth)];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int64_t head = blockIdx.y, head_channel = head * q.width;
+  const int64_t head = blockIdx.y;
   const int64_t first_row = int64_t(blockIdx.x) * kQueries + warp * 16;
   // A lane's two rows of the warp's 16 and its columns of every 8, as multiply_add() lays them out.
   const int64_t rows[2] = {first_row + lane / 4, first_row + lane / 4 + 8};
   const int column = lane % 4 * 2;
-  const Rows head_q{q.values + head_channel, q.pitch, q.width, q.fours};
-  const Rows head_k{k.values + head_channel, k.pitch, k.width, k.fours};
-  const Rows head_v{v.values + head_channel, v.pitch, v.width, v.fours};
+  const Rows<kFours> head_q = q.of_head(head), head_k = k.of_head(head), head_v = v.of_head(head);
 
   uint32_t query[kWidth / 16][4];
 #pragma unroll
@@ -94,7 +98,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int64_t row = rows[i % 2];
-      const float2 pair = row < queries ? head_q.pair(row, step * 16 + i / 2 * 8 + column) : float2{0, 0};
+      const int c = step * 16 + i / 2 * 8 + column;
+      const float2 pair = row < queries ? head_q.two(head_q.values + row * q.pitch + c, c) : float2{0, 0};
       query[step][i] = packed<T>(pair.x, pair.y);
     }
   }
@@ -104,8 +109,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t first = 0; first < tokens; first += kKeys) {
     const int count = int(min(int64_t(kKeys), tokens - first));
     __syncthreads();
-    load_tile<T, kWidth>(key, head_k, first, count);
-    load_tile<T, kWidth>(value, head_v, first, count);
+    load_tile<T, kWidth, kFours>(key, head_k, first, count);
+    load_tile<T, kWidth, kFours>(value, head_v, first, count);
     __syncthreads();
     if (first_row >= queries) continue;
 
@@ -131,7 +136,8 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < 4 * kGroups; ++i) {
         const int at = i / 2 * 8 + column + i % 2;
         float& x = weight[i / 2][2 * r + i % 2];
-        x = at < count ? x * scale + (added ? added[at] : 0.f) : -INFINITY;
+        x = fmaf(x, scale, added && at < count ? added[at] : 0.f);
+        if (count < kKeys && at >= count) x = -INFINITY;
         top = fmaxf(top, x);
       }
       top = row_max(top);
@@ -169,13 +175,13 @@ __global__ void __launch_bounds__(kThreads)
   for (int r = 0; r < 2; ++r) {
     const float all = row_sum(total[r]);
     if (rows[r] >= queries) continue;
-    float* to = y + rows[r] * q.pitch + head_channel;
+    float* to = y + rows[r] * q.pitch + head * q.width;
 #pragma unroll
     for (int n = 0; n < kWidth / 8; ++n) {
       const int c = n * 8 + column;
       const float2 mean{sum[n][2 * r] / all, sum[n][2 * r + 1] / all};
-      if (q.fours) {
-        if (c < q.width) *reinterpret_cast<float2*>(to + c) = mean;
+      if constexpr (kFours) {
+        if (c < q.width) store_global(to + c, mean.x, mean.y);
       } else {
         if (c < q.width) to[c] = mean.x;
         if (c + 1 < q.width) to[c + 1] = mean.y;
@@ -184,24 +190,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class T, int kWidth>
+template <class T, int kWidth, bool kFours>
 void launch_fused(const Queue& queue, const Attention& sizes) {
   const int width = int(sizes.channels / sizes.heads);
-  const auto aligned = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; };
-  const bool fours = width % 4 == 0 && aligned(sizes.y) && aligned(sizes.q) && aligned(sizes.k) && aligned(sizes.v);
-  const auto rows = [&](const float* values) { return Rows{values, sizes.channels, width, fours}; };
+  const auto rows = [&](const float* values) { return Rows<kFours>{values, sizes.channels, width}; };
   const Launch how{
       "attention_fused", {unsigned(divide_up(sizes.queries, kQueries)), unsigned(sizes.heads), 1}, kThreads};
-  launch(queue, how, attention_fused_kernel<T, kWidth>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
+  launch(queue, how, attention_fused_kernel<T, kWidth, kFours>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
          sizes.bias, sizes.queries, sizes.tokens, 1.f / std::sqrt(float(width)));
 }
 
 template <class T>
 void launch_by_width(const Queue& queue, const Attention& sizes) {
   const int64_t width = sizes.channels / sizes.heads;
-  if (width <= 32) return launch_fused<T, 32>(queue, sizes);
-  if (width <= 64) return launch_fused<T, 64>(queue, sizes);
-  launch_fused<T, 96>(queue, sizes);
+  bool fours = width % 4 == 0;
+  for (const float* pointer : {sizes.q, sizes.k, sizes.v, static_cast<const float*>(sizes.y)}) {
+    fours = fours && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+  }
+  if (!fours) return width <= 32 ? launch_fused<T, 32, false>(queue, sizes) : launch_fused<T, 96, false>(queue, sizes);
+  if (width <= 32) return launch_fused<T, 32, true>(queue, sizes);
+  if (width <= 64) return launch_fused<T, 64, true>(queue, sizes);
+  launch_fused<T, 96, true>(queue, sizes);
 }
 
 }  // namespace

@@ -38,9 +38,10 @@ std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLi
   fail("unknown variant ", int(variant));
 }
 
-ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits) {
-  for (ConvVariant variant : {ConvVariant::wgmma, ConvVariant::mma, ConvVariant::tiled}) {
-    if (conv3d_refusal(variant, conv, limits).empty()) return variant;
+ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVariant most) {
+  if (most == ConvVariant::automatic) most = ConvVariant::wgmma;
+  for (ConvVariant variant : {ConvVariant::cudnn, ConvVariant::wgmma, ConvVariant::mma, ConvVariant::tiled}) {
+    if (variant <= most && conv3d_refusal(variant, conv, limits).empty()) return variant;
   }
   return ConvVariant::plain;
 }

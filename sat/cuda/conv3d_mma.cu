@@ -40,7 +40,7 @@ __global__ __launch_bounds__(kMmaThreads, 1) void conv3d_mma_kernel(const __grid
     int stage = 0, copied = min(loads, 2), finishing = loads > 1 ? 1 : -1;
     wait_copies<0>();
     __syncthreads();  // the run before is done with shared memory
-    if (threadIdx.x < copied) input.describe(int(threadIdx.x));
+    if (threadIdx.x < min(loads, kMmaSlots)) input.describe(int(threadIdx.x));
     __syncthreads();
     for (int load = 0; load < copied; ++load) {
       input.copy_norm(load);
@@ -66,20 +66,26 @@ __global__ __launch_bounds__(kMmaThreads, 1) void conv3d_mma_kernel(const __grid
           const int copying = copied < min(loads, needed + kMmaSlots) ? copied++ : -1;
           const int stages = work.plan.partial ? 9 * parts : 3 * parts;
           const int share = (input.rounds + stages - 1) / stages;
-          if (copying >= 0 && threadIdx.x == 0) input.describe(copying);
-          const uint32_t slot = shared_address(shared.slots[current % kMmaSlots]);
+          const uint32_t slot = shared_address(shared.slot(work, current));
           for (int i = 0, part = 0, depth = 0, box_plane = 0; i < stages; ++i) {
             wait_copies<kMmaStages - 2>();
             __syncthreads();  // the stage is there for all, and the one before is used up
             const int rounds = min(input.rounds, i * share), more = min(input.rounds, rounds + share);
             weights.copy_next(work, shared_address(shared.stages[(stage + kMmaStages - 1) % kMmaStages]));
-            if (copying >= 0) {
-              if (i == 0) input.copy_norm(copying);
-              input.copy(copying, rounds, more);
-            }
-            close_copies();
-            if (finishing >= 0) input.finish(finishing, rounds, more);
+            const auto prepare = [&] {
+              if (copying >= 0 && i == 0) {
+                input.copy_norm(copying);
+                if (threadIdx.x == kMmaThreads - 1 && copying + 1 < loads) input.describe(copying + 1);
+              }
+              if (copying >= 0) input.copy(copying, rounds, more);
+              if (finishing >= 0) input.finish(finishing, rounds, more);
+            };
+            // Of two warps that share a scheduler, one multiplies while the other prepares.
+            const bool before = threadIdx.x < kMmaThreads / 2;
+            if (before) prepare();
             products.add(work, slot, tap_shift<S>(work, box_plane, depth), part, shared_address(shared.stages[stage]));
+            if (!before) prepare();
+            close_copies();
             stage = stage + 1 < kMmaStages ? stage + 1 : 0;
             if (++part == parts) part = 0, ++depth;
             if (depth == 3) depth = 0, ++box_plane;
@@ -98,33 +104,34 @@ __global__ __launch_bounds__(kMmaThreads, 1) void conv3d_mma_kernel(const __grid
 }
 
 template <class S>
+constexpr int64_t shared_bytes(const MmaPlan& plan) {
+  return int64_t(sizeof(MmaShared<S>)) + int64_t(kMmaSlots) * plan.slot_bytes;
+}
+
+template <class S>
 void launch_form(const Queue& queue, const MmaWork& work) {
-  static_assert(sizeof(MmaShared<S>) <= 163 << 10, "an A100 has no more");
   const unsigned blocks = unsigned(std::min(work.items, queue.limits.processors));
-  launch(queue, {"conv3d_mma", dim3(blocks), dim3(kMmaThreads), int64_t(sizeof(MmaShared<S>))}, conv3d_mma_kernel<S>,
+  launch(queue, {"conv3d_mma", dim3(blocks), dim3(kMmaThreads), shared_bytes<S>(work.plan)}, conv3d_mma_kernel<S>,
          work);
 }
 
-template <class T>
-void launch_typed(const Queue& queue, const MmaWork& work) {
-  switch (work.plan.form) {
-    case MmaForm::rows64: return launch_form<MmaSizes<T, 64, 256, 64, 1, true>>(queue, work);
-    case MmaForm::rows128: return launch_form<MmaSizes<T, 64, 256, 128, 1, true>>(queue, work);
-    case MmaForm::boxes: return launch_form<MmaSizes<T, 32, 256, 128, 1, false>>(queue, work);
-    case MmaForm::halves64: return launch_form<MmaSizes<T, 32, 128, 64, 2, false>>(queue, work);
-    case MmaForm::halves128: return launch_form<MmaSizes<T, 32, 128, 128, 2, false>>(queue, work);
+/// Calls body(sizes) with the sizes of a form.
+template <class T, class Body>
+auto with_sizes(MmaForm form, Body body) {
+  switch (form) {
+    case MmaForm::rows64: return body(MmaSizes<T, 64, 256, 64, 1, true>());
+    case MmaForm::rows128: return body(MmaSizes<T, 64, 256, 128, 1, true>());
+    case MmaForm::rows32: return body(MmaSizes<T, 32, 256, 64, 1, true>());
+    case MmaForm::boxes: return body(MmaSizes<T, 32, 256, 128, 1, false>());
+    case MmaForm::halves64: return body(MmaSizes<T, 32, 128, 64, 2, false>());
+    case MmaForm::halves128: return body(MmaSizes<T, 32, 128, 128, 2, false>());
   }
+  fail("unknown form ", int(form));
 }
 
-int64_t shared_bytes(const MmaPlan& plan) {
-  if (plan.chunk == 32) return int64_t(sizeof(MmaShared<MmaSizes<__half, 32, 256, 128, 1, false>>));
-  return plan.block_out == 64 ? int64_t(sizeof(MmaShared<MmaSizes<__half, 64, 256, 64, 1, true>>))
-                              : int64_t(sizeof(MmaShared<MmaSizes<__half, 64, 256, 128, 1, true>>));
-}
-
-MmaWork work_of(const Conv& conv) {
+MmaWork work_of(const Conv& conv, bool large_shared) {
   MmaWork work{};
-  work.plan = plan_mma(conv);
+  work.plan = plan_mma(conv, large_shared);
   work.inputs[0] = conv.inputs[0];
   work.inputs[1] = conv.inputs[1];
   work.weights = conv.weights;
@@ -145,6 +152,7 @@ MmaWork work_of(const Conv& conv) {
   const MmaPlan& plan = work.plan;
   work.groups = int(divide_up(conv.last - conv.first, plan.tile_h));
   work.items = int(work.groups * plan.splits * plan.blocks_out * plan.columns());
+  work.slots_a_plane = mma_slots(conv);
   work.dtype = conv.dtype;
   work.by_box_d = Divider(plan.box_d);
   work.by_box_w = Divider(plan.box_w);
@@ -159,11 +167,12 @@ bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; 
 
 void conv3d_mma(const Queue& queue, const Conv& conv) {
   if (conv.first >= conv.last) return;
-  const MmaWork work = work_of(conv);
+  const MmaWork work = work_of(conv, has_large_shared(queue.limits));
+  const auto launch_sizes = [&](auto sizes) { launch_form<decltype(sizes)>(queue, work); };
   if (conv.inputs[0].dtype == DType::f16) {
-    launch_typed<__half>(queue, work);
+    with_sizes<__half>(work.plan.form, launch_sizes);
   } else {
-    launch_typed<__nv_bfloat16>(queue, work);
+    with_sizes<__nv_bfloat16>(work.plan.form, launch_sizes);
   }
   if (work.plan.partial) conv3d_mma_sum(queue, conv, work.plan);
 }
@@ -177,7 +186,8 @@ std::string conv3d_mma_refusal(const Conv& conv, const DeviceLimits& limits) {
     return "8 does not divide its channels (" + std::to_string(first.channels) + " + " +
            std::to_string(second.channels) + " -> " + std::to_string(conv.out) + ")";
   }
-  const int64_t shared = shared_bytes(plan_mma(conv));
+  const MmaPlan plan = plan_mma(conv, has_large_shared(limits));
+  const int64_t shared = with_sizes<__half>(plan.form, [&](auto sizes) { return shared_bytes<decltype(sizes)>(plan); });
   if (limits.shared_bytes < shared) {
     return "it takes " + std::to_string(shared) + " bytes of shared memory a block, the device has " +
            std::to_string(limits.shared_bytes);
@@ -185,10 +195,10 @@ std::string conv3d_mma_refusal(const Conv& conv, const DeviceLimits& limits) {
   return "";
 }
 
-int64_t conv3d_mma_slots(const Conv& conv) { return plan_mma(conv).columns(); }
+int64_t conv3d_mma_slots(const Conv& conv) { return mma_slots(conv); }
 
-int64_t conv3d_mma_scratch(const Conv& conv, const DeviceLimits&) {
-  const MmaPlan plan = plan_mma(conv);
+int64_t conv3d_mma_scratch(const Conv& conv, const DeviceLimits& limits) {
+  const MmaPlan plan = plan_mma(conv, has_large_shared(limits));
   if (!plan.partial) return 0;
   return plan.splits * (conv.last - conv.first) * conv.out_size[1] * conv.out_size[2] * conv.out *
          int64_t(sizeof(float));

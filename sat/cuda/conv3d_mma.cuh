@@ -29,6 +29,7 @@ struct MmaWork {
   int in_first, in_last;  // planes that may be read; others count as zeros
   int first, last;
   int groups, items;
+  int64_t slots_a_plane;
   DType dtype;  // of the values
   Divider by_box_d, by_box_w, by_tile_d, by_tile_area;
 };

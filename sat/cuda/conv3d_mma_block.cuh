@@ -1,6 +1,8 @@
 // Private: the steps of a block of conv3d_mma: loads of input voxels and of weights, the norm in place, products.
 #pragma once
 
+#include <type_traits>
+
 #include "sat/cuda/conv3d_mma.cuh"
 #include "sat/cuda/half_types.cuh"
 #include "sat/cuda/tensor_core.cuh"
@@ -20,21 +22,41 @@ struct MmaSizes {
   static constexpr int kColumnTiles = kOut / 16;  // 8-column tiles of a warp
 };
 
+/// Two numbers as rounded() rounds them, in the order of memory.
+template <class T>
+__device__ inline uint32_t rounded_pair(float first, float second) {
+  if constexpr (std::is_same_v<T, __half>) {
+    const __half2 largest = __float2half2_rn(kLargestF16);
+    const __half2 pair = __hmin2(__hmax2(__floats2half2_rn(first, second), __hneg2(largest)), largest);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+}
+
 /// A box of input voxels on its way into a slot.
 struct MmaLoad {
   int plane, w, d;     // the first voxel, which may lie outside
+  int held;            // where the input holds the first plane
   int input, channel;  // first of the chunk
   int pieces;          // that the input has in it
 };
 
-/// Shared memory of a block.
+/// Shared memory of a block; the slots of its loads lie behind it.
 template <class S>
-struct MmaShared {
-  unsigned char slots[kMmaSlots][kMmaSlotBytes];
+struct alignas(128) MmaShared {
   unsigned char stages[kMmaStages][kMmaStageBytes];
-  float norms[kMmaSlots][3][S::kChunk];  // center, factor, shift of a slot's channels
+  /// center, factor, shift of a slot's channels: channel c % 4 of piece c / 8, first the lower halves of all pieces, so
+  /// that the lanes of eight pieces read 128 bytes in a row.
+  float norms[kMmaSlots][3][S::kChunk];
   float sums[4][S::kOut];
   MmaLoad loads[kMmaSlots];
+
+  __device__ unsigned char* slot(const MmaWork& work, int index) {
+    const int bytes = S::kRows ? kMmaSide * kMmaSide * S::kChunk * 2 : work.plan.slot_bytes;
+    return reinterpret_cast<unsigned char*>(this + 1) + index % kMmaSlots * bytes;
+  }
 };
 
 /// The item that a number means.
@@ -154,13 +176,15 @@ struct MmaLoads {
     load.channel = (load.input ? chunk - work.plan.first_chunks : chunk) * S::kChunk;
     load.pieces = min(S::kPieces, (int(work.inputs[load.input].channels) - load.channel) / 8);
     load.plane = (work.first + item.group * work.plan.tile_h) * S::kStride - 1 + plane_tap;
+    const int ring = int(work.inputs[load.input].ring);
+    load.held = ring > 0 ? (load.plane + ring) % ring : load.plane;
     load.w = item.w * S::kStride - 1;
     load.d = item.d * S::kStride - 1;
   }
 
   /// Where voxel `voxel` of a load lies in a plane's row-major order of the input, from plane 0 on; -1 outside.
   __device__ int64_t voxel_at(const MmaLoad& load, uint32_t voxel) const {
-    int h = load.plane, w = load.w, d = load.d;
+    int h = load.plane, held = load.held, w = load.w, d = load.d;
     if (S::kRows) {
       w += int(voxel / kMmaSide);
       d += int(voxel % kMmaSide);
@@ -168,6 +192,7 @@ struct MmaLoads {
       const uint32_t row = work.by_box_d(voxel), column = voxel - row * uint32_t(work.plan.box_d);
       const uint32_t plane = work.by_box_w(row);
       h += int(plane);
+      held += int(plane);
       w += int(row - plane * uint32_t(work.plan.box_w));
       if (S::kStride == 1) {
         d += int(column);
@@ -178,16 +203,16 @@ struct MmaLoads {
     }
     const bool inside = h >= work.in_first && h < work.in_last && unsigned(w) < unsigned(work.in_w) &&
                         unsigned(d) < unsigned(work.in_d);
-    const int64_t ring = work.inputs[load.input].ring;
-    const int64_t plane = ring > 0 && inside ? h % int(ring) : h;
-    return inside ? (plane * work.in_w + w) * work.in_d + d : -1;
+    const int ring = int(work.inputs[load.input].ring);
+    if (!S::kRows && ring > 0 && held >= ring) held -= ring;  // a ring has room for all planes inside
+    return inside ? (int64_t(held) * work.in_w + w) * work.in_d + d : -1;
   }
 
   /// Copies pieces [from, to) of this thread.
   __device__ void copy(int index, int from, int to) const {
     const MmaLoad load = shared.loads[index % kMmaSlots];
     const ConvInput& input = work.inputs[load.input];
-    const uint32_t slot = shared_address(shared.slots[index % kMmaSlots]);
+    const uint32_t slot = shared_address(shared.slot(work, index));
     const uint32_t piece = threadIdx.x % S::kPieces;
     const T* values = static_cast<const T*>(input.values);
     const T* first = values + load.channel + int(piece) * 8;
@@ -206,10 +231,11 @@ struct MmaLoads {
     const Norm& norm = work.inputs[load.input].norm;
     const int channel = load.channel + int(threadIdx.x);
     if (norm.center == nullptr || int(threadIdx.x) >= load.pieces * 8) return;
+    const int place = int(threadIdx.x) / 4 % 2 * (S::kChunk / 2) + int(threadIdx.x) / 8 * 4 + int(threadIdx.x) % 4;
     float(&to)[3][S::kChunk] = shared.norms[index % kMmaSlots];
-    copy_async4(shared_address(&to[0][threadIdx.x]), norm.center + channel);
-    copy_async4(shared_address(&to[1][threadIdx.x]), norm.factor + channel);
-    copy_async4(shared_address(&to[2][threadIdx.x]), norm.shift + channel);
+    copy_async4(shared_address(&to[0][place]), norm.center + channel);
+    copy_async4(shared_address(&to[1][place]), norm.factor + channel);
+    copy_async4(shared_address(&to[2][place]), norm.shift + channel);
   }
 
   /// Takes the norm of pieces [from, to) of this thread in place, in f32; zeros outside the volume stay.
@@ -219,25 +245,31 @@ struct MmaLoads {
     const uint32_t piece = threadIdx.x % S::kPieces;
     if (norm.center == nullptr || int(piece) >= load.pieces) return;
     const float(&rows)[3][S::kChunk] = shared.norms[index % kMmaSlots];
-    unsigned char* slot = shared.slots[index % kMmaSlots];
+    float4 center[2], factor[2], shift[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint32_t place = uint32_t(half) * (S::kChunk / 2) + piece * 4;
+      center[half] = *reinterpret_cast<const float4*>(&rows[0][place]);
+      factor[half] = *reinterpret_cast<const float4*>(&rows[1][place]);
+      shift[half] = *reinterpret_cast<const float4*>(&rows[2][place]);
+    }
+    unsigned char* slot = shared.slot(work, index);
     for (int round = from; round < to; ++round) {
       const uint32_t at = uint32_t(round) * kMmaThreads + threadIdx.x, voxel = at / S::kPieces;
       if (at >= uint32_t(pieces)) return;
       if (voxel_at(load, voxel) < 0) continue;
       uint4& bytes = *reinterpret_cast<uint4*>(slot + swizzled<S::kPieces>(voxel, piece));
-      float values[8];
-      load_run<T, 8>(values, reinterpret_cast<const T*>(&bytes));
+      float x[8];
+      load_run<T, 8>(x, reinterpret_cast<const T*>(&bytes));
 #pragma unroll
-      for (int half = 0; half < 8; half += 4) {
-        const float4 center = *reinterpret_cast<const float4*>(&rows[0][piece * 8 + half]);
-        const float4 factor = *reinterpret_cast<const float4*>(&rows[1][piece * 8 + half]);
-        const float4 shift = *reinterpret_cast<const float4*>(&rows[2][piece * 8 + half]);
-        values[half] = normalised(values[half], center.x, factor.x, shift.x, norm.slope);
-        values[half + 1] = normalised(values[half + 1], center.y, factor.y, shift.y, norm.slope);
-        values[half + 2] = normalised(values[half + 2], center.z, factor.z, shift.z, norm.slope);
-        values[half + 3] = normalised(values[half + 3], center.w, factor.w, shift.w, norm.slope);
+      for (int half = 0; half < 2; ++half) {
+        x[half * 4] = normalised(x[half * 4], center[half].x, factor[half].x, shift[half].x, norm.slope);
+        x[half * 4 + 1] = normalised(x[half * 4 + 1], center[half].y, factor[half].y, shift[half].y, norm.slope);
+        x[half * 4 + 2] = normalised(x[half * 4 + 2], center[half].z, factor[half].z, shift[half].z, norm.slope);
+        x[half * 4 + 3] = normalised(x[half * 4 + 3], center[half].w, factor[half].w, shift[half].w, norm.slope);
       }
-      bytes = rounded_word<T, 8>(values);
+      bytes = make_uint4(rounded_pair<T>(x[0], x[1]), rounded_pair<T>(x[2], x[3]), rounded_pair<T>(x[4], x[5]),
+                         rounded_pair<T>(x[6], x[7]));
     }
   }
 };

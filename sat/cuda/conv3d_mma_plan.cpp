@@ -10,6 +10,11 @@ namespace {
 constexpr int64_t kEnoughItems = 128;  // about the multiprocessors of a large device
 constexpr int64_t kRowsGain = 5;       // fixed rows are taken up to 5/4 of the products: they load operands once a row
 
+constexpr int64_t kLargeShared = 163 << 10;  // bytes a block, of sm_80; sm_90 has more, sm_86 and sm_89 99 KiB
+constexpr int kRowsVoxels = kMmaSide * kMmaSide;
+constexpr int kLargeSlot = 128 * kRowsVoxels;  // 64 channels of 18 x 18 pixels, or 32 of twice as many
+constexpr int kSmallSlot = 64 * 318;           // 32 channels; three fit into a small shared memory
+
 int chunks_of(const ConvInput& input, int chunk) { return int(divide_up(input.channels, chunk)); }
 
 /// The products that a plan takes, in tiles of one voxel and one output channel.
@@ -18,8 +23,9 @@ double cost(const MmaPlan& plan, const Conv& conv) {
          plan.block_out;
 }
 
-MmaPlan with_form(const Conv& conv, MmaForm form, int chunk, int voxels, int block_out) {
+MmaPlan with_form(const Conv& conv, MmaForm form, int chunk, int voxels, int block_out, int slot_bytes) {
   MmaPlan plan;
+  plan.slot_bytes = slot_bytes;
   plan.form = form;
   plan.chunk = chunk;
   plan.voxels = voxels;
@@ -30,9 +36,10 @@ MmaPlan with_form(const Conv& conv, MmaForm form, int chunk, int voxels, int blo
   return plan;
 }
 
-MmaPlan fixed_rows(const Conv& conv) {
-  MmaPlan plan =
-      conv.out <= 64 ? with_form(conv, MmaForm::rows64, 64, 256, 64) : with_form(conv, MmaForm::rows128, 64, 256, 128);
+MmaPlan fixed_rows(const Conv& conv, bool large_shared) {
+  MmaPlan plan = !large_shared    ? with_form(conv, MmaForm::rows32, 32, 256, 64, 64 * kRowsVoxels)
+                 : conv.out <= 64 ? with_form(conv, MmaForm::rows64, 64, 256, 64, 128 * kRowsVoxels)
+                                  : with_form(conv, MmaForm::rows128, 64, 256, 128, 128 * kRowsVoxels);
   plan.columns_w = int(divide_up(conv.out_size[1], plan.tile_w));
   plan.columns_d = int(divide_up(conv.out_size[2], plan.tile_d));
   return plan;
@@ -53,7 +60,7 @@ void set_tile(MmaPlan& plan, const Conv& conv, int64_t w, int64_t d) {
 
 /// Rectangles of a plane, as few as can be.
 MmaPlan rectangles(const Conv& conv, MmaPlan plan) {
-  const int64_t capacity = kMmaSlotBytes / (2 * plan.chunk);
+  const int64_t capacity = plan.slot_bytes / (2 * plan.chunk);
   int64_t best = 0;
   for (int64_t columns_d = 1, before = 0; columns_d <= conv.out_size[2]; ++columns_d) {
     const int64_t d = divide_up(conv.out_size[2], columns_d), pitch = box_pitch(d, conv.stride);
@@ -76,7 +83,7 @@ MmaPlan whole_planes(const Conv& conv, MmaPlan plan) {
   plan.partial = true;
   set_tile(plan, conv, conv.out_size[1], conv.out_size[2]);
   const int64_t area = conv.out_size[1] * conv.out_size[2], box = int64_t(plan.box_w) * plan.box_d;
-  const int64_t capacity = kMmaSlotBytes / (2 * plan.chunk);
+  const int64_t capacity = plan.slot_bytes / (2 * plan.chunk);
   if (area > plan.voxels || 3 * box > capacity) {
     plan.chunks = 0;
     return plan;
@@ -93,17 +100,24 @@ MmaPlan whole_planes(const Conv& conv, MmaPlan plan) {
 
 }  // namespace
 
-MmaPlan plan_mma(const Conv& conv) {
-  MmaPlan free = conv.stride == 1 ? with_form(conv, MmaForm::boxes, 32, 256, 128)
-                 : conv.out <= 64 ? with_form(conv, MmaForm::halves64, 32, 128, 64)
-                                  : with_form(conv, MmaForm::halves128, 32, 128, 128);
+bool has_large_shared(const DeviceLimits& limits) { return limits.shared_bytes >= kLargeShared; }
+
+MmaPlan plan_mma(const Conv& conv, bool large_shared) {
+  const int slot = large_shared ? kLargeSlot : kSmallSlot;
+  const MmaPlan free = conv.stride == 1 ? with_form(conv, MmaForm::boxes, 32, 256, 128, slot)
+                       : conv.out <= 64 ? with_form(conv, MmaForm::halves64, 32, 128, 64, slot)
+                                        : with_form(conv, MmaForm::halves128, 32, 128, 128, slot);
   MmaPlan best = rectangles(conv, free);
   const MmaPlan planes = whole_planes(conv, free);
   const bool few = best.columns() * best.blocks_out * conv.out_size[0] < kEnoughItems;
   if (planes.chunks > 0 && (few || cost(planes, conv) < cost(best, conv))) best = planes;
   if (conv.stride != 1) return best;
-  const MmaPlan rows = fixed_rows(conv);
+  const MmaPlan rows = fixed_rows(conv, large_shared);
   return 4 * cost(rows, conv) <= kRowsGain * cost(best, conv) ? rows : best;
+}
+
+int64_t mma_slots(const Conv& conv) {
+  return std::max(plan_mma(conv, true).columns(), plan_mma(conv, false).columns());
 }
 
 }  // namespace sat::cuda

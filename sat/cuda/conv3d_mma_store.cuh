@@ -93,12 +93,8 @@ __device__ inline void store_half(const MmaWork& work, const MmaItem& item, cons
         uint32_t words[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          union {
-            Out values[2];
-            uint32_t word;
-          } pair{{rounded<Out>(products.sums[tile][four + i][half * 2]),
-                  rounded<Out>(products.sums[tile][four + i][half * 2 + 1])}};
-          words[i] = pair.word;
+          words[i] =
+              rounded_pair<Out>(products.sums[tile][four + i][half * 2], products.sums[tile][four + i][half * 2 + 1]);
         }
         transpose4(words);
         if (voxel >= 0 && out + four * 8 < work.out) {
@@ -153,7 +149,7 @@ __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item
     inside |= uint32_t(out_voxel<S>(work, item, row_of<S>(i / 2, i % 2), 0) >= 0) << i;
   }
   float mean[kMine] = {};
-  float totals[2];  // of channel threadIdx.x
+  float sum = 0, m2 = 0;  // of channel threadIdx.x
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
     float parts[kMine] = {};
@@ -176,8 +172,8 @@ __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item
     const auto total = [&](int out) {
       return shared.sums[0][out] + shared.sums[1][out] + shared.sums[2][out] + shared.sums[3][out];
     };
-    if (threadIdx.x < S::kOut) totals[pass] = total(int(threadIdx.x));
-    if (pass > 0) break;
+    if (threadIdx.x < S::kOut) (pass == 0 ? sum : m2) = total(int(threadIdx.x));
+    if (pass > 0) continue;
 #pragma unroll
     for (int mine = 0; mine < kMine; ++mine) mean[mine] = total(lane_out + mine / 2 * 8 + mine % 2) / count;
   }
@@ -185,7 +181,9 @@ __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item
   if (threadIdx.x >= S::kOut || out >= work.out) return;
   const int64_t column = int64_t(item.w / work.plan.tile_w) * work.plan.columns_d + item.d / work.plan.tile_d;
   const int64_t columns = int64_t(work.plan.columns_w) * work.plan.columns_d;
-  work.slots[((work.first + item.group) * columns + column) * work.out + out] = {count, totals[0] / count, totals[1]};
+  Slot* slots = work.slots + (work.first + item.group) * work.slots_a_plane * work.out + out;
+  slots[column * work.out] = {count, sum / count, m2};
+  for (int64_t i = column + columns; i < work.slots_a_plane; i += columns) slots[i * work.out] = {0, 0, 0};
 }
 
 }  // namespace sat::cuda

@@ -82,7 +82,9 @@ __device__ void load_tile(float* tile, const Conv& conv, const Chunk& chunk, int
     }
     float* to = tile + (lh * T::kD + ld) * T::kPitch + lw;
 #pragma unroll
-    for (int c = 0; c < T::kChunk; ++c) to[c * T::kVoxels] = values[c];
+    for (int c = 0; c < T::kChunk; ++c) {
+      if (c < chunk.count) to[c * T::kVoxels] = values[c];
+    }
   }
 }
 
@@ -175,26 +177,42 @@ __device__ void store_values(Out* values, const float (&sums)[kRun][8], const Co
   }
 }
 
-/// Statistics of channel `i` of a thread's first `count` voxels, merged over the warp's four runs; lanes 0 to 7 have
-/// the whole warp's.
-__device__ Slot warp_moments(const float (&sums)[kRun][8], int i, int count) {
-  float sum = 0, m2 = 0;
+/// Statistics of a thread's eight channels.
+struct Moments {
+  float count, mean[8], m2[8];
+};
+
+/// Of a thread's first `count` voxels in two passes, merged over the warp's four runs; lanes 0 to 7 have the whole
+/// warp's.
+__device__ Moments warp_moments(const float (&sums)[kRun][8], int count) {
+  Moments m{float(count), {}, {}};
+  const float inverse = count > 0 ? 1 / m.count : 0;
 #pragma unroll
-  for (int v = 0; v < kRun; ++v) sum += v < count ? sums[v][i] : 0;
-  const float mean = count > 0 ? sum / float(count) : 0;
+  for (int i = 0; i < 8; ++i) {
+    float sum = 0;
 #pragma unroll
-  for (int v = 0; v < kRun; ++v) {
-    const float apart = sums[v][i] - mean;
-    m2 += v < count ? apart * apart : 0;
+    for (int v = 0; v < kRun; ++v) sum += v < count ? sums[v][i] : 0;
+    m.mean[i] = sum * inverse;
+#pragma unroll
+    for (int v = 0; v < kRun; ++v) {
+      const float apart = v < count ? sums[v][i] - m.mean[i] : 0;
+      m.m2[i] = fmaf(apart, apart, m.m2[i]);
+    }
   }
-  Slot slot{float(count), mean, m2};
 #pragma unroll
-  for (int lanes = 8; lanes <= 16; lanes *= 2) {
-    const Slot other{__shfl_down_sync(~0u, slot.count, lanes), __shfl_down_sync(~0u, slot.mean, lanes),
-                     __shfl_down_sync(~0u, slot.m2, lanes)};
-    slot = merged(slot, other);
+  for (int lanes = 8; lanes <= 16; lanes *= 2) {  // as merged() of moments.cuh, for channels of one count
+    const float other = __shfl_down_sync(~0u, m.count, lanes), total = m.count + other;
+    const float share = other > 0 ? other / total : 0, weight = m.count * share;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const float mean = __shfl_down_sync(~0u, m.mean[i], lanes), m2 = __shfl_down_sync(~0u, m.m2[i], lanes);
+      const float apart = mean - m.mean[i];
+      m.mean[i] = fmaf(apart, share, m.mean[i]);
+      m.m2[i] = fmaf(apart * apart, weight, m.m2[i] + m2);
+    }
+    m.count = total;
   }
-  return slot;
+  return m;
 }
 
 /// Planes [first, last) of a convolution, and statistics of tiles of 16 x 8 voxels of a plane.
@@ -253,10 +271,10 @@ __global__ void __launch_bounds__(kThreads, 2) tiled_kernel(const Conv conv) {
 
   Slot* parts = reinterpret_cast<Slot*>(shared);  // [8 warps][64]
   __syncthreads();                                // tile and weights have been read
+  const Moments moments = warp_moments(sums, count);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const Slot slot = warp_moments(sums, i, count);
-    if (lane < 8) parts[warp * kTileOut + i / 4 * 32 + 4 * group + i % 4] = slot;
+  for (int i = 0; i < 8 && lane < 8; ++i) {
+    parts[warp * kTileOut + i / 4 * 32 + 4 * group + i % 4] = {moments.count, moments.mean[i], moments.m2[i]};
   }
   __syncthreads();
   const int plane = int(threadIdx.x) / kTileOut, channel = int(threadIdx.x) % kTileOut;

@@ -9,12 +9,23 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kVoxels = 128, kColumns = 128;  // of a block: voxels of a plane of x, columns (a, b, c, out)
 
-/// Where output `column` of voxel v of plane h of x lies in y, in elements.
-__device__ int64_t place(const ConvTranspose& conv, int64_t h, int v, int column) {
-  const int depth = int(conv.in_size[2]), out = int(conv.out), tap = column / out;
-  const int64_t w = 2 * (v / depth) + tap / 2 % 2, d = 2 * (v % depth) + tap % 2;
-  return plane_offset(2 * h + tap / 4, conv.ring, 4 * conv.in_size[1] * depth * conv.out) +
-         (w * 2 * depth + d) * conv.out + column % out;
+/// Where an output `column` of voxel (0, 0) of plane h of x lies in y, and how much further it lies for voxel v of the
+/// plane: in elements.
+__device__ int64_t column_place(const ConvTranspose& conv, int64_t h, int column) {
+  const int out = int(conv.out), tap = column / out;
+  const int64_t depth = 2 * conv.in_size[2];
+  return plane_offset(2 * h + tap / 4, conv.ring, 2 * conv.in_size[1] * depth * out) +
+         (tap / 2 % 2 * depth + tap % 2) * out + column % out;
+}
+__device__ int64_t voxel_place(const ConvTranspose& conv, int v) {
+  const int depth = int(conv.in_size[2]), w = v / depth;
+  return (int64_t(w) * 4 * depth + 2 * (v - w * depth)) * conv.out;
+}
+
+/// The bias of a block's columns, into shared memory.
+__device__ void load_bias(float (&to)[kColumns], const ConvTranspose& conv, int column0) {
+  if (threadIdx.x >= kColumns) return;
+  to[threadIdx.x] = conv.bias != nullptr ? conv.bias[(column0 + int(threadIdx.x)) % int(conv.out)] : 0;
 }
 
 /// Eight channels of a voxel, final values; zeros beyond `count`, which may be negative. `whole`: all are there and lie
@@ -54,7 +65,7 @@ constexpr int kDepth = 16;  // input channels of a step
 /// by 8 columns (likewise). Steps of 16 channels through shared memory, voxels turned to run along the rows: 64 fma
 /// against four reads of 16 bytes. Traffic: x ceil(8 * out / 128) times, weights once a block, y once.
 __global__ void __launch_bounds__(kThreads, 2) conv_transpose_f32_kernel(const ConvTranspose conv) {
-  __shared__ __align__(16) float voxels[kDepth][kVoxels + 4], weights[kDepth][kColumns];
+  __shared__ __align__(16) float voxels[kDepth][kVoxels + 4], weights[kDepth][kColumns], bias[kColumns];
   const int64_t h = conv.first + blockIdx.z, in = conv.input.channels;
   const int plane = int(conv.in_size[1] * conv.in_size[2]), columns = int(8 * conv.out);
   const int v0 = int(blockIdx.y) * kVoxels, column0 = int(blockIdx.x) * kColumns;
@@ -62,6 +73,7 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_f32_kernel(const C
   const int voxel = int(threadIdx.x) % kVoxels, part = int(threadIdx.x) / kVoxels * 8;  // that this thread loads
   const int row = 4 * (int(threadIdx.x) / 16), column = 4 * (int(threadIdx.x) % 16);    // of its sums
 
+  load_bias(bias, conv, column0);
   float sums[8][8] = {};
   for (int64_t c0 = 0; c0 < in; c0 += kDepth) {
     const int count = int(min(int64_t(8), in - c0 - part));
@@ -100,24 +112,24 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_f32_kernel(const C
   }
 
   float* y = static_cast<float*>(conv.values);
-  const int out = int(conv.out);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int v = v0 + i / 4 * 64 + row + i % 4;
+  for (int half = 0; half < 2; ++half) {
+    const int first = 64 * half + column;  // of four
+    if (column0 + first >= columns) continue;
+    const int64_t at = column_place(conv, h, column0 + first);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int first = column0 + 64 * half + column;
-      if (v >= plane || first >= columns) continue;
+    for (int i = 0; i < 8; ++i) {
+      const int v = v0 + i / 4 * 64 + row + i % 4;
+      if (v >= plane) continue;
+      const int64_t further = voxel_place(conv, v);
       float four[4];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        four[j] = sums[i][4 * half + j] + (conv.bias != nullptr ? conv.bias[(first + j) % out] : 0);
-      }
-      if (out % 4 == 0) {
-        store_run<float>(y + place(conv, h, v, first), four);
+      for (int j = 0; j < 4; ++j) four[j] = sums[i][4 * half + j] + bias[first + j];
+      if (conv.out % 4 == 0) {
+        store_run<float>(y + at + further, four);
       } else {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) y[place(conv, h, v, first + j)] = four[j];
+        for (int j = 0; j < 4; ++j) y[column_place(conv, h, column0 + first + j) + further] = four[j];
       }
     }
   }
@@ -137,6 +149,7 @@ constexpr int kResultPitch = kColumns + 8;  // of the results on their way out, 
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const ConvTranspose conv) {
   __shared__ __align__(128) unsigned char shared[kVoxels * kResultPitch * 2];
+  __shared__ __align__(8) float bias[kColumns];
   static_assert(sizeof shared >= (kVoxels + kColumns) * kStep * 2, "operands and results share their place");
   const int64_t h = conv.first + blockIdx.z, in = conv.input.channels, padded = pad16(in);
   const int plane = int(conv.in_size[1] * conv.in_size[2]), columns = int(8 * conv.out);
@@ -147,6 +160,7 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const C
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32, piece = int(threadIdx.x) % 8;
   const int row0 = warp / 2 * 32, warp_column = warp % 2 * 64;
 
+  load_bias(bias, conv, column0);
   float sums[2][8][4] = {};
   for (int64_t c0 = 0; c0 < padded; c0 += kStep) {
     const int64_t c = c0 + 8 * piece;
@@ -200,28 +214,27 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const C
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const int column = warp_column + 8 * j + lane % 4 * 2;
-    float bias[2] = {};
-    if (conv.bias != nullptr) {
-      bias[0] = conv.bias[(column0 + column) % out];
-      bias[1] = conv.bias[(column0 + column + 1) % out];
-    }
+    const float2 biases = *reinterpret_cast<const float2*>(&bias[column]);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {  // rows of eight
       const int row = row0 + 8 * i + lane / 4;
-      const float pair[2] = {sums[i / 2][j][i % 2 * 2] + bias[0], sums[i / 2][j][i % 2 * 2 + 1] + bias[1]};
+      const float pair[2] = {sums[i / 2][j][i % 2 * 2] + biases.x, sums[i / 2][j][i % 2 * 2 + 1] + biases.y};
       *reinterpret_cast<uint32_t*>(results + row * kResultPitch + column) = rounded_word<T, 2>(pair);
     }
   }
   __syncthreads();
+  constexpr int kPieces = kColumns / 8;
+  const int first = int(threadIdx.x) % kPieces * 8;  // of eight columns
+  if (column0 + first >= columns) return;
   T* y = static_cast<T*>(conv.values);
-  for (int i = int(threadIdx.x); i < kVoxels * kColumns / 8; i += kThreads) {
-    const int row = i / (kColumns / 8), column = i % (kColumns / 8) * 8, v = v0 + row;
-    if (v >= plane || column0 + column >= columns) continue;
-    const T* from = results + row * kResultPitch + column;
+  const int64_t at = column_place(conv, h, column0 + first);
+  for (int row = int(threadIdx.x) / kPieces; row < kVoxels && v0 + row < plane; row += kThreads / kPieces) {
+    const int64_t further = voxel_place(conv, v0 + row);
+    const T* from = results + row * kResultPitch + first;
     if (out % 8 == 0) {
-      *reinterpret_cast<uint4*>(y + place(conv, h, v, column0 + column)) = *reinterpret_cast<const uint4*>(from);
+      *reinterpret_cast<uint4*>(y + at + further) = *reinterpret_cast<const uint4*>(from);
     } else {
-      for (int j = 0; j < 8; ++j) y[place(conv, h, v, column0 + column + j)] = from[j];
+      for (int j = 0; j < 8; ++j) y[column_place(conv, h, column0 + first + j) + further] = from[j];
     }
   }
 }

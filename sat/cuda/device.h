@@ -33,9 +33,10 @@ std::vector<DeviceInfo> devices();
 
 struct DeviceOptions {
   int index = 0;
-  int64_t max_bytes = 0;                // cap on device memory; 0: what is free when it is opened
-  DType half = DType::f16;              // how `fast` precision holds features and weights: f16 or bf16
-  std::string conv = "automatic";       // a rung of the ladder: plain, tiled, mma, wgmma, cudnn
+  int64_t max_bytes = 0;    // cap on device memory; 0: what is free when it is opened
+  DType half = DType::f16;  // how `fast` precision holds features and weights: f16 or bf16
+  /// A rung of the ladder: plain, tiled, mma, wgmma, cudnn. What it cannot compute, the next slower one that can does.
+  std::string conv = "automatic";
   std::string attention = "automatic";  // plain, fused
   bool check_each = false;              // wait after each kernel, so that an error names its kernel
 };

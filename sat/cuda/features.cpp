@@ -194,7 +194,7 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
     conv.out = channels;
     conv.first = 0;
     conv.last = std::min(H, slab);
-    const ConvVariant variant = conv_ == ConvVariant::automatic ? choose_conv3d(conv, queue_.limits) : conv_;
+    const ConvVariant variant = choose_conv3d(conv, queue_.limits, conv_);
     const int64_t slots = H * conv3d_slots(variant, conv);
     const Tensor statistics({slots, channels, 3}, DType::f32, Device::cuda);
     const Tensor scratch({conv3d_scratch(variant, conv, queue_.limits)}, DType::u8, Device::cuda);

@@ -62,7 +62,8 @@ ConvVariant parse_conv_variant(const std::string& name);  // throws Error that l
 
 /// "" or why a variant cannot compute this: a type, channels, an architecture, a library that is not there.
 std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLimits& limits);
-ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits);                    // what `automatic` means
+/// The best rung up to `most` that can compute this; cuDNN is only taken where it is named.
+ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVariant most = ConvVariant::automatic);
 int64_t conv3d_slots(ConvVariant variant, const Conv& conv);                                // a plane
 int64_t conv3d_scratch(ConvVariant variant, const Conv& conv, const DeviceLimits& limits);  // bytes
 void conv3d(const Queue& queue, ConvVariant variant, const Conv& conv);

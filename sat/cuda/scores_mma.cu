@@ -147,8 +147,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       float* to = logits + lane / 4 * kScorePitch + n + lane % 4 * 2;
 #pragma unroll
       for (int rows = 0; rows < 2; ++rows) {
-        *reinterpret_cast<float2*>(to + 16 * rows * kScorePitch) = {sum[rows][0], sum[rows][1]};
-        *reinterpret_cast<float2*>(to + (16 * rows + 8) * kScorePitch) = {sum[rows][2], sum[rows][3]};
+        store_shared(to + 16 * rows * kScorePitch, sum[rows][0], sum[rows][1]);
+        store_shared(to + (16 * rows + 8) * kScorePitch, sum[rows][2], sum[rows][3]);
       }
     }
     __syncwarp();

@@ -40,6 +40,21 @@ __device__ inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uin
   }
 }
 
+/// Eight bytes into shared memory at once, where the compiler would make two stores with bank conflicts of them.
+__device__ inline void store_shared(void* to, uint32_t first, uint32_t second) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "r"(first), "r"(second)
+               : "memory");
+}
+__device__ inline void store_shared(float* to, float first, float second) {
+  store_shared(static_cast<void*>(to), __float_as_uint(first), __float_as_uint(second));
+}
+
+/// Likewise into global memory: half a sector otherwise.
+__device__ inline void store_global(float* to, float first, float second) {
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(first), "f"(second)
+               : "memory");
+}
+
 /// Four 8 x 8 matrices of half types from shared memory; lane i names row i % 8 of matrix i / 8, 16 bytes. A lane gets
 /// of each the pair (g, 2q), (g, 2q + 1), or with kTransposed (2q, g), (2q + 1, g).
 template <bool kTransposed>

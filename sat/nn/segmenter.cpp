@@ -135,6 +135,21 @@ struct Segmenter::State {
     return options;
   }
 
+  /// What precision and device cost on the middle window of a prepared scan.
+  Verification verify(const Tensor& voxels, const ModalityConfig& modality, const Tensor& asked) {
+    ContextOptions of_exact = context_options(options);
+    of_exact.accelerator = nullptr;
+    of_exact.precision = Precision::exact;
+    of_exact.cancelled = context.on_cancelled();
+    if (of_exact.max_bytes > 0) of_exact.max_bytes -= context.memory()->live_bytes();
+    Context exact(of_exact);
+    const auto windows = sliding_windows({voxels.shape[0], voxels.shape[1], voxels.shape[2]}, modality.window);
+    const Tensor window = cut_window(voxels, windows[windows.size() / 2], modality.window);
+    UseContext use(exact);
+    const ModelFile again = open_model_file(options.model, options.config);
+    return verify_window(*model, context, SatModel(again.weights, again.config), exact, window, asked);
+  }
+
   /// Queries [N, text_dim] of prompts, from the bank or the text encoder; the encoder is loaded only for prompts that
   /// were not asked for before, and leaves memory before the network runs.
   Tensor encode(const std::vector<std::string>& prompts, const std::string& modality) {
@@ -273,6 +288,12 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   SAT_CHECK(probabilities.empty() || probabilities.size() == prompts.size(), probabilities.size(),
             " probability volumes for ", prompts.size(), " prompts");
 
+  if (run.verify) {
+    progress({"verify", 0, 0, 0});
+    const DeviceRoom room(state.context.accelerator(), result.plan.device_chunks);
+    result.verification = state.verify(prepared.voxels, modality, queries);
+    result.stages.push_back({"verify", watch.lap()});
+  }
   const BlendPlan blend{result.plan.slow_axis, result.plan.waiting, state.options.scratch};
   const RowSink sink = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
                            int64_t first_prompt) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "sat/io/volume.h"
 #include "sat/nn/blender.h"
 #include "sat/nn/sat_config.h"
+#include "sat/nn/verify.h"
 #include "sat/tensor/context.h"
 
 namespace sat {
@@ -34,7 +36,7 @@ enum class Space : uint8_t { scan, model };  // the scan's own grid, or the netw
 
 /// How far a run is. `fraction` grows from 0 to 1 over the whole case.
 struct Progress {
-  const char* stage;  // "preprocess", then "network"
+  const char* stage;  // "preprocess", perhaps "verify", then "network"
   int64_t window = 0, windows = 0;
   double fraction = 0;
 };
@@ -43,6 +45,9 @@ struct RunOptions {
   std::string modality;     // "ct", "mri", "pet" or "us"; published models know other names by what they contain
   std::string orientation;  // three letters; empty: the model's
   Space space = Space::scan;
+  /// Before the run, its middle window is also computed in f32 on the CPU, and what differs is said. Needs the memory
+  /// and the time of that beside the run's.
+  bool verify = false;
   /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room
   /// for every voxel [H, W, D] of that grid, where the probabilities are written.
   std::function<std::vector<float*>(const Geometry&)> probabilities;
@@ -96,6 +101,7 @@ struct Segmentation {
   int64_t peak_bytes = 0;         // of all tensors on the CPU's side, measured
   int64_t device_peak_bytes = 0;  // held on the accelerator, measured; 0 without one
   bool pairing_checked = false;   // the text side is known to belong to the model
+  std::optional<Verification> verification;  // where it was asked for
   std::vector<std::string> warnings;
 };
 

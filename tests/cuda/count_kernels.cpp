@@ -34,6 +34,7 @@ void say_conv_model(const Conv& conv, int64_t tile) {
   say("voxels", voxels_of(conv.out_size));
   say("products", 2 * 27 * in * conv.out * voxels_of(conv.out_size));
   say("input_bytes", (size[0] + 2) * (size[1] + 2) * (size[2] + 2) * in * size_of(conv.dtype));
+  say("input_once", voxels_of(size) * in * size_of(conv.dtype));
   say("weights_bytes", 27 * in * conv.out * size_of(conv.dtype));
   say("weight_passes", tile == 0 ? 0 : voxels_of(conv.out_size) / tile);
   say("output_bytes", voxels_of(conv.out_size) * conv.out * size_of(conv.dtype));
@@ -52,29 +53,35 @@ void count_conv(Queue queue, const ConvSetup& setup) {
   SAT_CHECK(run.refusal().empty(), run.refusal());
   run.run();
   say_conv_model(run.conv(), tile_of(setup.variant, setup.in0 + setup.in1));
+  if (setup.variant == ConvVariant::wgmma) {
+    // Shared memory that m64n128k16 reads by itself: 64 x 16 weights and 128 x 16 inputs for 64 x 128 x 16 products.
+    say("operand_bytes", 27 * setup.in0 * setup.out * voxels_of(setup.size) / (64 * 128 * 16) * (64 + 128) * 16 * 2);
+  }
 }
 
-constexpr std::array<int64_t, 3> kChainSize = {32, 32, 32};
-
-/// The decoder's convolution of two inputs, 64 + 64 -> 64: norm on load, statistics while storing, no joined tensor.
-void count_fused_chain(const Queue& queue) {
-  count_conv(queue, {ConvVariant::mma, DType::f16, kChainSize, 64, 64, 64, 1, true});
+/// A decoder's convolution of two inputs, 64 + 64 -> 64 (or of one, 64 -> 64): the norm is taken while loading, the
+/// statistics while storing, and there is no joined tensor.
+void count_fused_chain(const Queue& queue, ConvVariant variant, bool joins) {
+  count_conv(queue, {variant, DType::f16, {32, 32, 32}, 64, joins ? 64 : 0, 64, 1, true});
 }
 
-/// The same result by passes over memory: join, convolution of final values, statistics, norm with leaky ReLU. Its
-/// convolution is ours, which cannot be told to leave the statistics out; they are a few slots a tile.
-void count_unfused_chain(Queue queue) {
+/// The same by passes over memory: join, convolution of final values, statistics, norm, leaky ReLU. The convolution is
+/// ours, which cannot be told to leave the statistics out; they are a few slots a tile.
+void count_unfused_chain(Queue queue, ConvVariant variant, bool joins) {
   queue.limits.processors = kProcessors;
-  const int64_t voxels = voxels_of(kChainSize);
-  const ConvRun run({ConvVariant::mma, DType::f16, kChainSize, 128, 0, 64, 1, false}, queue);
+  const ConvRun run({variant, DType::f16, {32, 32, 32}, joins ? 128 : 64, 0, 64, 1, false}, queue);
+  const Conv& conv = run.conv();
+  const int64_t voxels = voxels_of(conv.out_size);
   Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f16, voxels * 64, 2)};
   const DeviceBytes slots(size_t(moments_slots(voxels) * 64) * sizeof(Slot));
-  const Conv& conv = run.conv();
-  join_channels(queue, const_cast<void*>(conv.inputs[0].values), owned[0]->data(), 64, owned[1]->data(), 64, voxels);
+  if (joins) {
+    join_channels(queue, const_cast<void*>(conv.inputs[0].values), owned[0]->data(), 64, owned[1]->data(), 64, voxels);
+  }
   run.run();
   channel_moments(queue, reinterpret_cast<Slot*>(slots.data()), conv.values, voxels, 64);
   apply_norm(queue, conv.values, conv.values, made_up_norm(64, 3, owned), voxels, 64);
-  say_conv_model(conv, tile_of(ConvVariant::mma, 128));
+  apply_leaky_relu(queue, conv.values, 0.01f, voxels, 64);
+  say_conv_model(conv, tile_of(variant, conv.inputs[0].channels));
 }
 
 void count_attention(const Queue& queue, AttentionVariant variant, DType products, int64_t queries, int64_t tokens,
@@ -86,7 +93,7 @@ void count_attention(const Queue& queue, AttentionVariant variant, DType product
   const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
   attention(queue, variant, {at(0), at(1), at(2), nullptr, at(3), queries, tokens, channels, heads, products});
   say("rows", queries);
-  say("products", 4 * queries * tokens * channels);
+  say("products", 4 * queries * divide_up(tokens, 16) * 16 * channels);  // in tiles of 16 tokens
   say("input_bytes", (queries + 2 * tokens) * channels * 4);
   say("output_bytes", queries * channels * 4);
 }
@@ -107,6 +114,7 @@ void count_mask_scores(const Queue& queue, int64_t prompts) {
   say("products", 2 * voxels * prompts * 64);
   say("input_bytes", voxels * (64 * 2 + 4) + voxels * prompts * 4);
   say("weights_bytes", prompts * 64 * 4);
+  say("weight_passes", voxels / 256);
   say("output_bytes", voxels * prompts * 4);
 }
 
@@ -123,6 +131,7 @@ void count_mask_bits(const Queue& queue, int64_t prompts) {
   say("products", 2 * voxels * prompts * 64);
   say("input_bytes", voxels * 64 * 2);
   say("weights_bytes", prompts * 64 * 4);
+  say("weight_passes", voxels / 256);
   say("output_bytes", prompts * voxels / 8);
 }
 
@@ -138,6 +147,9 @@ const std::vector<CountedCase>& counted_cases() {
   const auto attention = [](AttentionVariant variant, DType products) {
     return [=](const Queue& queue) { count_attention(queue, variant, products, 64, 243, 8, 96); };
   };
+  const auto chain = [](auto* count, ConvVariant variant, bool joins) {
+    return [=](const Queue& queue) { count(queue, variant, joins); };
+  };
   static const std::vector<CountedCase> cases = {
       {"conv3d/plain/64-64", conv(ConvVariant::plain, DType::f16, {16, 16, 16}, 64, 64)},
       {"conv3d/tiled/64-64", conv(ConvVariant::tiled, DType::f16, {16, 16, 16}, 64, 64)},
@@ -145,8 +157,12 @@ const std::vector<CountedCase>& counted_cases() {
       {"conv3d/wgmma/64-64", conv(ConvVariant::wgmma, DType::f16, {32, 32, 32}, 64, 64)},
       {"conv3d/mma/128-128", conv(ConvVariant::mma, DType::f16, {16, 32, 16}, 128, 128)},
       {"conv3d/wgmma/128-128", conv(ConvVariant::wgmma, DType::f16, {16, 32, 16}, 128, 128)},
-      {"chain/fused", count_fused_chain},
-      {"chain/unfused", count_unfused_chain},
+      {"chain/mma/64-64/fused", chain(count_fused_chain, ConvVariant::mma, false)},
+      {"chain/mma/64-64/unfused", chain(count_unfused_chain, ConvVariant::mma, false)},
+      {"chain/mma/64+64-64/fused", chain(count_fused_chain, ConvVariant::mma, true)},
+      {"chain/mma/64+64-64/unfused", chain(count_unfused_chain, ConvVariant::mma, true)},
+      {"chain/wgmma/64+64-64/fused", chain(count_fused_chain, ConvVariant::wgmma, true)},
+      {"chain/wgmma/64+64-64/unfused", chain(count_unfused_chain, ConvVariant::wgmma, true)},
       {"attention/plain", attention(AttentionVariant::plain, DType::f32)},
       {"attention/fused", attention(AttentionVariant::fused, DType::f16)},
       {"mask_scores/32", [](const Queue& queue) { count_mask_scores(queue, 32); }},

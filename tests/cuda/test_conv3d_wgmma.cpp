@@ -42,11 +42,20 @@ TEST_CASE("conv3d wgmma: 64 channels agree with the twin at axes that end within
   check({
       {.size = {1, 1, 1}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
       {.size = {2, 17, 15}, .channels = 64, .out = 64, .dtype = bf16, .store = bf16},
-      {.size = {3, 16, 16}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
+      {.size = {3, 16, 17}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
       {.size = {2, 31, 2}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
       {.size = {1, 2, 33}, .channels = 64, .out = 64, .dtype = bf16, .store = f32, .norm = false},
       {.size = {5, 3, 9}, .channels = 64, .out = 64, .dtype = f16, .store = f32},
       {.size = {17, 2, 3}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
+  });
+}
+
+TEST_CASE("conv3d wgmma: axes that columns divide agree with the twin, in every type of result") {
+  check({
+      {.size = {2, 16, 16}, .channels = 64, .out = 64, .dtype = bf16, .store = f32},
+      {.size = {1, 16, 16}, .channels = 32, .out = 64, .dtype = bf16, .store = bf16, .norm = false},
+      {.size = {2, 16, 8}, .channels = 96, .out = 64, .dtype = f16, .store = f16},
+      {.size = {1, 16, 8}, .channels = 128, .out = 16, .dtype = f16, .store = f32},
   });
 }
 
@@ -64,7 +73,7 @@ TEST_CASE("conv3d wgmma: other numbers of channels agree with the twin") {
 
 TEST_CASE("conv3d wgmma: more channels than a block holds are taken in passes") {
   check({
-      {.size = {3, 2, 17}, .channels = 192, .out = 16, .dtype = f16, .store = f16},
+      {.size = {3, 2, 9}, .channels = 192, .out = 72, .dtype = f16, .store = f16},
       {.size = {2, 3, 2}, .channels = 136, .out = 24, .dtype = bf16, .store = bf16, .norm = false},
       {.size = {3, 2, 9}, .channels = 64, .out = 8, .skip = 128, .dtype = f16, .store = f16, .skip_norm = true},
       {.size = {2, 2, 3}, .channels = 256, .out = 8, .skip = 256, .dtype = bf16, .store = f32, .skip_norm = true},
@@ -124,7 +133,7 @@ TEST_CASE("conv3d wgmma: the result has the same bits for any number of blocks")
   ConvTwin twin({.size = {7, 18, 17}, .channels = 32, .out = 72, .dtype = f16, .store = f16});
   CHECK(run(twin) == "");
   const std::vector<uint8_t> bytes = twin.bytes();
-  for (int processors : {1, 3, 7}) {
+  for (int processors : {1, 3}) {
     CAPTURE(processors);
     CHECK(run(twin, processors) == "");
     CHECK(twin.bytes() == bytes);

@@ -1,4 +1,4 @@
-// The passes that our convolution makes needless: join, statistics, norm with leaky ReLU.
+// The passes that our convolution makes needless: join, statistics, norm, leaky ReLU.
 #include <cuda_fp16.h>
 
 #include "tests/cuda/unfused_chain.h"
@@ -10,7 +10,7 @@ using namespace cuda;
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kVoxelsPerSlab = 256;
+constexpr int64_t kVoxelsPerSlab = 1024, kVoxelsPerThread = 64;
 
 struct alignas(16) Eight {
   __half values[8];
@@ -44,18 +44,35 @@ __global__ void moments_kernel(Slot* slots, const Eight* x, int64_t voxels, int6
   for (int c = 0; c < 8; ++c) slots[(blockIdx.x * runs + run) * 8 + c] = Slot{count, mean[c], m2[c]};
 }
 
+/// A thread the same 8 channels of kVoxelsPerThread voxels, so that it reads the norm once. Traffic: one read, one
+/// write.
+__global__ void norm_kernel(Eight* y, const Eight* x, Norm norm, int64_t runs, int64_t count) {
+  const int64_t threads = int64_t(gridDim.x) * kThreads, first = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  float center[8], factor[8], shift[8];
+  for (int c = 0; c < 8; ++c) {
+    center[c] = norm.center[first % runs * 8 + c];
+    factor[c] = norm.factor[first % runs * 8 + c];
+    shift[c] = norm.shift[first % runs * 8 + c];
+  }
+  for (int64_t i = first; i < count; i += threads) {
+    Eight eight = x[i];
+    for (int c = 0; c < 8; ++c) {
+      eight.values[c] = __float2half((__half2float(eight.values[c]) - center[c]) * factor[c] + shift[c]);
+    }
+    y[i] = eight;
+  }
+}
+
 /// A thread 8 channels of a voxel. Traffic: one read, one write.
-__global__ void apply_kernel(Eight* y, const Eight* x, Norm norm, int64_t runs, int64_t count) {
+__global__ void leaky_relu_kernel(Eight* x, float slope, int64_t count) {
   const int64_t i = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= count) return;
-  const int64_t channel = i % runs * 8;
   Eight eight = x[i];
   for (int c = 0; c < 8; ++c) {
-    const float value =
-        (__half2float(eight.values[c]) - norm.center[channel + c]) * norm.factor[channel + c] + norm.shift[channel + c];
-    eight.values[c] = __float2half(value < 0 ? norm.slope * value : value);
+    const float value = __half2float(eight.values[c]);
+    eight.values[c] = __float2half(value < 0 ? slope * value : value);
   }
-  y[i] = eight;
+  x[i] = eight;
 }
 
 }  // namespace
@@ -76,8 +93,14 @@ void channel_moments(const Queue& queue, Slot* slots, const void* x, int64_t vox
 
 void apply_norm(const Queue& queue, void* y, const void* x, const Norm& norm, int64_t voxels, int64_t channels) {
   const int64_t count = voxels * channels / 8;
-  launch(queue, {"apply_norm", blocks_for(count), kThreads}, apply_kernel, static_cast<Eight*>(y),
+  SAT_CHECK(kThreads % (channels / 8) == 0, channels, " channels: a thread would meet more than its 8");
+  launch(queue, {"norm", blocks_for(divide_up(count, kVoxelsPerThread)), kThreads}, norm_kernel, static_cast<Eight*>(y),
          static_cast<const Eight*>(x), norm, channels / 8, count);
+}
+
+void apply_leaky_relu(const Queue& queue, void* x, float slope, int64_t voxels, int64_t channels) {
+  const int64_t count = voxels * channels / 8;
+  launch(queue, {"leaky_relu", blocks_for(count), kThreads}, leaky_relu_kernel, static_cast<Eight*>(x), slope, count);
 }
 
 }  // namespace sat::test

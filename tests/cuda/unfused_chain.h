@@ -16,8 +16,11 @@ void join_channels(const cuda::Queue& queue, void* y, const void* a, int64_t cha
 int64_t moments_slots(int64_t voxels);
 void channel_moments(const cuda::Queue& queue, cuda::Slot* slots, const void* x, int64_t voxels, int64_t channels);
 
-/// y [voxels, channels] = the final values of x: norm and leaky ReLU.
+/// y [voxels, channels] = (x - center) * factor + shift. channels / 8 divides 256.
 void apply_norm(const cuda::Queue& queue, void* y, const void* x, const cuda::Norm& norm, int64_t voxels,
                 int64_t channels);
+
+/// x = leaky_relu(x), in place.
+void apply_leaky_relu(const cuda::Queue& queue, void* x, float slope, int64_t voxels, int64_t channels);
 
 }  // namespace sat::test

@@ -66,7 +66,8 @@ double first_difference(const Tensor& x, const Json& recorded) {
 }
 
 /// Hidden states against their recorded shape, mean, deviation and ends.
-double summary_difference(const Tensor& hidden, const Json& want) {
+double summary_difference(const Tensor& anywhere, const Json& want) {
+  const Tensor hidden = anywhere.to(Device::cpu);
   const std::vector<int64_t> sizes = want["shape"].integers();
   int64_t count = 1;
   for (int64_t size : sizes) count *= size;
@@ -113,7 +114,7 @@ void compare_backbone(const Folder& folder, const std::string& name, const Json&
     }
     Quantity layers(name + " " + label + ": embeddings and layers", kHidden);
     Quantity last(name + " " + label + ": last hidden states", kHidden);
-    const Tensor hidden = model(rows, comparing(layers, item["after"]));
+    const Tensor hidden = model(rows, comparing(layers, item["after"])).to(Device::cpu);
     const std::string array = item["last_hidden_state"].string();
     if (folder.has(array)) {
       const Tensor want = folder.array(array);

@@ -1,0 +1,190 @@
+// Many windows on a device: recorded and replayed, blended there or on the way, within a cap, on several devices.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "sat/cuda/device.h"
+#include "sat/nn/sat_model.h"
+#include "sat/nn/segmenter.h"
+#include "sat/tensor/accelerator.h"
+#include "tests/cuda/device_context.h"
+#include "tests/support/golden.h"
+#include "tests/support/tiny_model.h"
+
+using namespace sat;
+using namespace sat::test;
+
+namespace {
+
+/// The tiny model's files and a scan of eighteen windows.
+struct Case {
+  TempDir folder;
+  Volume scan = tiny_scan({26, 20, 14});
+  std::vector<std::string> prompts;
+
+  explicit Case(int64_t count = 3) {
+    write_tiny_model(folder / "model.safetensors", folder / "bank.safetensors", count);
+    for (int64_t i = 0; i < count; ++i) prompts.push_back("prompt " + std::to_string(i));
+  }
+
+  Segmentation run(const std::shared_ptr<Accelerator>& device, Precision precision = Precision::exact,
+                   std::vector<float>* probabilities = nullptr, bool verify = false) const {
+    SegmenterOptions options;
+    options.model = folder / "model.safetensors";
+    options.bank = folder / "bank.safetensors";
+    options.precision = precision;
+    options.scratch = folder.path();
+    options.accelerator = device;
+    RunOptions run;
+    run.modality = "ct";
+    run.verify = verify;
+    if (probabilities) {
+      run.probabilities = [&](const Geometry& grid) {
+        const int64_t voxels = grid.voxels();
+        probabilities->assign(size_t(voxels) * prompts.size(), 0);
+        std::vector<float*> volumes;
+        for (size_t i = 0; i < prompts.size(); ++i) volumes.push_back(probabilities->data() + int64_t(i) * voxels);
+        return volumes;
+      };
+    }
+    return Segmenter(options).run(scan, prompts, run);
+  }
+};
+
+std::vector<float> probabilities_of(const Case& one, const cuda::DeviceOptions& options, Waiting waiting) {
+  std::vector<float> probabilities;
+  const Segmentation found = one.run(cuda::open_device(options), Precision::exact, &probabilities);
+  CHECK(found.plan.waiting == waiting);
+  CHECK(found.device_peak_bytes == found.plan.device_bytes);
+  return probabilities;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, double(std::fabs(a[i] - b[i])));
+  return largest;
+}
+
+/// The least that a run of `one` needs on a device: what is planned when its scores do not fit.
+int64_t least_bytes(const Case& one) {
+  cuda::DeviceOptions options;
+  SegmentationPlan plan;
+  for (int turn = 0; turn < 2; ++turn) {
+    ContextOptions of_context;
+    of_context.accelerator = cuda::imagined_device(options);
+    Context context(of_context);
+    UseContext use(context);
+    RunOptions run;
+    run.modality = "ct";
+    plan = plan_segmentation(tiny_config(), one.scan.geometry, run, int64_t(one.prompts.size()));
+    options.max_bytes = plan.device_bytes - 1;
+  }
+  CHECK(plan.waiting == Waiting::features);
+  return plan.device_bytes;
+}
+
+}  // namespace
+
+TEST_CASE("windows that are recorded once and replayed give the probabilities of the CPU") {
+  const Case one;
+  std::vector<float> here, there;
+  const Segmentation expected = one.run(nullptr, Precision::exact, &here);
+  const Segmentation found = one.run(cuda::open_device(), Precision::exact, &there);
+  CHECK(found.windows == 18);
+  CHECK(found.windows == expected.windows);
+  CHECK(largest_difference(here, there) <= 1e-5);
+  CHECK(found.device_peak_bytes == found.plan.device_bytes);
+}
+
+TEST_CASE("fast precision on a device stays close to exact") {
+  const Case one;
+  std::vector<float> exact, fast;
+  one.run(cuda::open_device(), Precision::exact, &exact);
+  const Segmentation found = one.run(cuda::open_device(), Precision::fast, &fast, true);
+  CHECK(largest_difference(exact, fast) <= 2e-2);
+  REQUIRE(found.verification);
+  CHECK(found.verification->largest_difference > 0);
+  CHECK(found.verification->largest_difference <= 2e-2);
+}
+
+TEST_CASE("scores that wait on the device, features that wait beside it: the same bits") {
+  const Case one(40);
+  cuda::DeviceOptions plenty, little;
+  const std::vector<float> expected = probabilities_of(one, plenty, Waiting::scores);
+  little.max_bytes = least_bytes(one);
+  CHECK(largest_difference(expected, probabilities_of(one, little, Waiting::features)) == 0);
+}
+
+TEST_CASE("a cap on device memory is obeyed or refused with the figure") {
+  const Case one(40);
+  cuda::DeviceOptions options;
+  options.max_bytes = least_bytes(one);
+  CHECK(one.run(cuda::open_device(options)).device_peak_bytes <= options.max_bytes);
+  options.max_bytes = least_bytes(one) - 4096;
+  CHECK_THROWS_WITH_AS(one.run(cuda::open_device(options)), doctest::Contains("the limit is"), Error);
+  options.max_bytes = 1000;
+  CHECK_THROWS_WITH_AS(cuda::open_device(options), doctest::Contains("is less than"), Error);
+}
+
+TEST_CASE("an input that is not finite is refused by name") {
+  Case one;
+  one.scan.voxels.data<float>()[1234] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_AS(one.run(cuda::open_device()), Error);
+}
+
+TEST_CASE("a full window of the published models fits the memory of a small card") {
+  const auto device_bytes = [](const char* architecture) {
+    cuda::DeviceOptions options;
+    options.max_bytes = int64_t(6) << 30;
+    ContextOptions of_context;
+    of_context.precision = Precision::fast;
+    of_context.accelerator = cuda::imagined_device(options);
+    of_context.dry = true;
+    Context context(of_context);
+    UseContext use(context);
+    const auto& arena = context.accelerator()->memory();
+    const SatConfig config = published_config(architecture);
+    const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
+    arena->reserve(0);
+    const ImageFeatures image = model.look(Tensor({288, 288, 96, 1}));
+    const Tensor masks = model.mask_vectors(model.decode(Tensor({32, config.text_dim}), image.memory));
+    return arena->peak_bytes() + context.accelerator()->fixed_bytes();
+  };
+  const int64_t nano = device_bytes("UNET"), pro = device_bytes("UNET-L");
+  CHECK(nano > 1'300'000'000);
+  CHECK(nano <= 2'000'000'000);
+  CHECK(pro > 3'000'000'000);
+  CHECK(pro <= 6'000'000'000);
+}
+
+TEST_SUITE("memory cap") {
+  TEST_CASE("a model that a small device cannot hold is refused before it is loaded, and the device goes on") {
+    const Case one;
+    SegmenterOptions options;
+    options.model = source_path("weights/sat-small.safetensors");
+    options.bank = source_path("weights/sat-small-bank.safetensors");
+    const std::vector<cuda::DeviceInfo> found = cuda::devices();
+    REQUIRE(!found.empty());
+    cuda::DeviceOptions generous;
+    generous.max_bytes = 64 * found[0].bytes;  // more than there is: what the device itself says counts
+    const auto device = cuda::open_device(generous);
+    CHECK_THROWS_WITH_AS(device->memory()->reserve(2 * found[0].bytes), doctest::Contains("is out of memory"), Error);
+    CHECK_NOTHROW(one.run(device));
+  }
+}
+
+TEST_SUITE("several devices") {
+  TEST_CASE("a case has the same bits on each device") {
+    const std::vector<cuda::DeviceInfo> found = cuda::devices();
+    REQUIRE(found.size() > 1);
+    const Case one;
+    std::vector<float> first, other;
+    cuda::DeviceOptions options;
+    one.run(cuda::open_device(options), Precision::fast, &first);
+    options.index = 1;
+    one.run(cuda::open_device(options), Precision::fast, &other);
+    CHECK(largest_difference(first, other) == 0);
+  }
+}
