@@ -24,8 +24,8 @@ void give(const BenchRequest& request, const Json& json, const std::string& text
   if (!request.json.empty() && request.json != "-") write_file_atomically(request.json, dumped);
 }
 
-BenchReport measured(const BenchRequest& request, const std::vector<BenchJob>& jobs) {
-  BenchRunner runner(request.settings, interrupted);
+BenchReport measured(const BenchSettings& settings, const std::vector<BenchJob>& jobs) {
+  BenchRunner runner(settings, interrupted);
   BenchReport report;
   ProgressView view(isatty(STDERR_FILENO) == 0);
   for (size_t i = 0; i < jobs.size(); ++i) {
@@ -34,8 +34,9 @@ BenchReport measured(const BenchRequest& request, const std::vector<BenchJob>& j
     runner.run(jobs[i]);
   }
   report.processor = processor_name();
+  report.device = runner.device();
   report.threads = runner.threads();
-  report.cpu = request.settings.cpu;
+  report.cpu = settings.cpu;
   report.roofs = runner.roofs();
   report.results = runner.results();
   return report;
@@ -43,15 +44,18 @@ BenchReport measured(const BenchRequest& request, const std::vector<BenchJob>& j
 
 }  // namespace
 
-int run(const BenchRequest& request) {
-  const std::vector<BenchOperation> operations = bench_operations();
+int run(const BenchRequest& asked) {
+  BenchRequest request = asked;
+  const auto& device = request.settings.device = only_device(request.device);
+  const std::vector<BenchOperation> operations = device ? device_operations(*device) : bench_operations();
   if (request.list) {
     give(request, json_of(operations), list_of(operations));
     return 0;
   }
-  const std::vector<BenchJob> jobs = select_jobs(request, operations);
+  const BenchSelection selection = select_jobs(request, operations);
+  for (const std::string& refused : selection.refused) std::fprintf(stderr, "sat: left out: %s\n", refused.c_str());
   watch_for_interrupts();
-  const BenchReport report = measured(request, jobs);
+  const BenchReport report = measured(request.settings, selection.jobs);
   if (!request.chart.empty()) write_png(request.chart, draw(chart_of(report)));
   give(request, json_of(report), table_of(report));
   return 0;

@@ -1,6 +1,7 @@
 // What the registries of `sat bench` share: names, random data, and the two forms that most operations have.
 #include "examples/sat/bench_case.h"
 
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cli {
@@ -38,6 +39,12 @@ std::vector<BenchOperation> bench_operations() {
     all.insert(all.end(), room.begin(), room.end());
   }
   return all;
+}
+
+DType feature_type() {
+  const Context& context = Context::current();
+  if (context.accelerator()) return context.accelerator()->feature_type(context.precision());
+  return context.precision() == Precision::fast ? DType::f16 : DType::f32;
 }
 
 BenchVariant simd_variant(const std::string& name, std::function<Runner(const CaseSizes&, const Inputs&)> prepare) {

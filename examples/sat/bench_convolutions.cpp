@@ -41,13 +41,11 @@ void add_pending(Inputs& inputs, const std::string& name, const Shape& shape, ui
 }
 
 Features pending(const Inputs& inputs, const std::string& name) {
-  const Tensor& values = inputs.at(name);
-  const bool half = Context::current().precision() == Precision::fast;
-  return {half ? values.cast(DType::f16) : values, inputs.at(name + ".center"), inputs.at(name + ".factor"),
-          inputs.at(name + ".shift"), kSlope};
+  const auto part = [&](const char* of_norm) { return resident(inputs.at(name + of_norm)); };
+  return {resident(inputs.at(name).cast(feature_type())), part(".center"), part(".factor"), part(".shift"), kSlope};
 }
 
-NormWeights norm_of(const Inputs& inputs) { return {inputs.at("gain"), inputs.at("bias")}; }
+NormWeights norm_of(const Inputs& inputs) { return {resident(inputs.at("gain")), resident(inputs.at("bias"))}; }
 
 BenchOperation convolution(const std::string& name, const std::string& what) {
   BenchOperation op;
@@ -105,7 +103,7 @@ BenchOperation conv3d_norm_operation(int64_t stride) {
     return inputs;
   };
   op.variants = method_variants(stride, [stride](ConvMethod method, const CaseSizes&, const Inputs& inputs) -> Runner {
-    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method);
+    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, 0, feature_type());
     return [weight, stride, x = pending(inputs, "x"), norm = norm_of(inputs)] {
       conv3d_norm(x, weight, norm, stride, x.values.dtype);
     };
@@ -140,9 +138,10 @@ BenchOperation conv3d_norm_up_operation() {
     return "";
   };
   op.variants = method_variants(1, [](ConvMethod method, const CaseSizes& sizes, const Inputs& inputs) -> Runner {
-    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1]);
+    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1], feature_type());
     const PackedMatrix up = pack_conv_transpose3d(inputs.at("up"));
-    return [weight, up, up_bias = inputs.at("up_bias"), low = pending(inputs, "low"), skip = pending(inputs, "skip"),
+    return [weight, up, up_bias = resident(inputs.at("up_bias")), low = pending(inputs, "low"),
+            skip = pending(inputs, "skip"),
             norm = norm_of(inputs)] { conv3d_norm_up(low, up, up_bias, skip, weight, norm, skip.values.dtype); };
   });
   return op;

@@ -10,7 +10,6 @@ namespace sat::cli {
 
 namespace {
 
-constexpr int64_t kHeads = 8;
 constexpr float kEps = 1e-5f, kSlope = 0.01f;
 
 double total(const std::vector<int64_t>& sizes) { return double(product_of(sizes)); }
@@ -54,8 +53,9 @@ BenchOperation layer_norm_operation() {
             {"bias", random_normal({channels}, 0.1, 3)}};
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
-    return
-        [x = inputs.at("x"), gain = inputs.at("gain"), bias = inputs.at("bias")] { layer_norm(x, gain, bias, kEps); };
+    return [x = resident(inputs.at("x")), gain = resident(inputs.at("gain")), bias = resident(inputs.at("bias"))] {
+      layer_norm(x, gain, bias, kEps);
+    };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -81,7 +81,7 @@ BenchOperation linear_operation() {
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
     const PackedMatrix weight = pack_linear(inputs.at("weight"));
-    return [weight, x = inputs.at("x"), bias = inputs.at("bias")] { linear(x, weight, bias); };
+    return [weight, x = resident(inputs.at("x")), bias = resident(inputs.at("bias"))] { linear(x, weight, bias); };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -105,10 +105,12 @@ BenchOperation attention_operation() {
             {"v", random_normal({sizes.size[1], channels}, 1, 3)}};
   };
   op.refusal = [](const CaseSizes& sizes) {
-    return sizes.channels[0] % kHeads == 0 ? "" : "a multiple of 8 channels, for 8 heads";
+    return sizes.channels[0] % kAttentionHeads == 0 ? "" : "a multiple of 8 channels, for 8 heads";
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
-    return [q = inputs.at("q"), k = inputs.at("k"), v = inputs.at("v")] { attention(q, k, v, kHeads); };
+    return [q = resident(inputs.at("q")), k = resident(inputs.at("k")), v = resident(inputs.at("v"))] {
+      attention(q, k, v, kAttentionHeads);
+    };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -171,8 +173,9 @@ BenchOperation mask_scores_operation() {
   const auto prepare = [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
     ScoreRegion region;
     region.size = {sizes.size[0], sizes.size[1], sizes.size[2]};
-    return [region, masks = pack_linear(inputs.at("masks")), scores = inputs.at("scores"),
-            features = Features{inputs.at("features")}, importance = inputs.at("importance")] {
+    return [region, masks = pack_linear(resident(inputs.at("masks"))), scores = resident(inputs.at("scores")),
+            features = Features{resident(inputs.at("features").cast(feature_type()))},
+            importance = resident(inputs.at("importance"))] {
       accumulate_mask_scores(scores, features, masks, importance, region);
     };
   };

@@ -53,6 +53,7 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows, size_t wo
 }
 
 std::string heading(const BenchReport& report) {
+  if (!report.device.empty()) return report.device;
   return (report.processor.empty() ? "" : report.processor + ", ") + name_of(report.cpu) + ", " +
          in_threads(report.threads);
 }
@@ -62,6 +63,13 @@ std::string names(const std::vector<std::string>& all, const char* separator) {
   for (const std::string& name : all) text += (text.empty() ? "" : separator) + name;
   return text;
 }
+
+/// Where a form ran: the level of the CPU, or how a device held features.
+const char* place_of(const BenchReport& report, const BenchResult& result) {
+  return report.device.empty() ? name_of(result.cpu) : name_of(result.type);
+}
+
+const char* kind_of_place(const BenchReport& report) { return report.device.empty() ? "cpu" : "type"; }
 
 /// What a variant's name is followed by in the list.
 std::string remark(const BenchVariant& variant) { return variant.only_by_name ? " (only by name)" : ""; }
@@ -82,14 +90,15 @@ std::string table_of(const BenchReport& report) {
   std::string text = heading(report) + "\n";
   text += "roofs: FMA " + fixed(kGiga * report.roofs.fma_flops, 1) + " GFLOP/s; " +
           (report.roofs.tile_flops > 0 ? "tiles " + fixed(kGiga * report.roofs.tile_flops, 1) + " GFLOP/s; " : "") +
-          "copy " + fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory, " +
-          fixed(kGiga * report.roofs.cache_bytes, 1) + " GB/s in L2\n";
-  std::vector<std::vector<std::string>> rows{
-      {"case", "variant", "cpu", "roof", "of roof", "GFLOP/s", "GB/s", "median ms", "spread", "rounds"}};
+          "copy " + fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory" +
+          (report.roofs.cache_bytes > 0 ? ", " + fixed(kGiga * report.roofs.cache_bytes, 1) + " GB/s in L2" : "") +
+          "\n";
+  std::vector<std::vector<std::string>> rows{{"case", "variant", kind_of_place(report), "roof", "of roof", "GFLOP/s",
+                                              "GB/s", "median ms", "spread", "rounds"}};
   for (const BenchResult& result : report.results) {
-    rows.push_back({result.name, result.variant, name_of(result.cpu), name_of(result.bound), percent(result.of_roof),
-                    gflops(result), gigabytes(result), milliseconds(result.seconds.median), percent(spread(result)),
-                    std::to_string(result.rounds)});
+    rows.push_back({result.name, result.variant, place_of(report, result), name_of(result.bound),
+                    percent(result.of_roof), gflops(result), gigabytes(result), milliseconds(result.seconds.median),
+                    percent(spread(result)), std::to_string(result.rounds)});
   }
   return text + "\n" + aligned(rows, 4);
 }
@@ -98,11 +107,14 @@ Json json_of(const BenchReport& report) {
   Json roofs = Json::object(), results = Json::array();
   roofs.set("fma_gflops", kGiga * report.roofs.fma_flops);
   if (report.roofs.tile_flops > 0) roofs.set("tile_gflops", kGiga * report.roofs.tile_flops);
-  roofs.set("memory_gb_s", kGiga * report.roofs.memory_bytes).set("l2_gb_s", kGiga * report.roofs.cache_bytes);
+  roofs.set("memory_gb_s", kGiga * report.roofs.memory_bytes);
+  if (report.roofs.cache_bytes > 0) roofs.set("l2_gb_s", kGiga * report.roofs.cache_bytes);
   for (const BenchResult& result : report.results) {
     Json one = Json::object();
     one.set("case", result.name).set("operation", result.operation).set("variant", result.variant);
-    one.set("cpu", name_of(result.cpu)).set("flop", result.work.flop).set("bytes", result.work.bytes);
+    one.set(kind_of_place(report), place_of(report, result))
+        .set("flop", result.work.flop)
+        .set("bytes", result.work.bytes);
     one.set("rounds", result.rounds).set("median_ms", 1e3 * result.seconds.median);
     one.set("least_ms", 1e3 * result.seconds.least).set("most_ms", 1e3 * result.seconds.most);
     one.set("gflops", kGiga * result.work.flop / result.seconds.median);
@@ -111,7 +123,11 @@ Json json_of(const BenchReport& report) {
     results.push(std::move(one));
   }
   Json all = Json::object();
-  all.set("processor", report.processor).set("threads", report.threads).set("cpu", name_of(report.cpu));
+  if (report.device.empty()) {
+    all.set("processor", report.processor).set("threads", report.threads).set("cpu", name_of(report.cpu));
+  } else {
+    all.set("device", report.device);
+  }
   all.set("roofs", std::move(roofs)).set("results", std::move(results));
   return all;
 }

@@ -14,6 +14,7 @@ namespace sat::cli {
 /// A whole run and where it took place.
 struct BenchReport {
   std::string processor;  // as the system names it, or ""
+  std::string device;     // "cuda:0 (NVIDIA H100 80GB HBM3)", or "" for the processor
   int threads = 0;
   CpuLevel cpu = CpuLevel::plain;  // of --cpu, and of the roofs
   Roofs roofs;

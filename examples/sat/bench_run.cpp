@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "examples/sat/bench_roofs.h"
+#include "sat/tensor/accelerator.h"
 #include "sat/tensor/parallel.h"
-#include "sat/tensor/profile.h"
 
 namespace sat::cli {
 
@@ -38,7 +39,7 @@ const char* name_of(Bound bound) {
 
 RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_tiles) {
   const bool tiles = on_tiles && roofs.tile_flops > 0;
-  const bool cached = work.bytes <= double(threads) * double(RoofMeter::l2_bytes());
+  const bool cached = roofs.cache_bytes > 0 && work.bytes <= double(threads) * double(RoofMeter::l2_bytes());
   const double moving = work.bytes / (cached ? roofs.cache_bytes : roofs.memory_bytes);
   const double computing = work.flop / (tiles ? roofs.tile_flops : roofs.fma_flops);
   if (computing >= moving) return {tiles ? Bound::tiles : Bound::fma, computing};
@@ -47,7 +48,7 @@ RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_ti
 
 struct BenchRunner::Prepared {
   const BenchVariant* variant;
-  CpuLevel level;
+  Context* context;
   Runner runner;
   int64_t calls = 1;                 // in one measurement
   std::vector<double> seconds = {};  // a call
@@ -55,51 +56,71 @@ struct BenchRunner::Prepared {
 
 BenchRunner::BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled)
     : settings_(settings), cancelled_(cancelled) {
-  UseContext use(context(settings.cpu));
   RoofOptions options;
   options.seconds = kRoofShare * settings.seconds;
   if (settings.seconds < kQuickLook) options.array_bytes = kQuickArray;
-  meter_ = std::make_unique<RoofMeter>(options);
+  UseContext use(context(host()));
+  if (settings.device) {
+    Place place = place_of({});
+    Context& exact = context(place);
+    place.precision = Precision::fast;
+    device_ = exact.accelerator()->name();
+    meter_ = [meter = std::make_shared<DeviceRoofMeter>(exact, context(place), options)] { return meter->measure(); };
+  } else {
+    meter_ = [this, meter = std::make_shared<RoofMeter>(options)] {
+      UseContext as_forms_run(context(host()));
+      return meter->measure();
+    };
+  }
 }
 
-Context& BenchRunner::context(CpuLevel level, Precision precision) {
-  std::unique_ptr<Context>& context = contexts_[{level, precision}];
+BenchRunner::Place BenchRunner::place_of(const BenchVariant& variant) const {
+  const CpuLevel level = variant.level.value_or(settings_.cpu);
+  if (settings_.device) return {level, variant.precision, variant.conv, variant.attention};
+  return {level, variant.precision};
+}
+
+Context& BenchRunner::context(const Place& place) {
+  std::unique_ptr<Context>& context = contexts_[place];
   if (!context) {
     ContextOptions options;
     options.threads = settings_.threads;
-    options.cpu = level;
-    options.precision = precision;
+    options.cpu = place.level;
+    options.precision = place.precision;
     options.cancelled = cancelled_;
+    if (!place.conv.empty()) {
+      cuda::DeviceOptions device = *settings_.device;
+      device.conv = place.conv;
+      device.attention = place.attention;
+      options.accelerator = cuda::open_device(device);
+    }
     context = std::make_unique<Context>(options);
   }
   return *context;
 }
 
-int BenchRunner::threads() const { return contexts_.at({settings_.cpu, Precision::exact})->threads().size(); }
+int BenchRunner::threads() const { return contexts_.at(host())->threads().size(); }
 
-double BenchRunner::time(const Prepared& form, int64_t calls) {
-  UseContext use(context(form.level, form.variant->precision));
-  profile::Stopwatch watch;
-  for (int64_t call = 0; call < calls; ++call) form.runner();
-  return watch.lap() / double(calls);
-}
+double BenchRunner::time(const Prepared& form, int64_t calls) { return time_calls(*form.context, form.runner, calls); }
 
 void BenchRunner::measure_roofs() {
-  UseContext use(context(settings_.cpu));
-  const Roofs now = meter_->measure();
+  const Roofs now = meter_();
   for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::tile_flops, &Roofs::memory_bytes, &Roofs::cache_bytes}) {
     roofs_.*rate = std::max(roofs_.*rate, now.*rate);
   }
 }
 
 std::vector<BenchRunner::Prepared> BenchRunner::prepare(const BenchJob& job) {
-  UseContext use(context(settings_.cpu));
+  for (const auto& [place, context] : contexts_) {
+    if (context->accelerator()) context->accelerator()->memory()->trim();  // what the last job needed
+  }
+  UseContext use(context(host()));
   const Inputs inputs = job.operation.inputs(job.sizes);
   std::vector<Prepared> forms;
   for (const BenchVariant& variant : job.variants) {
-    const CpuLevel level = variant.level.value_or(settings_.cpu);
-    UseContext as_it_runs(context(level, variant.precision));
-    forms.push_back({&variant, level, variant.prepare(job.sizes, inputs)});
+    Context& own = context(place_of(variant));
+    UseContext as_it_runs(own);
+    forms.push_back({&variant, &own, variant.prepare(job.sizes, inputs)});
   }
   return forms;
 }
@@ -119,8 +140,11 @@ void BenchRunner::run(const BenchJob& job) {
     for (Prepared& form : forms) form.seconds.push_back(time(form, form.calls));
   }
   for (const Prepared& form : forms) {
-    results_.push_back({case_name(job.operation, job.sizes), job.operation.name, form.variant->name, form.level,
-                        job.operation.work(job.sizes), form.variant->on_tiles, rounds, spread_of(form.seconds)});
+    UseContext as_it_ran(*form.context);
+    const auto& work = form.variant->work ? form.variant->work : job.operation.work;
+    results_.push_back({case_name(job.operation, job.sizes), job.operation.name, form.variant->name,
+                        form.context->cpu(), feature_type(), work(job.sizes), form.variant->on_tiles, rounds,
+                        spread_of(form.seconds)});
   }
 }
 

@@ -2,11 +2,12 @@
 // Knows cases by bench_case.h; how results look is bench_report.h's.
 #pragma once
 
+#include <compare>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "examples/sat/bench_case.h"
@@ -24,8 +25,9 @@ struct BenchJob {
 struct BenchSettings {
   int threads = 0;
   CpuLevel cpu = best_cpu_level();
-  int repeat = 0;        // rounds; 0: 5, or 3 where a form takes over two seconds a call
-  double seconds = 0.1;  // that one measurement takes at least
+  int repeat = 0;                                  // rounds; 0: 5, or 3 where a form takes over two seconds a call
+  double seconds = 0.1;                            // that one measurement takes at least
+  std::optional<cuda::DeviceOptions> device = {};  // where forms run; none: the CPU
 };
 
 /// Least, middle and largest of some figures.
@@ -39,7 +41,8 @@ const char* name_of(Bound bound);  // "FMA", "memory", "L2", "tiles"
 
 struct BenchResult {
   std::string name, operation, variant;
-  CpuLevel cpu = CpuLevel::plain;  // where it ran
+  CpuLevel cpu = CpuLevel::plain;  // where it ran, or made the inputs
+  DType type = DType::f32;         // how features are held at its precision
   Work work;
   bool on_tiles = false;  // computes on matrix units where the level has them
   int rounds = 0;
@@ -49,7 +52,7 @@ struct BenchResult {
 };
 
 /// What the work takes at best, and what bounds it. Work that fits in the cores' L2 caches is held against the copy
-/// in cache.
+/// in cache, where there is a rate of it.
 struct RoofTime {
   Bound bound;
   double seconds;
@@ -64,6 +67,8 @@ class BenchRunner {
   void run(const BenchJob& job);
 
   int threads() const;
+  /// "cuda:0 (NVIDIA H100 80GB HBM3)", or "" where forms run on the CPU.
+  const std::string& device() const { return device_; }
   /// The best of all rounds so far, at the level of --cpu: a busy moment can only hide what the machine is able to do.
   const Roofs& roofs() const { return roofs_; }
   /// Of all jobs so far, held against roofs(), whatever level a form ran at.
@@ -71,15 +76,24 @@ class BenchRunner {
 
  private:
   struct Prepared;
-  Context& context(CpuLevel level, Precision precision = Precision::exact);
+  struct Place {  // a form's
+    CpuLevel level = CpuLevel::plain;
+    Precision precision = Precision::exact;
+    std::string conv = {}, attention = {};  // rungs of the device; "": the CPU
+    auto operator<=>(const Place&) const = default;
+  };
+  Place host() const { return {settings_.cpu}; }
+  Place place_of(const BenchVariant& variant) const;
+  Context& context(const Place& place);
   std::vector<Prepared> prepare(const BenchJob& job);
   double time(const Prepared& form, int64_t calls);
   void measure_roofs();
 
   BenchSettings settings_;
   std::function<bool()> cancelled_;
-  std::map<std::pair<CpuLevel, Precision>, std::unique_ptr<Context>> contexts_;
-  std::unique_ptr<RoofMeter> meter_;
+  std::map<Place, std::unique_ptr<Context>> contexts_;
+  std::string device_;
+  std::function<Roofs()> meter_;
   Roofs roofs_;
   std::vector<BenchResult> results_;
 };

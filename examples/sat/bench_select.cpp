@@ -113,11 +113,10 @@ void check_variants(const BenchRequest& request, const std::vector<Chosen>& case
 
 }  // namespace
 
-std::vector<BenchJob> select_jobs(const BenchRequest& request, const std::vector<BenchOperation>& operations) {
+BenchSelection select_jobs(const BenchRequest& request, const std::vector<BenchOperation>& operations) {
   const std::vector<Chosen> cases = chosen_cases(request, operations);
   check_variants(request, cases);
-  std::vector<BenchJob> jobs;
-  std::string reasons;
+  BenchSelection selection;
   for (const Chosen& chosen : cases) {
     BenchJob job{*chosen.operation, chosen.sizes, {}};
     for (const BenchVariant& variant : chosen.operation->variants) {
@@ -129,14 +128,17 @@ std::vector<BenchJob> select_jobs(const BenchRequest& request, const std::vector
       if (reason.empty()) {
         job.variants.push_back(variant);
       } else if (is_named) {
-        reasons += (reasons.empty() ? "" : "; ") + case_name(job.operation, job.sizes) + ": " + reason;
+        selection.refused.push_back(case_name(job.operation, job.sizes) + ": " + reason);
       }
     }
-    if (!job.variants.empty()) jobs.push_back(std::move(job));
+    if (!job.variants.empty()) selection.jobs.push_back(std::move(job));
   }
-  if (!reasons.empty()) throw UsageError(reasons);
-  if (jobs.empty()) throw UsageError("none of these runs without being named by --variant (sat bench --list)");
-  return jobs;
+  if (!selection.refused.empty() && (selection.jobs.empty() || !request.settings.device)) {
+    throw UsageError(joined(selection.refused, "; "));
+  }
+  if (selection.jobs.empty())
+    throw UsageError("none of these runs without being named by --variant (sat bench --list)");
+  return selection;
 }
 
 }  // namespace sat::cli

@@ -2,6 +2,7 @@
 // Chooses; bench_run.h measures.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "examples/sat/bench_run.h"
@@ -9,9 +10,15 @@
 
 namespace sat::cli {
 
+struct BenchSelection {
+  std::vector<BenchJob> jobs;
+  std::vector<std::string> refused;  // "CASE: REASON" of forms that were named, and do not run on a device
+};
+
 /// The cases of the request's operations, with its sizes in place of their own, each with its forms that run; without
 /// operations, the standard cases. Throws UsageError for a name that nobody has, with the nearest one, and for sizes
-/// that do not fit; what a form cannot do is an error only where the form was named.
-std::vector<BenchJob> select_jobs(const BenchRequest& request, const std::vector<BenchOperation>& operations);
+/// that do not fit; what a form cannot do is an error only where the form was named, and on a device only where
+/// nothing else runs: one rung cannot do all cases of an operation.
+BenchSelection select_jobs(const BenchRequest& request, const std::vector<BenchOperation>& operations);
 
 }  // namespace sat::cli

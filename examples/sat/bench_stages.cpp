@@ -79,7 +79,7 @@ BenchOperation unet_operation(const std::string& name, const std::string& archit
   };
   const auto prepare = [config](const CaseSizes&, const Inputs& inputs) -> Runner {
     const auto unet = std::make_shared<UNet3d>(random_weights(), config);
-    return [unet, x = inputs.at("x")] { (*unet)(x); };
+    return [unet, x = resident(inputs.at("x"))] { (*unet)(x); };
   };
   for (Precision precision : {Precision::exact, Precision::fast}) {
     op.variants.push_back({name_of(precision), prepare});

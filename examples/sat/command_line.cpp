@@ -122,6 +122,13 @@ void add_precision(CLI::App* command, Precision& precision) {
       ->type_name("P");
 }
 
+void add_half(CLI::App* command, DType& half) {
+  add_parsed(command, "--half", half, parse_half,
+             "how fast precision holds features on a device: f16\n"
+             "(default) or bf16")
+      ->type_name("TYPE");
+}
+
 /// Where it computes. Devices hold what `fast` rounds in one of two half types.
 void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   command
@@ -133,10 +140,7 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   add_parsed(command, "--max-vram", device.max_vram, parse_bytes,
              "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
       ->type_name("BYTES");
-  add_parsed(command, "--half", device.half, parse_half,
-             "how fast precision holds features on a device: f16\n"
-             "(default) or bf16")
-      ->type_name("TYPE");
+  add_half(command, device.half);
 }
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
@@ -335,6 +339,8 @@ CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
       ->type_name("HxWxD");
   add_parsed(command, "--channels", request.channels, with(','), "likewise, for example 64,128")->type_name("IN,OUT");
   BenchSettings& settings = request.settings;
+  command->add_option("--device", request.device.names, "cpu (default), cuda, cuda:1 or auto")->type_name("D");
+  add_half(command, request.device.half);
   add_threads(command, settings.threads);
   add_cpu(command, settings.cpu);
   command->add_option("--repeat", settings.repeat, "rounds; default: 5, or 3 where a call takes over 2 s")
@@ -356,10 +362,15 @@ median time; its share is of the roof that is lower for this work. A form that n
 operations than the plain one (Winograd), or data that stay in the last cache, may pass 100 %. The
 spread is the whole range of the rounds.
 
+On a CUDA device the roofs are dense layers of cuBLAS, in f32 and in the half type, and a copy in its
+memory. A rung of a ladder is a variant: its name alone computes in the half type, NAME-f32 in f32.
+
 Examples:
   sat bench
   sat bench --op conv3d --channels 64,64 --size 48x48x48 --variant direct,plain
-  sat bench --op unet,conv3d/64-64 --json bench.json --chart bench.png)");
+  sat bench --op unet,conv3d/64-64 --json bench.json --chart bench.png
+  sat bench --device cuda --op conv3d,attention
+  sat bench --device cuda --op conv3d/64-64 --variant tiled-f32,tiled,mma,wgmma --half bf16)");
   return command;
 }
 

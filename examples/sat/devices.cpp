@@ -46,6 +46,13 @@ std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choic
   return opened;
 }
 
+std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice) {
+  const std::vector<int> indices = indices_of(choice);
+  if (indices.size() > 1) throw UsageError("--device: one device at a time, not " + choice.names);
+  if (indices[0] < 0) return std::nullopt;
+  return options_of(choice, indices[0]);
+}
+
 std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice) {
   const int index = indices_of(choice)[0];
   return index < 0 ? nullptr : cuda::imagined_device(options_of(choice, index));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct DeviceChoice {
 
 /// Null for the CPU, else one accelerator a device. Throws UsageError for names that are unknown or said twice.
 std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice);
+
+/// What to open of the only device; none for the CPU. Throws UsageError for a name that is unknown, or several.
+std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice);
 
 /// For plans: the first of them, counting memory only; a device that is not there is imagined as an H100.
 std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice);

@@ -19,4 +19,8 @@ std::shared_ptr<Accelerator> open_device(const DeviceOptions&) { refuse(); }
 
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions&) { refuse(); }
 
+std::string conv_refusal(const DeviceOptions&, Precision, const ConvSizes&) { refuse(); }
+
+std::string attention_refusal(const DeviceOptions&, Precision, int64_t, int64_t, int64_t) { refuse(); }
+
 }  // namespace sat::cuda

@@ -15,6 +15,26 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
+/// The device that is asked for; throws Error where there is none that will do.
+DeviceInfo chosen_device(const DeviceOptions& options) {
+  const std::vector<DeviceInfo> found = devices();
+  SAT_CHECK(!found.empty(), "no CUDA device was found; is a driver loaded? The CPU is always there");
+  SAT_CHECK(options.index >= 0 && size_t(options.index) < found.size(), "there is no device cuda:", options.index,
+            "; this machine has ", found.size());
+  const DeviceInfo& info = found[size_t(options.index)];
+  SAT_CHECK(info.arch >= kOldest, "cuda:", info.index, " (", info.name, ") is of compute capability ", info.arch / 10,
+            ".", info.arch % 10, "; at least ", kOldest / 10, ".", kOldest % 10, " is needed");
+  SAT_CHECK(options.half == DType::f16 || options.half == DType::bf16, "half precision is f16 or bf16, not ",
+            name_of(options.half));
+  return info;
+}
+
+DeviceLimits limits_of(const DeviceInfo& info) { return {info.arch, info.processors, info.shared_bytes}; }
+
+DType held_as(const DeviceOptions& options, Precision precision) {
+  return precision == Precision::exact ? DType::f32 : options.half;
+}
+
 }  // namespace
 
 bool built() { return true; }
@@ -48,16 +68,7 @@ std::vector<DeviceInfo> devices() {
 }
 
 std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
-  const std::vector<DeviceInfo> found = devices();
-  SAT_CHECK(!found.empty(), "no CUDA device was found; is a driver loaded? The CPU is always there");
-  SAT_CHECK(options.index >= 0 && size_t(options.index) < found.size(), "there is no device cuda:", options.index,
-            "; this machine has ", found.size());
-  const DeviceInfo& info = found[size_t(options.index)];
-  SAT_CHECK(info.arch >= kOldest, "cuda:", info.index, " (", info.name, ") is of compute capability ", info.arch / 10,
-            ".", info.arch % 10, "; at least ", kOldest / 10, ".", kOldest % 10, " is needed");
-  SAT_CHECK(options.half == DType::f16 || options.half == DType::bf16, "half precision is f16 or bf16, not ",
-            name_of(options.half));
-  return std::make_shared<CudaAccelerator>(options, info, false);
+  return std::make_shared<CudaAccelerator>(options, chosen_device(options), false);
 }
 
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
@@ -72,6 +83,34 @@ std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
     if (real.index == options.index) info = real;
   }
   return std::make_shared<CudaAccelerator>(options, info, true);
+}
+
+std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes) {
+  const DeviceInfo info = chosen_device(options);
+  Conv conv;
+  conv.in_size = sizes.size;
+  for (size_t axis = 0; axis < 3; ++axis) conv.out_size[axis] = divide_up(sizes.size[axis], sizes.stride);
+  conv.stride = sizes.stride;
+  for (size_t i = 0; i < 2; ++i) {
+    conv.inputs[i].dtype = held_as(options, precision);
+    conv.inputs[i].channels = i == 0 ? sizes.in : sizes.joined;
+  }
+  conv.dtype = held_as(options, precision);
+  conv.out = sizes.out;
+  conv.last = conv.out_size[0];
+  return conv3d_refusal(parse_conv_variant(options.conv), conv, limits_of(info));
+}
+
+std::string attention_refusal(const DeviceOptions& options, Precision precision, int64_t tokens, int64_t channels,
+                              int64_t heads) {
+  const DeviceInfo info = chosen_device(options);
+  Attention sizes{};
+  sizes.queries = 1;
+  sizes.tokens = tokens;
+  sizes.channels = channels;
+  sizes.heads = heads;
+  sizes.products = held_as(options, precision);
+  return attention_refusal(parse_attention_variant(options.attention), sizes, limits_of(info));
 }
 
 }  // namespace sat::cuda

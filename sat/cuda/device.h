@@ -2,6 +2,7 @@
 // In a build without CUDA the list is empty and opening fails with a message that says so.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -47,6 +48,20 @@ std::shared_ptr<Accelerator> open_device(const DeviceOptions& options = {});
 /// One that counts memory and computes nothing: of the device with that index, or of one like an H100 where it is not
 /// there. For plans. Throws Error in a build without CUDA.
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options = {});
+
+/// A 3x3x3 convolution with padding 1, as conv3d_norm and, where a second input is joined, conv3d_norm_up have it.
+struct ConvSizes {
+  std::array<int64_t, 3> size{};        // voxels of the input
+  int64_t in = 0, joined = 0, out = 0;  // channels; `joined`: of the second input, 0 for none
+  int64_t stride = 1;
+};
+
+/// "" or why the rung `options.conv` cannot compute a convolution on that device at a precision: channels, an
+/// architecture, a library that is not there. Throws Error as open_device() does.
+std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes);
+/// The same of `options.attention`; `channels` of all heads together.
+std::string attention_refusal(const DeviceOptions& options, Precision precision, int64_t tokens, int64_t channels,
+                              int64_t heads);
 
 /// "cpu": -1; "cuda": 0; "cuda:2": 2; "auto": 0 where a device is there, else -1. Throws Error for anything else.
 int parse_device(const std::string& name);
