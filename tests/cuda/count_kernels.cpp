@@ -98,23 +98,23 @@ void count_attention(const Queue& queue, AttentionVariant variant, DType product
   say("output_bytes", queries * channels * 4);
 }
 
-void count_mask_scores(const Queue& queue, int64_t prompts) {
+void count_mask_scores(const Queue& queue, DType dtype, int64_t prompts) {
   const ScoreSizes sizes{{16, 16, 32}, {16, 16, 32}, {16, 16, 32}, prompts};
   const int64_t voxels = voxels_of(sizes.features);
   ScoreRegion region;
   region.size = sizes.features;
-  Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f32, prompts * 64, 2),
-                 made_up(DType::f32, voxels, 3), made_up(DType::f32, voxels * prompts, 4)};
+  Bytes owned = {made_up(dtype, voxels * 64, 1), made_up(DType::f32, prompts * 64, 2), made_up(DType::f32, voxels, 3),
+                 made_up(DType::f32, voxels * prompts, 4)};
   const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
-  ConvInput features{owned[0]->data(), DType::f16, 64, 0, {}};
+  ConvInput features{owned[0]->data(), dtype, 64, 0, {}};
   float *scores = at(3), *masks = at(1), *importance = at(2);
   features.norm = made_up_norm(64, 5, owned);
   accumulate_mask_scores(queue, scores, features, masks, importance, sizes, region);
   say("voxels", voxels);
   say("products", 2 * voxels * prompts * 64);
-  say("input_bytes", voxels * (64 * 2 + 4) + voxels * prompts * 4);
+  say("input_bytes", voxels * (64 * size_of(dtype) + 4) + voxels * prompts * 4);
   say("weights_bytes", prompts * 64 * 4);
-  say("weight_passes", voxels / 256);
+  say("weight_passes", voxels / (dtype == DType::f32 ? 64 : 256));  // the plain kernel's block, that of tensor cores
   say("output_bytes", voxels * prompts * 4);
 }
 
@@ -165,8 +165,9 @@ const std::vector<CountedCase>& counted_cases() {
       {"chain/wgmma/64+64-64/unfused", chain(count_unfused_chain, ConvVariant::wgmma, true)},
       {"attention/plain", attention(AttentionVariant::plain, DType::f32)},
       {"attention/fused", attention(AttentionVariant::fused, DType::f16)},
-      {"mask_scores/32", [](const Queue& queue) { count_mask_scores(queue, 32); }},
-      {"mask_bits/64", [](const Queue& queue) { count_mask_bits(queue, 64); }},
+      {"mask_scores/plain/32", [](const Queue& queue) { count_mask_scores(queue, DType::f32, 32); }},
+      {"mask_scores/mma/32", [](const Queue& queue) { count_mask_scores(queue, DType::f16, 32); }},
+      {"mask_bits/mma/64", [](const Queue& queue) { count_mask_bits(queue, 64); }},
   };
   return cases;
 }
