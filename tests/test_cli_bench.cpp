@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "sat/cuda/device.h"
 #include "sat/io/json.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/conv_method.h"
@@ -194,6 +196,44 @@ TEST_CASE("the chart's bars are as long as their shares, against the line of the
   }
 }
 
+TEST_CASE("a device has operations of its own, in which every rung has a name, and lists them without being there") {
+  const Json list = json_of(sat_run({"bench", "--device", "cuda:7", "--list", "--json", "-"}));
+  std::map<std::string, Words> variants;
+  for (const Json& operation : list.items()) {
+    variants[operation["operation"].string()] = variants_of(operation);
+    CHECK(operation["cases"].size() > 0);
+  }
+  const Words rungs{"plain-f32", "plain", "tiled-f32", "tiled", "mma", "wgmma", "cudnn-f32", "cudnn"};
+  for (const char* name : {"conv3d", "conv3d_up", "conv3d_stride2"}) CHECK(variants[name] == rungs);
+  CHECK(variants["attention"] == Words{"plain", "fused"});
+  for (const char* name : {"linear", "accumulate_mask_scores", "unet"}) CHECK(variants[name] == Words{"exact", "fast"});
+  CHECK(variants["layer_norm"] == Words{"exact"});
+  CHECK(variants.size() == 8);
+}
+
+TEST_CASE("a device that is not there ends with status 1 and what there is") {
+  const std::string message = !cuda::built()            ? "this build has no CUDA; configure with -DSAT_CUDA=ON"
+                              : cuda::devices().empty() ? "no CUDA device was found"
+                                                        : "there is no device cuda:99";
+  for (const char* operation : {"layer_norm/768/32", "conv3d/64-64", "attention"}) {
+    CAPTURE(operation);
+    const Ran ran = sat_run(quick({"--device", "cuda:99", "--op", operation}));
+    CHECK(ran.status == 1);
+    CHECK(contains(ran.err, message));
+    CHECK(ran.out == "");
+  }
+}
+
+TEST_CASE("the CPU is where sat bench runs unless a device is named") {
+  const Words words = quick({"--op", "layer_norm/768/32", "--json", "-"});
+  Words named = words;
+  named.insert(named.end(), {"--device", "cpu"});
+  const Json report = json_of(sat_run(words)), same = json_of(sat_run(named));
+  CHECK(same["cpu"].string() == report["cpu"].string());
+  CHECK(same["results"].size() == report["results"].size());
+  CHECK(sat_run({"bench", "--list"}).out == sat_run({"bench", "--list", "--device", "cpu"}).out);
+}
+
 TEST_CASE("wrong names and sizes end with status 2 and the nearest name or what would have fit") {
   const struct {
     Words words;
@@ -213,6 +253,9 @@ TEST_CASE("wrong names and sizes end with status 2 and the nearest name or what 
               {{"--op", "linear", "--cpu", "plain", "--variant", "simd"}, "simd needs a CPU level above plain"},
               {{"--repeat", "0"}, "--repeat: Value 0 not in range 1 to 1000"},
               {{"--seconds", "0"}, "--seconds: Value 0 not in range"},
+              {{"--device", "gpu"}, "--device: unknown device 'gpu'; it is cpu, cuda, cuda:0, cuda:1, .. or auto"},
+              {{"--device", "cuda,cuda:1"}, "--device: one device at a time, not cuda,cuda:1"},
+              {{"--half", "f8"}, "unknown half type 'f8'; it is one of f16, bf16"},
               {{"--chart", "bench.jpg"}, "--chart: 'bench.jpg' must end in .png"},
               {{"--oop", "x"}, "unknown option --oop; did you mean --op?"}};
   for (const auto& use : uses) {

@@ -131,6 +131,7 @@ std::vector<BenchOperation> device_operations(const cuda::DeviceOptions& device)
   all.push_back(convolution(plain("conv3d_norm_stride2"), "conv3d_stride2", device, [](const CaseSizes& sizes) {
     return conv_sizes(sizes, sizes.channels[0], 0, sizes.channels[1], 2);
   }));
+  all.back().what = "conv3d with stride 2";
 
   all.push_back(in_both_precisions(plain("accumulate_mask_scores"), [](const CaseSizes& sizes) {
     return kSaved * double(product_of(sizes.size)) * double(sizes.channels[0]);  // of the features

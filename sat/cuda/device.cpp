@@ -87,6 +87,7 @@ std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
 
 std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes) {
   const DeviceInfo info = chosen_device(options);
+  check(cudaSetDevice(info.index), "choosing a device");  // which cuDNN asks
   Conv conv;
   conv.in_size = sizes.size;
   for (size_t axis = 0; axis < 3; ++axis) conv.out_size[axis] = divide_up(sizes.size[axis], sizes.stride);
@@ -95,6 +96,7 @@ std::string conv_refusal(const DeviceOptions& options, Precision precision, cons
     conv.inputs[i].dtype = held_as(options, precision);
     conv.inputs[i].channels = i == 0 ? sizes.in : sizes.joined;
   }
+  if (sizes.joined > 0) conv.inputs[0].ring = 1;  // the first of two is made while it is read, a few planes at a time
   conv.dtype = held_as(options, precision);
   conv.out = sizes.out;
   conv.last = conv.out_size[0];

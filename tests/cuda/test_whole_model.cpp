@@ -27,15 +27,16 @@ void check_all(const std::vector<ParityLine>& lines, const std::map<std::string,
   }
 }
 
-/// What the largest of the network's values may be off by where features are rounded to a half type.
-std::map<std::string, double> half_limits(double unit) {
+/// What the network's values may be off by, of the largest of each kind, and logits as they are, where features are
+/// rounded to a half type. The norms over the four voxels of the coarsest grid magnify what comes before them.
+std::map<std::string, double> half_limits(double unit, double logits) {
   std::map<std::string, double> limits;
   for (int stage = 0; stage < 6; ++stage) limits["encoder " + std::to_string(stage)] = unit;
   limits["decoder 0"] = unit;
   limits["query decoder"] = unit;
   limits["tokens (relative)"] = 2 * unit;
   limits["mask vectors (relative)"] = unit;
-  limits["logits"] = 8 * unit;
+  limits["logits"] = logits;
   return limits;
 }
 
@@ -101,14 +102,14 @@ TEST_SUITE("whole model") {
 
   TEST_CASE("UNET in f16 stays within a hundredth of the recorded values") {
     DeviceContext device(Precision::fast);
-    check_all(compare_network(golden_path("sat/unet")), half_limits(5e-3));
+    check_all(compare_network(golden_path("sat/unet")), half_limits(5e-3, 3e-2));
   }
 
   TEST_CASE("UNET in bf16 stays within eight hundredths") {
     cuda::DeviceOptions options;
     options.half = DType::bf16;
     DeviceContext device(Precision::fast, options);
-    check_all(compare_network(golden_path("sat/unet")), half_limits(4e-2));
+    check_all(compare_network(golden_path("sat/unet")), half_limits(8e-2, 0.25));
   }
 
   TEST_CASE("MPNet and BERT give the recorded hidden states and queries") {
