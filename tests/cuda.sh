@@ -58,6 +58,8 @@ if [ -n "$emulator" ]; then
   step "memory caps, on a device of 256 MB" 300 env CUDA_ON_CPU_MEMORY=256M \
     "$emulator" "$tests" '--test-suite=memory cap'
   step "two devices" 300 env CUDA_ON_CPU_DEVICES=2 "$emulator" "$tests" '--test-suite=several devices'
+  step "two devices share the cases" 300 env CUDA_ON_CPU_DEVICES=2 \
+    sh tests/cuda/two_devices.sh "$build/examples/sat" "$emulator"
   step "what the kernels move" 600 sh tests/cuda/counters.sh "$counts" "$emulator"
   step "tests/gpu.sh and its failures" 600 sh tests/cuda/try_gpu.sh "$build" "$emulator"
 fi

@@ -5,6 +5,7 @@
 #include <cuda.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sat/cuda/half_types.cuh"
 #include "sat/cuda/hopper.cuh"
@@ -237,8 +238,37 @@ __device__ __forceinline__ void store_statistics(const Arguments& a, const March
   }
 }
 
-/// The results of a column's plane. Transposed in registers, 8 voxels x 16 channels of a warp are full sectors.
-template <bool kWhole, class T, class Form>
+/// From the sums of two voxels in an upper and in a lower row: 4 channels of one voxel, transposed within the warp.
+template <class T>
+__device__ __forceinline__ uint2 four_channels(T, const float* sums, bool swapped) {
+  uint32_t words[2];
+#pragma unroll
+  for (int lower = 0; lower < 2; ++lower) {
+    union {
+      T values[2];
+      uint32_t word;
+    } pair{{rounded<T>(sums[2 * lower]), rounded<T>(sums[2 * lower + 1])}};
+    words[lower] = hopper::transposed(pair.word);
+  }
+  return swapped ? make_uint2(words[1], words[0]) : make_uint2(words[0], words[1]);
+}
+/// In f32 the two halves of a word travel apart.
+__device__ __forceinline__ uint4 four_channels(float, const float* sums, bool swapped) {
+  uint32_t words[2][2];
+#pragma unroll
+  for (int lower = 0; lower < 2; ++lower) {
+    const uint32_t x = __float_as_uint(sums[2 * lower]), y = __float_as_uint(sums[2 * lower + 1]);
+    const uint32_t low = hopper::transposed(__byte_perm(x, y, 0x5410));
+    const uint32_t high = hopper::transposed(__byte_perm(x, y, 0x7632));
+    words[lower][0] = __byte_perm(low, high, 0x5410);
+    words[lower][1] = __byte_perm(low, high, 0x7632);
+  }
+  return swapped ? make_uint4(words[1][0], words[1][1], words[0][0], words[0][1])
+                 : make_uint4(words[0][0], words[0][1], words[1][0], words[1][1]);
+}
+
+/// The results of a column's plane: 8 voxels x 16 channels of a warp are full sectors.
+template <bool kWhole, class Result, class Form>
 __device__ __forceinline__ void store_values(const Arguments& a, const March& march, int h,
                                              const float (&sums)[Form::kHalves][64]) {
   const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, quad = lane % 4;
@@ -248,38 +278,25 @@ __device__ __forceinline__ void store_values(const Arguments& a, const March& ma
   for (int half = 0; half < Form::kHalves; ++half) {
     const int d = march.d + 8 * half + lane / 4;
     const bool is_mine = (kWhole || d < a.depth) && channel < a.out;
-    int64_t offset = (int64_t(h) * a.width + march.w) * row_elements + int64_t(d) * a.out + channel;
+    Result* to =
+        static_cast<Result*>(a.values) + (int64_t(h) * a.width + march.w) * row_elements + int64_t(d) * a.out + channel;
 #pragma unroll
-    for (int row = 0; row < kRows; ++row, offset += row_elements) {
+    for (int row = 0; row < kRows; ++row, to += row_elements) {
       if (!kWhole && row >= rows) continue;
-      const float* const value = &sums[half][4 * row];  // two voxels of an upper, two of a lower row
-      if (a.in_f32) {
-        uint32_t words[2][2];
-#pragma unroll
-        for (int lower = 0; lower < 2; ++lower) {  // the two halves of a word travel apart
-          const uint32_t x = __float_as_uint(value[2 * lower]), y = __float_as_uint(value[2 * lower + 1]);
-          const uint32_t low = hopper::transposed(__byte_perm(x, y, 0x5410));
-          const uint32_t high = hopper::transposed(__byte_perm(x, y, 0x7632));
-          words[lower][0] = __byte_perm(low, high, 0x5410);
-          words[lower][1] = __byte_perm(low, high, 0x7632);
-        }
-        const uint4 result = quad < 2 ? make_uint4(words[0][0], words[0][1], words[1][0], words[1][1])
-                                      : make_uint4(words[1][0], words[1][1], words[0][0], words[0][1]);
-        if (is_mine) *reinterpret_cast<uint4*>(static_cast<float*>(a.values) + offset) = result;
-      } else {
-        uint32_t words[2];
-#pragma unroll
-        for (int lower = 0; lower < 2; ++lower) {
-          union {
-            T values[2];
-            uint32_t word;
-          } pair{{rounded<T>(value[2 * lower]), rounded<T>(value[2 * lower + 1])}};
-          words[lower] = hopper::transposed(pair.word);
-        }
-        const uint2 result = quad < 2 ? make_uint2(words[0], words[1]) : make_uint2(words[1], words[0]);
-        if (is_mine) *reinterpret_cast<uint2*>(static_cast<T*>(a.values) + offset) = result;
-      }
+      const auto result = four_channels(Result{}, &sums[half][4 * row], quad >= 2);
+      if (is_mine) *reinterpret_cast<std::remove_const_t<decltype(result)>*>(to) = result;
     }
+  }
+}
+
+template <bool kWhole, class T, class Form>
+__device__ __forceinline__ void store_plane(const Arguments& a, const March& march, int h,
+                                            const float (&sums)[Form::kHalves][64]) {
+  store_statistics<kWhole, Form>(a, march, h, sums);
+  if (a.in_f32) {
+    store_values<kWhole, float, Form>(a, march, h, sums);
+  } else {
+    store_values<kWhole, T, Form>(a, march, h, sums);
   }
 }
 
@@ -343,13 +360,9 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
       }
       const int h = march.first + p;
       if (h >= a.last) continue;
-      if (march.w + kRows <= a.width && march.d + Form::kDepth <= a.depth) {
-        store_statistics<true, Form>(a, march, h, sums);
-        store_values<true, T, Form>(a, march, h, sums);
-      } else {
-        store_statistics<false, Form>(a, march, h, sums);
-        store_values<false, T, Form>(a, march, h, sums);
-      }
+      const bool whole = march.w + kRows <= a.width && march.d + Form::kDepth <= a.depth;
+      if (whole) store_plane<true, T, Form>(a, march, h, sums);
+      if (!whole) store_plane<false, T, Form>(a, march, h, sums);
     }
     loaded += a.passes * (march.planes + 2);
   });

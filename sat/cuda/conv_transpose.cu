@@ -28,30 +28,15 @@ __device__ void load_bias(float (&to)[kColumns], const ConvTranspose& conv, int 
   to[threadIdx.x] = conv.bias != nullptr ? conv.bias[(column0 + int(threadIdx.x)) % int(conv.out)] : 0;
 }
 
-/// Eight channels of a voxel, final values; zeros beyond `count`, which may be negative. `whole`: all are there and lie
-/// at a multiple of their bytes.
+/// Eight channels of a voxel, raw; zeros beyond `count`, which may be negative. `whole`: all are there and lie at a
+/// multiple of their bytes.
 template <class T>
-__device__ void load_channels(float (&to)[8], const T* from, int count, bool whole, const Norm& norm,
-                              const float (&center)[8], const float (&factor)[8], const float (&shift)[8]) {
+__device__ void load_channels(float (&to)[8], const T* from, int count, bool whole) {
   if (whole) {
     load_run<T>(to, from);
   } else {
 #pragma unroll
     for (int i = 0; i < 8; ++i) to[i] = i < count ? widen(from[i]) : 0;
-  }
-  if (norm.center == nullptr) return;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) to[i] = i < count ? normalised(to[i], center[i], factor[i], shift[i], norm.slope) : 0;
-}
-
-__device__ void load_norm(float (&center)[8], float (&factor)[8], float (&shift)[8], const Norm& norm, int64_t first,
-                          int count) {
-  const bool has_norm = norm.center != nullptr;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    center[i] = has_norm && i < count ? norm.center[first + i] : 0;
-    factor[i] = has_norm && i < count ? norm.factor[first + i] : 0;
-    shift[i] = has_norm && i < count ? norm.shift[first + i] : 0;
   }
 }
 
@@ -66,22 +51,24 @@ constexpr int kDepth = 16;  // input channels of a step
 /// against four reads of 16 bytes. Traffic: x ceil(8 * out / 128) times, weights once a block, y once.
 __global__ void __launch_bounds__(kThreads, 2) conv_transpose_f32_kernel(const ConvTranspose conv) {
   __shared__ __align__(16) float voxels[kDepth][kVoxels + 4], weights[kDepth][kColumns], bias[kColumns];
-  const int64_t h = conv.first + blockIdx.z, in = conv.input.channels;
-  const int plane = int(conv.in_size[1] * conv.in_size[2]), columns = int(8 * conv.out);
+  const int64_t h = conv.first + blockIdx.z;
+  const int plane = int(conv.in_size[1] * conv.in_size[2]), columns = int(8 * conv.out), in = int(conv.input.channels);
   const int v0 = int(blockIdx.y) * kVoxels, column0 = int(blockIdx.x) * kColumns;
-  const float* x = static_cast<const float*>(conv.input.values) + plane_offset(h, conv.input.ring, plane * in);
+  const float* x = static_cast<const float*>(conv.input.values) + plane_offset(h, conv.input.ring, int64_t(plane) * in);
   const int voxel = int(threadIdx.x) % kVoxels, part = int(threadIdx.x) / kVoxels * 8;  // that this thread loads
   const int row = 4 * (int(threadIdx.x) / 16), column = 4 * (int(threadIdx.x) % 16);    // of its sums
 
   load_bias(bias, conv, column0);
   float sums[8][8] = {};
-  for (int64_t c0 = 0; c0 < in; c0 += kDepth) {
-    const int count = int(min(int64_t(8), in - c0 - part));
-    float values[8] = {}, center[8], factor[8], shift[8];
+  for (int c0 = 0; c0 < in; c0 += kDepth) {
+    const int count = min(8, in - c0 - part);
+    float values[8] = {};
     if (v0 + voxel < plane) {
-      load_norm(center, factor, shift, conv.input.norm, c0 + part, count);
-      load_channels(values, x + (v0 + voxel) * in + c0 + part, count, count == 8 && in % 4 == 0, conv.input.norm,
-                    center, factor, shift);
+      load_channels(values, x + int64_t(v0 + voxel) * in + c0 + part, count, count == 8 && in % 4 == 0);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        if (i < count) values[i] = final_value(values[i], conv.input.norm, c0 + part + i);
+      }
     }
     __syncthreads();  // the step before has been multiplied
 #pragma unroll
@@ -89,11 +76,11 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_f32_kernel(const C
     for (int i = int(threadIdx.x); i < kDepth * kColumns / 4; i += kThreads) {
       const int c = i / (kColumns / 4), at = i % (kColumns / 4) * 4;
       const bool there = c0 + c < in && column0 + at < columns;
-      const float* from = static_cast<const float*>(conv.weights) + (c0 + c) * columns + column0 + at;
+      const float* from = static_cast<const float*>(conv.weights) + int64_t(c0 + c) * columns + column0 + at;
       *reinterpret_cast<float4*>(&weights[c][at]) = there ? *reinterpret_cast<const float4*>(from) : float4{};
     }
     __syncthreads();
-#pragma unroll 4
+#pragma unroll 2
     for (int c = 0; c < kDepth; ++c) {
       float a[8], b[8];
 #pragma unroll
@@ -165,8 +152,14 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const C
   for (int64_t c0 = 0; c0 < padded; c0 += kStep) {
     const int64_t c = c0 + 8 * piece;
     const int count = int(min(int64_t(8), in - c));
-    float center[8], factor[8], shift[8];
-    load_norm(center, factor, shift, conv.input.norm, c, count);
+    const bool has_norm = conv.input.norm.center != nullptr;
+    float center[8], factor[8], shift[8];  // of the channels that this thread loads
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      center[i] = has_norm && i < count ? conv.input.norm.center[c + i] : 0;
+      factor[i] = has_norm && i < count ? conv.input.norm.factor[c + i] : 0;
+      shift[i] = has_norm && i < count ? conv.input.norm.shift[c + i] : 0;
+    }
     __syncthreads();  // the step before has been multiplied
 #pragma unroll
     for (int row = int(threadIdx.x) / 8; row < kColumns; row += kThreads / 8) {
@@ -179,8 +172,11 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const C
     for (int row = int(threadIdx.x) / 8; row < kVoxels; row += kThreads / 8) {
       float values[8] = {};
       if (v0 + row < plane) {
-        load_channels(values, x + (v0 + row) * in + c, count, count == 8 && in % 8 == 0, conv.input.norm, center,
-                      factor, shift);
+        load_channels(values, x + (v0 + row) * in + c, count, count == 8 && in % 8 == 0);
+#pragma unroll
+        for (int i = 0; i < 8 && has_norm; ++i) {
+          values[i] = normalised(values[i], center[i], factor[i], shift[i], conv.input.norm.slope);
+        }
       }
       *reinterpret_cast<uint4*>(shared + swizzled<8>(uint32_t(row), uint32_t(piece))) = rounded_word<T, 8>(values);
     }

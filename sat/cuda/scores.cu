@@ -1,5 +1,7 @@
 // Scores of the sliding windows: the mask product with squashing and accumulation in its plain form, the importance
 // weights, and the mean. The mask product on tensor cores is in scores_mma.cu.
+#include <type_traits>
+
 #include "sat/cuda/half_types.cuh"
 #include "sat/cuda/scores.cuh"
 
@@ -15,6 +17,14 @@ constexpr int kVoxelsAWarp = kVoxels / kWarps;
 constexpr int kPrompts = 64;       // of the masks that are held at once
 constexpr int kMaskChannels = 32;  // likewise
 constexpr int kMaskPitch = kPrompts + 1;
+
+/// A mask's value as it is multiplied. Unlike features, what leaves the type's range or is not a number stays visible:
+/// no statistics would find it.
+template <class T>
+__device__ float mask_value(float value) {
+  if constexpr (std::is_same_v<T, __half>) return __half2float(__float2half_rn(value));
+  return widen(rounded<T>(value));
+}
 
 /// Feature rows in shared memory: a multiple of 4 channels, so that they are read 16 bytes at a time.
 __host__ __device__ int64_t feature_pitch(int64_t channels) { return (channels + 3) / 4 * 4; }
@@ -53,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
       __syncthreads();
       for (int n = warp; n < kPrompts; n += kWarps) {
         const bool there = prompt + n < prompts && channel + lane < channels;
-        mask[lane][n] = there ? widen(rounded<T>(masks[(prompt + n) * channels + channel + lane])) : 0.f;
+        mask[lane][n] = there ? mask_value<T>(masks[(prompt + n) * channels + channel + lane]) : 0.f;
       }
       __syncthreads();
       const int count = int(min(int64_t(kMaskChannels), pitch - channel));
@@ -110,7 +120,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t n = warp; n < prompts; n += kWarps) {
     float logit = 0;
     for (int64_t c = 0; c < channels; ++c) {
-      logit = fmaf(feature[lane * pitch + c], widen(rounded<T>(masks[n * channels + c])), logit);
+      logit = fmaf(feature[lane * pitch + c], mask_value<T>(masks[n * channels + c]), logit);
     }
     const uint32_t word = __ballot_sync(~0u, logit > 0 && first + lane < voxels);
     if (lane == 0) bits[n * gridDim.x + blockIdx.x] = word;

@@ -190,6 +190,7 @@ int run(const std::string& what) {
   const Queue queue = device_queue();
   if (what == "bits") {
     for (const std::string& line : all_bits(queue)) std::puts(line.c_str());
+    for (const std::string& line : network_bits()) std::puts(line.c_str());
     return 0;
   }
   for (const CountedCase& counted : counted_cases()) {

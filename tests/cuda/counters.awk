@@ -2,7 +2,7 @@
 # emulator writes them. Prints a table and holds quantities against rules (counters.txt).
 #
 # Bytes are those that blocks ask for, 32 a sector, and the boxes of bulk copies whole; no cache is between. Of them
-#   loads         all but the result, which is written once: what is written more counts as a load
+#   loads         of bulk copies what is no store: all, or all but the part of the result that no plain store wrote
 #   weights       the model's bytes, once for each of its passes (a block's step over a tile of voxels)
 #   input_reads   loads without weights, as a part of the input with its border of zeros
 #   volume_bytes  everything without weights
@@ -32,7 +32,7 @@ function predict(case_, rung, where,   cores, f32, shared, issue, cache, memory,
   f32 = per_voxel("flops") / 2 / rate[where, "f32"]
   shared = per_voxel("wavefronts") + per_voxel("operand_bytes") / 128
   issue = per_voxel("instructions") / 4
-  cache = (per_voxel("loads") + per_voxel("output_bytes")) / rate[where, "cache"]
+  cache = (per_voxel("loads") + per_voxel("stores")) / rate[where, "cache"]
   if (!fact[case_, "weight_passes"]) {  # most is answered by the first-level cache, which shares its port
     shared += per_voxel("loads") / 128
     cache = 0
@@ -73,7 +73,10 @@ END {
     name = names[c]
     if (!fact[name, "launches"]) continue
     fact[name, "traffic"] = fact[name, "loaded"] + fact[name, "stored"] + fact[name, "bulk"]
-    fact[name, "loads"] = fact[name, "traffic"] - fact[name, "output_bytes"]
+    bulk_stores = fact[name, "bulk"] && fact[name, "stored"] < fact[name, "output_bytes"] ? fact[name, "output_bytes"] - fact[name, "stored"] : 0
+    fact[name, "stores"] = fact[name, "stored"] + bulk_stores
+    fact[name, "loads"] = fact[name, "loaded"] + fact[name, "bulk"] - bulk_stores
+    fact[name, "local_share"] = fact[name, "local_bytes"] / fact[name, "traffic"]
     fact[name, "weights"] = fact[name, "weights_bytes"] * fact[name, "weight_passes"]
     fact[name, "volume_bytes"] = fact[name, "traffic"] - fact[name, "weights"]
     if (fact[name, "input_bytes"]) fact[name, "input_reads"] = (fact[name, "loads"] - fact[name, "weights"]) / fact[name, "input_bytes"]
@@ -83,7 +86,7 @@ END {
     if (!fact[name, "voxels"]) fact[name, "voxels"] = fact[name, "rows"]
     printf "| %s | %d | %.3f | %.1f | %.1f | %.1f | %.3f | %.1f | %.2f | %.3f | %.2f | %d |\n", name, fact[name, "voxels"],
       ratio, per_voxel("flops"), per_voxel("loads"), per_voxel("weights"), fact[name, "input_reads"],
-      per_voxel("output_bytes"), per_voxel("wavefronts"), fact[name, "bank_conflicts"], per_voxel("instructions"),
+      per_voxel("stores"), per_voxel("wavefronts"), fact[name, "bank_conflicts"], per_voxel("instructions"),
       fact[name, "shared_bytes"]
   }
   print "Figures but ratios and the last column are a voxel's or a row's."

@@ -57,8 +57,14 @@ std::shared_ptr<DeviceBytes> made_up(DType dtype, int64_t count, uint64_t seed, 
   return std::make_shared<DeviceBytes>(dtype == DType::f32 ? bytes_of(wide) : bytes_of(half));
 }
 
+void Hash::add(const void* bytes, int64_t count) {
+  const auto* byte = static_cast<const uint8_t*>(bytes);
+  for (int64_t i = 0; i < count; ++i) value_ = (value_ ^ byte[i]) * 0x100000001b3u;
+}
+
 void Hash::add(const DeviceBytes& bytes) {
-  for (uint8_t byte : bytes.values()) value_ = (value_ ^ byte) * 0x100000001b3u;
+  const std::vector<uint8_t> here = bytes.values();
+  add(here.data(), int64_t(here.size()));
 }
 
 std::string Hash::text() const {

@@ -20,6 +20,7 @@ std::shared_ptr<DeviceBytes> made_up(DType dtype, int64_t count, uint64_t seed, 
 class Hash {
  public:
   void add(const DeviceBytes& bytes);
+  void add(const void* bytes, int64_t count);  // on the host
   std::string text() const;  // 16 hexadecimal digits
 
  private:
@@ -58,5 +59,8 @@ cuda::Norm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared
 /// "NAME HASH" of every kernel and variant that this device can run, at small sizes; a variant that refuses gives
 /// "NAME refused".
 std::vector<std::string> all_bits(const cuda::Queue& queue);
+
+/// The same of a whole small network in f32, f16 and bf16.
+std::vector<std::string> network_bits();
 
 }  // namespace sat::test

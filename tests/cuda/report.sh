@@ -47,9 +47,9 @@ step() {
   step_status=0
   timeout -k 10 "$step_limit" "$@" > "$step_log" 2>&1 < /dev/null || step_status=$?
   step_seconds=$(($(date +%s) - step_begin))
-  counts=$(counts_of "$step_log" "$step_status")
-  if [ "${counts#* }" = 0 ]; then
-    record "$step_name" passed "$step_seconds" "${counts% *}" 0 ""
+  step_counts=$(counts_of "$step_log" "$step_status")
+  if [ "${step_counts#* }" = 0 ]; then
+    record "$step_name" passed "$step_seconds" "${step_counts% *}" 0 ""
     return 0
   fi
   case $step_status in
@@ -58,7 +58,7 @@ step() {
     124 | 137) step_note="ended after $step_limit s" ;;
     *) step_note="exit status $step_status" ;;
   esac
-  record "$step_name" failed "$step_seconds" "${counts% *}" "${counts#* }" "$step_note"
+  record "$step_name" failed "$step_seconds" "${step_counts% *}" "${step_counts#* }" "$step_note"
   tail -n "${STEP_LINES:-25}" "$step_log" | sed 's/^/      /'
   return 1
 }

@@ -153,6 +153,27 @@ TEST_CASE("a large logit adds the whole importance, and nothing else") {
   }
 }
 
+TEST_CASE("a mask that is not a number shows in its prompt's scores alone") {
+  const cuda::Queue queue = device_queue();
+  for (int64_t channels : {8, 5}) {  // both forms
+    for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+      const Held x = held(full({1, 1, 1, 2, channels}, 1), dtype);
+      DeviceArray<uint8_t> on_device(x.bytes);
+      std::vector<float> masks(size_t(3 * channels), 0);
+      masks[size_t(channels)] = NAN;
+      DeviceArray<float> scores(std::vector<float>(6, 1)), mask(masks), weight(std::vector<float>(2, 1));
+      cuda::ConvInput input;
+      input.values = on_device.data();
+      input.dtype = dtype;
+      input.channels = channels;
+      cuda::accumulate_mask_scores(queue, scores.data(), input, mask.data(), weight.data(),
+                                   {{1, 1, 2}, {1, 1, 2}, {1, 1, 2}, 3}, {{}, {}, {}, {1, 1, 2}});
+      const std::vector<float> got = scores.values();
+      for (size_t i = 0; i < got.size(); ++i) CHECK((i % 3 == 1 ? std::isnan(got[i]) : got[i] == 1));
+    }
+  }
+}
+
 TEST_CASE("bits are the signs of the logits, zero being no") {
   const cuda::Queue queue = device_queue();
   // Small whole numbers: every product and sum is exact in every type, so bits must be equal, zeros included.
