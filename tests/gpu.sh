@@ -10,10 +10,10 @@ export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 . tests/cuda/report.sh
 
-out=docs/gpu build=build-gpu runs=20 size=96x96x96 launcher=env builds=yes
+out=docs/gpu build=build-gpu runs=20 size=96x96x96 quick="" launcher=env builds=yes
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) size=8x16x16 ;;
+    --quick) size=8x16x16 quick="--op conv3d/64-64 --size 8x16x16 --repeat 1" ;;
     --no-build) builds=no ;;
     --out | --build | --runs | --with)
       [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
@@ -69,7 +69,8 @@ case $device in
   *) absent "several devices" "there is one at most" ;;
 esac
 
-# Each rung of the ladder on its own, so that one that cannot run does not hide the others.
+# Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
+# of a U-Net, or quickly on one.
 for variant in plain tiled mma wgmma cudnn; do
   case $variant/$device/$has_cudnn in
     wgmma/*sm_90*) ;;
@@ -77,7 +78,9 @@ for variant in plain tiled mma wgmma cudnn; do
     cudnn/*/ON) ;;
     cudnn/*) absent "bench conv3d $variant" "is not built in: there is no cudnn.h"; continue ;;
   esac
-  step "bench conv3d $variant" 900 "$launcher" "$program" bench --device cuda --op conv3d --variant "$variant" --size $size
+  # What is quick are words.
+  # shellcheck disable=SC2086
+  step "bench conv3d $variant" 900 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$variant"
 done
 step "bench attention" 900 "$launcher" "$program" bench --device cuda --op attention
 if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then
