@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sat/cuda/accelerator.h"
+#include "sat/cuda/conv3d_composed.h"
 #include "sat/tensor/in_place.h"
 #include "sat/tensor/parallel.h"
 
@@ -147,6 +148,20 @@ void CudaAccelerator::avg_pool3d(const Tensor& y, const Features& x, int64_t k) 
   }
 }
 
+void CudaAccelerator::compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
+  const DType type = packed.panels.dtype;
+  Conv conv;  // of any grid, which rung is the best depends on channels
+  conv.in_size = conv.out_size = {16, 16, 16};
+  conv.inputs[0] = {nullptr, type, packed.first_in, kRing, {}};
+  conv.inputs[1] = {nullptr, type, packed.in - packed.first_in, 0, {}};
+  conv.dtype = type;
+  conv.out = packed.out;
+  if (choose_conv3d(conv, queue_.limits, conv_) != ConvVariant::mma) return;
+  const ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
+  packed.composed = composed.low.cast(type).to(Device::cuda);
+  packed.composed_bias = composed.bias.to(Device::cuda);
+}
+
 /// One convolution of all samples.
 struct CudaAccelerator::Job {
   Features x;                     // the input, or the second of two
@@ -157,6 +172,23 @@ struct CudaAccelerator::Job {
   Shape shape;  // of the result
   int64_t stride = 1;
   DType store = DType::f32;
+
+  /// The same as `conv`, by weights that hold the up-sampling; its planes and slots are not set.
+  ComposedConv composed(int64_t sample, const Conv& conv) const {
+    const int64_t first_in = pad16(weight->first_in);
+    ComposedConv result;
+    for (int axis = 0; axis < 3; ++axis) result.low_size[size_t(axis)] = low->values.shape[axis + 1];
+    result.low = input_of(*low, sample);
+    result.skip = conv.inputs[1];
+    result.weights_low = weight->composed.raw();
+    result.weights_skip = static_cast<const char*>(weight->panels.raw()) + first_in * size_of(weight->panels.dtype);
+    result.skip_pitch = first_in + pad16(weight->in - weight->first_in);
+    result.bias = static_cast<const float*>(weight->composed_bias.raw());
+    result.values = conv.values;
+    result.dtype = conv.dtype;
+    result.out = conv.out;
+    return result;
+  }
 };
 
 Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
@@ -178,8 +210,6 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
                   Tensor(per_channel, DType::f32, Device::cuda), norm.slope};
 
   for (int64_t b = 0; b < batch; ++b) {
-    std::optional<UpRing> ring;
-    if (job.low) ring.emplace(queue_, *job.low, *job.up, *job.up_bias, b);
     Conv conv;
     for (int axis = 0; axis < 3; ++axis) {
       conv.in_size[size_t(axis)] = job.x.values.shape[axis + 1];
@@ -187,7 +217,7 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
     }
     conv.stride = job.stride;
     conv.inputs[job.low ? 1 : 0] = input_of(job.x, b);
-    if (ring) conv.inputs[0] = ring->planes(0, 0);
+    if (job.low) conv.inputs[0] = {nullptr, type, job.up->out / 8, kRing, {}};
     conv.weights = panels.raw();
     conv.values = static_cast<char*>(y.raw()) + b * H * shape[2] * shape[3] * channels * size_of(job.store);
     conv.dtype = job.store;
@@ -195,14 +225,28 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
     conv.first = 0;
     conv.last = std::min(H, slab);
     const ConvVariant variant = choose_conv3d(conv, queue_.limits, conv_);
-    const int64_t slots = H * conv3d_slots(variant, conv);
+    ComposedConv composed;
+    bool composes = job.low && variant == ConvVariant::mma && !job.weight->composed.empty();
+    if (composes) {
+      composed = job.composed(b, conv);
+      composes = conv3d_composed_refusal(composed, queue_.limits).empty();
+    }
+    std::optional<UpRing> ring;
+    if (job.low && !composes) ring.emplace(queue_, *job.low, *job.up, *job.up_bias, b);
+    const int64_t slots = H * (composes ? conv3d_composed_slots(composed) : conv3d_slots(variant, conv));
     const Tensor statistics({slots, channels, 3}, DType::f32, Device::cuda);
-    const Tensor scratch({conv3d_scratch(variant, conv, queue_.limits)}, DType::u8, Device::cuda);
-    conv.slots = static_cast<Slot*>(statistics.raw());
+    const Tensor scratch({composes ? 0 : conv3d_scratch(variant, conv, queue_.limits)}, DType::u8, Device::cuda);
+    conv.slots = composed.slots = static_cast<Slot*>(statistics.raw());
     conv.scratch = scratch.raw();
     for (int64_t i = 0; i < slabs; ++i) {
       conv.first = (upwards ? slabs - 1 - i : i) * slab;  // a result behind its input is written from the end
       conv.last = std::min(H, conv.first + slab);
+      if (composes) {
+        composed.first = conv.first;
+        composed.last = conv.last;
+        conv3d_composed(queue_, composed);
+        continue;
+      }
       if (ring) conv.inputs[0] = ring->planes(conv.first - 1, conv.last + 1);
       conv3d(queue_, variant, conv);
     }

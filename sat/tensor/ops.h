@@ -91,6 +91,7 @@ struct PackedConv3d {
   int64_t in = 0, out = 0, kernel = 0;
   ConvMethod method = ConvMethod::direct;
   int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
+  Tensor composed{}, composed_bias{};  // what compose_up() made, or empty
 };
 /// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
 /// input. In a context with an accelerator the weight goes there, in the one layout that all its kernels read, and
@@ -136,6 +137,11 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
 ///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]; up, up_bias as for conv_transpose3d.
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
                         const PackedConv3d& weight, const NormWeights& norm, DType store = DType::f32);
+
+/// Has conv3d_norm_up by `packed` taken of low itself, with weights that hold the up-sampling, where the device
+/// computes that faster; does nothing elsewhere. Such weights take 64 * in * out elements.
+///   weight [out, C1 + C2, 3, 3, 3] is what was packed; up [in, C1, 2, 2, 2], up_bias [C1] or empty, as published
+void compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias);
 
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
 /// the order (a, b, c, out).
