@@ -10,10 +10,10 @@ export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 . tests/cuda/report.sh
 
-out=docs/gpu build=build-gpu runs=20 size='' launcher=env builds=yes
+out=docs/gpu build=build-gpu runs=20 size=96x96x96 quick="" launcher=env builds=yes
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) size=8x16x16 ;;
+    --quick) size=8x16x16 quick="--op conv3d/64-64 --size 8x16x16 --repeat 1" ;;
     --no-build) builds=no ;;
     --out | --build | --runs | --with)
       [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
@@ -73,12 +73,8 @@ case $device in
   *) absent "several devices" "there is one at most" ;;
 esac
 
-# Each rung of the ladder on its own, so that one that cannot run does not hide the others; then all else in one run.
-bench() {  # NAME OPTION...
-  bench_name=$1
-  shift
-  step "$bench_name" 3600 "$launcher" "$program" bench --device cuda ${size:+--size $size --repeat 1} "$@"
-}
+# Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
+# of a U-Net, or quickly on one. Then everything else in one run.
 for variant in plain tiled mma wgmma cudnn; do
   case $variant/$device/$has_cudnn in
     wgmma/*sm_90*) ;;
@@ -86,11 +82,13 @@ for variant in plain tiled mma wgmma cudnn; do
     cudnn/*/ON) ;;
     cudnn/*) absent "bench conv3d $variant" "is not built in: there is no cudnn.h"; continue ;;
   esac
-  bench "bench conv3d $variant" --op conv3d --variant "$variant"
+  # What is quick are words.
+  # shellcheck disable=SC2086
+  step "bench conv3d $variant" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$variant"
 done
-[ -n "$size" ] || bench "bench everything"
+[ -n "$quick" ] || step "bench everything" 3600 "$launcher" "$program" bench --device cuda
 if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then
-  step "bench PyTorch" 900 python3 tests/bench/torch_gpu.py --size "${size:-96x96x96}"
+  step "bench PyTorch" 900 python3 tests/bench/torch_gpu.py --size $size
 else
   absent "bench PyTorch" "is not installed, or finds no GPU"
 fi

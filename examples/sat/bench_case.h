@@ -21,7 +21,7 @@ struct CaseSizes {
 };
 
 /// What one call has to do, however it is done. `flop` counts the plain algorithm's, so a form that needs fewer may
-/// pass the roof; `bytes` counts every value that is read and written once, in f32.
+/// pass the roof; `bytes` counts every value that is read and written once, in f32 where a form does not say otherwise.
 struct Work {
   double flop = 0, bytes = 0;
 };

@@ -63,6 +63,8 @@ RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_ti
 class BenchRunner {
  public:
   BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled);
+  BenchRunner(const BenchRunner&) = delete;
+  BenchRunner& operator=(const BenchRunner&) = delete;
 
   void run(const BenchJob& job);
 

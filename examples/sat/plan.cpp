@@ -109,13 +109,13 @@ int run(const PlanRequest& request) {
               orientation_code(scan.geometry.voxel_to_world_mm).c_str());
   std::printf("resampled    %s voxels, before cropping\n", times(plan.grid).c_str());
   std::printf("windows      at most %lld of %s\n", static_cast<long long>(plan.windows), times(plan.window).c_str());
-  std::printf("peak memory  %lld bytes (%lld MiB), of which weights %lld MiB\n",
-              static_cast<long long>(plan.process_bytes), static_cast<long long>(megabytes(plan.process_bytes)),
-              static_cast<long long>(megabytes(plan.weights_bytes)));
-  if (plan.device_bytes > 0) {
-    std::printf("on the device  %lld bytes (%lld MiB), the weights there\n", static_cast<long long>(plan.device_bytes),
-                static_cast<long long>(megabytes(plan.device_bytes)));
-  }
+  const auto print_bytes = [](const char* what, int64_t bytes, const std::string& rest) {
+    std::printf("%s%lld bytes (%lld MiB)%s\n", what, static_cast<long long>(bytes),
+                static_cast<long long>(megabytes(bytes)), rest.c_str());
+  };
+  const std::string weights = ", of which weights " + std::to_string(megabytes(plan.weights_bytes)) + " MiB";
+  print_bytes("peak memory  ", plan.process_bytes, plan.device_bytes > 0 ? "" : weights);
+  if (plan.device_bytes > 0) print_bytes("on a device  ", plan.device_bytes, weights);
   std::printf("until blended, windows wait as %s", name_of(plan.waiting));
   if (plan.scratch_bytes > 0) {
     std::printf(", %lld MiB on disk", static_cast<long long>(megabytes(plan.scratch_bytes)));
