@@ -7,9 +7,8 @@ namespace sat::cuda {
 
 namespace {
 
-constexpr int64_t kWorkspace = int64_t(16) << 20;     // cuBLAS's
-constexpr int64_t kLeftToDriver = int64_t(64) << 20;  // of free memory, never asked for
-constexpr int64_t kPadding = 8;                       // elements of a half row, for 16-byte loads
+constexpr int64_t kWorkspace = int64_t(16) << 20;  // cuBLAS's
+constexpr int64_t kPadding = 8;                    // elements of a half row, for 16-byte loads
 
 void check(cublasStatus_t status, const char* what) {
   SAT_CHECK(status == CUBLAS_STATUS_SUCCESS, what, ": cuBLAS says ", cublasGetStatusString(status));
@@ -40,6 +39,7 @@ Handles::Handles(int index, int64_t workspace_bytes) {
   cuda::check(cudaMalloc(&workspace, size_t(workspace_bytes)), "taking cuBLAS's workspace");
   cuda::check(cudaMalloc(reinterpret_cast<void**>(&trouble), sizeof *trouble), "taking device memory");
   cuda::check(cudaMemset(trouble, 0, sizeof *trouble), "clearing device memory");
+  cuda::check(cudaDeviceSynchronize(), "clearing device memory");  // `work` does not wait for the default stream
   check(cublasCreate(&blas), "opening cuBLAS");
   check(cublasSetStream(blas, work), "giving cuBLAS its stream");
   check(cublasSetWorkspace(blas, workspace, size_t(workspace_bytes)), "giving cuBLAS its workspace");
@@ -67,7 +67,7 @@ CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo&
   queue_.limits = {info.arch, info.processors, info.shared_bytes};
   queue_.dry = dry;
   queue_.check_each = options.check_each;
-  const int64_t most = options.max_bytes > 0 ? options.max_bytes : info.free_bytes - kLeftToDriver;
+  const int64_t most = options.max_bytes;
   SAT_CHECK(most > kWorkspace, name_, ": a limit of ", most, " bytes is less than the ", kWorkspace,
             " that every run needs");
   if (dry) {

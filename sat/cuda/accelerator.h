@@ -30,7 +30,7 @@ class Handles {
 
 class CudaAccelerator : public Accelerator {
  public:
-  /// `dry`: counts memory, touches no device.
+  /// options.max_bytes is the cap, not 0. `dry`: counts memory, touches no device.
   CudaAccelerator(const DeviceOptions& options, const DeviceInfo& info, bool dry);
   ~CudaAccelerator() override;
 

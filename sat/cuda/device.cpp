@@ -1,13 +1,16 @@
 // Listing and opening devices.
 #include "sat/cuda/device.h"
 
+#include <algorithm>
+
 #include "sat/cuda/accelerator.h"
 
 namespace sat::cuda {
 
 namespace {
 
-constexpr int kOldest = 80;  // tensor cores with bf16, asynchronous copies
+constexpr int kOldest = 80;                           // tensor cores with bf16, asynchronous copies
+constexpr int64_t kLeftToDriver = int64_t(64) << 20;  // of free memory, never asked for
 
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
@@ -41,12 +44,11 @@ bool built() { return true; }
 
 std::vector<DeviceInfo> devices() {
   std::vector<DeviceInfo> found;
-  int count = 0, before = 0;
+  int count = 0;
   if (cudaGetDeviceCount(&count) != cudaSuccess) {
     (void)cudaGetLastError();  // no driver, or no device: an empty list
     return found;
   }
-  if (count > 0) check(cudaGetDevice(&before), "asking for the current device");
   for (int index = 0; index < count; ++index) {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "reading a device's properties");
@@ -56,19 +58,22 @@ std::vector<DeviceInfo> devices() {
     info.arch = 10 * properties.major + properties.minor;
     info.processors = properties.multiProcessorCount;
     info.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
-    size_t free_bytes = 0, all_bytes = 0;
-    check(cudaSetDevice(index), "choosing a device");
-    check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
-    info.bytes = int64_t(all_bytes);
-    info.free_bytes = int64_t(free_bytes);
+    info.bytes = int64_t(properties.totalGlobalMem);
     found.push_back(std::move(info));
   }
-  if (count > 0) check(cudaSetDevice(before), "choosing a device");
   return found;
 }
 
 std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
-  return std::make_shared<CudaAccelerator>(options, chosen_device(options), false);
+  const DeviceInfo info = chosen_device(options);
+  DeviceOptions capped = options;
+  if (options.max_bytes == 0) {
+    size_t free_bytes = 0, all_bytes = 0;
+    check(cudaSetDevice(info.index), "choosing a device");
+    check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
+    capped.max_bytes = std::max<int64_t>(1, int64_t(free_bytes) - kLeftToDriver);
+  }
+  return std::make_shared<CudaAccelerator>(capped, info, false);
 }
 
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
@@ -77,12 +82,14 @@ std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
   info.name = "imagined H100";
   info.arch = 90;
   info.processors = 132;
-  info.bytes = info.free_bytes = int64_t(80) << 30;
+  info.bytes = int64_t(80) << 30;
   info.shared_bytes = 227 << 10;
   for (const DeviceInfo& real : devices()) {
     if (real.index == options.index) info = real;
   }
-  return std::make_shared<CudaAccelerator>(options, info, true);
+  DeviceOptions capped = options;
+  if (options.max_bytes == 0) capped.max_bytes = info.bytes - kLeftToDriver;
+  return std::make_shared<CudaAccelerator>(capped, info, true);
 }
 
 std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes) {

@@ -19,10 +19,10 @@ namespace cuda {
 /// One device of the machine.
 struct DeviceInfo {
   int index = 0;
-  std::string name;    // "NVIDIA H100 80GB HBM3"
-  int arch = 0;        // 10 * major + minor
-  int processors = 0;  // multiprocessors
-  int64_t bytes = 0, free_bytes = 0;
+  std::string name;          // "NVIDIA H100 80GB HBM3"
+  int arch = 0;              // 10 * major + minor
+  int processors = 0;        // multiprocessors
+  int64_t bytes = 0;         // of memory, used or not
   int64_t shared_bytes = 0;  // most shared memory of a block
 };
 
