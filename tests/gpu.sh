@@ -32,7 +32,7 @@ done
 mkdir -p "$out" "$build" || exit 1
 out=$(cd "$out" && pwd) build=$(cd "$build" && pwd)
 tests=$build/tests/cuda/sat_cuda_tests counts=$build/tests/cuda/sat_cuda_counts program=$build/examples/sat
-plain_device='--test-suite-exclude=memory cap,several devices,whole model'
+plain_device='--test-suite-exclude=memory cap,several devices,whole model,two gigabytes,six gigabytes'
 open_steps "$build/gpu-steps"
 
 if [ "$builds" = yes ]; then

@@ -10,6 +10,9 @@ namespace {
 constexpr ConvVariant kVariants[] = {ConvVariant::automatic, ConvVariant::plain, ConvVariant::tiled,
                                      ConvVariant::mma,       ConvVariant::wgmma, ConvVariant::cudnn};
 
+// Voxels of a plane below which columns of 16 x 16 fit badly and are too few: there `mma` splits sums over blocks.
+constexpr int64_t kSmallPlane = 1024;
+
 }  // namespace
 
 const char* name_of(ConvVariant variant) {
@@ -39,7 +42,8 @@ std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLi
 }
 
 ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVariant most) {
-  if (most == ConvVariant::automatic) most = ConvVariant::wgmma;
+  const bool small = conv.out_size[1] * conv.out_size[2] < kSmallPlane;
+  if (most == ConvVariant::automatic) most = small ? ConvVariant::mma : ConvVariant::wgmma;
   for (ConvVariant variant : {ConvVariant::cudnn, ConvVariant::wgmma, ConvVariant::mma, ConvVariant::tiled}) {
     if (variant <= most && conv3d_refusal(variant, conv, limits).empty()) return variant;
   }
