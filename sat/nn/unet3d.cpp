@@ -20,6 +20,10 @@ constexpr int64_t kFewVoxels = 64;
 // Stages that fast precision holds in f16: the others are too small to matter for memory, and matter for accuracy.
 constexpr size_t kHalfWidthStages = 2;
 
+// Stages whose up-sampling an accelerator may hold in the weights of the convolution behind it: 64 / 27 of the bytes a
+// channel pair, which does not matter there.
+constexpr size_t kComposedStages = 3;
+
 double encoder_error(const std::array<int64_t, 3>& coarsest) {
   return coarsest[0] * coarsest[1] * coarsest[2] < kFewVoxels ? kEncoderErrorFewVoxels : kEncoderError;
 }
@@ -125,6 +129,11 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     stage.up_bias = resident(up.get("bias", {to}));
     for (int64_t j = 0; j < config.decoder_blocks[d]; ++j, ++planned) {
       stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, *planned);
+    }
+    if (Context::current().accelerator() && channels.size() - 2 - d < kComposedStages) {
+      const Tensor kernel =
+          (decoder / "stages" / int64_t(d) / "convs" / 0 / "conv").get("weight", {to, 2 * to, 3, 3, 3});
+      compose_up(stage.blocks[0].weight, kernel, up.get("weight", {from, to, 2, 2, 2}), up.get("bias", {to}));
     }
     decoder_.push_back(std::move(stage));
   }

@@ -91,6 +91,7 @@ struct PackedConv3d {
   int64_t in = 0, out = 0, kernel = 0;
   ConvMethod method = ConvMethod::direct;
   int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
+  Tensor composed{}, composed_bias{};  // an accelerator's, by compose_up()
 };
 /// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
 /// input. In a context with an accelerator the weight goes there, in the one layout that all its kernels read, and
@@ -140,6 +141,11 @@ Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_b
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
 /// the order (a, b, c, out).
 PackedMatrix pack_conv_transpose3d(const Tensor& weight);
+
+/// On an accelerator that holds features in a half type: gives `conv`, packed for conv3d_norm_up, the weights of the
+/// same function of the low-resolution volume itself, so that up-sampled voxels need not exist. Nothing elsewhere.
+///   weight as for pack_conv3d; up, up_bias as for pack_conv_transpose3d
+void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias);
 
 /// Transposed convolution with kernel = stride = 2: y[2h+a, 2w+b, 2d+c, :] = bias + W[:, :, a, b, c]^T x[h, w, d, :].
 ///   x [B, H, W, D, in]; bias [out] or empty; returns [B, 2H, 2W, 2D, out]

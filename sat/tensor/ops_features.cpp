@@ -237,6 +237,10 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
   return by_slabs(std::move(x), nullptr, nullptr, nullptr, weight, norm, shape, stride, store);
 }
 
+void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
+  if (Context::current().accelerator()) accelerator().compose_up(conv, weight, up, up_bias);
+}
+
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
                         const PackedConv3d& weight, const NormWeights& norm, DType store) {
   check_features(low, "conv3d_norm_up");
