@@ -2,7 +2,6 @@
 //
 // Along an axis, tap k in {0, 1, 2} of output 2i + p reads up-sampled voxel 2i + p + k - 1. That is corner
 // (p + k + 1) % 2 of low voxel i - 1 + (p + k + 1) / 2, so a parity p reads two low voxels: i - 1 + p and the next.
-#include <algorithm>
 #include <vector>
 
 #include "sat/cuda/conv3d_composed.h"
@@ -47,35 +46,31 @@ ComposedWeights compose_up(const Tensor& weight, const Tensor& up, const Tensor&
             weight.shape, ", the up-sampling ", up.shape, ", its bias ", up_bias.shape);
   const float* kernel = weight.data<float>();
   std::vector<double> corners(size_t(8 * middle * in));  // [corner][middle][in]
-  for (int64_t c = 0; c < in; ++c) {
+  parallel_for(in, 1, [&](int64_t c, int64_t) {
     for (int64_t i = 0; i < middle * 8; ++i) {
       corners[size_t((i % 8 * middle + i / 8) * in + c)] = double(up.data<float>()[c * middle * 8 + i]);
     }
-  }
+  });
   const int64_t rows = pad16(out), columns = pad16(in);
   ComposedWeights composed{Tensor({8, 8, rows, columns}), Tensor({kTaps, out})};
-  float* low = composed.low.data<float>();
-  std::fill_n(low, composed.low.numel(), 0.f);
-  parallel_for(8 * out, 1, [&](int64_t first, int64_t last) {
-    std::vector<double> sums(size_t(8 * in));
-    for (int64_t row = first; row < last; ++row) {
-      const int64_t parity = row / out, o = row % out;
-      std::fill(sums.begin(), sums.end(), 0.);
-      for (int64_t tap = 0; tap < kTaps; ++tap) {
-        const LowTap at = low_tap(parity, tap);
-        double* sum = &sums[size_t(at.tap * in)];
-        for (int64_t m = 0; m < middle; ++m) {
-          const double factor = double(kernel[(o * joined + m) * kTaps + tap]);
-          const double* corner = &corners[size_t((at.corner * middle + m) * in)];
-          for (int64_t c = 0; c < in; ++c) sum[c] += factor * corner[c];
-        }
-      }
-      for (int64_t i = 0; i < 8 * in; ++i) {
-        low[((parity * 8 + i / in) * rows + o) * columns + i % in] = float(sums[size_t(i)]);
+  parallel_for(8 * rows, 1, [&](int64_t row, int64_t) {
+    const int64_t parity = row / rows, o = row % rows;
+    std::vector<double> sums(size_t(8 * columns));  // beyond the channels they stay zero
+    for (int64_t tap = 0; tap < kTaps && o < out; ++tap) {
+      const LowTap at = low_tap(parity, tap);
+      double* sum = &sums[size_t(at.tap * columns)];
+      for (int64_t m = 0; m < middle; ++m) {
+        const double factor = double(kernel[(o * joined + m) * kTaps + tap]);
+        const double* corner = &corners[size_t((at.corner * middle + m) * in)];
+        for (int64_t c = 0; c < in; ++c) sum[c] += factor * corner[c];
       }
     }
+    float* low = composed.low.data<float>();
+    for (int64_t i = 0; i < 8 * columns; ++i) {
+      low[((parity * 8 + i / columns) * rows + o) * columns + i % columns] = float(sums[size_t(i)]);
+    }
   });
-  for (int64_t border = 0; border < kTaps; ++border) {
+  parallel_for(kTaps, 1, [&](int64_t border, int64_t) {
     for (int64_t o = 0; o < out; ++o) {
       double sum = 0;
       for (int64_t i = 0; i < (up_bias.empty() ? 0 : middle * kTaps); ++i) {
@@ -84,7 +79,7 @@ ComposedWeights compose_up(const Tensor& weight, const Tensor& up, const Tensor&
       }
       composed.bias.data<float>()[border * out + o] = float(sum);
     }
-  }
+  });
   return composed;
 }
 

@@ -128,9 +128,7 @@ PackedMatrix CudaAccelerator::pack_conv_transpose3d(const Tensor& weight) {
 void CudaAccelerator::compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
   const DType type = feature_type(Context::current().precision());
   if (type == DType::f32) return;
-  const Shape low({8, 8, pad16(conv.out), pad16(up.shape[0])}), bias({kTaps, conv.out});
-  const ComposedWeights composed =
-      queue_.dry ? ComposedWeights{Tensor(low), Tensor(bias)} : cuda::compose_up(weight, up, up_bias);
+  const ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
   conv.composed = composed.low.cast(type).to(Device::cuda);
   conv.composed_bias = composed.bias.to(Device::cuda);
 }

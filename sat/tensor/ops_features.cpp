@@ -238,6 +238,11 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
 }
 
 void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
+  SAT_CHECK(weight.shape == Shape({conv.out, conv.in, 3, 3, 3}) && up.shape.rank() == 5 &&
+                up.shape[1] == conv.first_in && (up_bias.empty() || up_bias.shape == Shape({conv.first_in})),
+            "compose_up: weight ", weight.shape, ", up ", up.shape, " and its bias ", up_bias.shape,
+            " for a convolution of ", conv.in, " inputs, ", conv.first_in, " of them up-sampled, and ", conv.out,
+            " outputs");
   if (Context::current().accelerator()) accelerator().compose_up(conv, weight, up, up_bias);
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 
+#include "sat/cuda/conv3d_composed.h"
 #include "tests/cuda/kernel_runs.h"
 #include "tests/cuda/unfused_chain.h"
 
@@ -64,6 +65,40 @@ void count_conv(Queue queue, const ConvSetup& setup) {
 /// statistics while storing, and there is no joined tensor.
 void count_fused_chain(const Queue& queue, ConvVariant variant, bool joins) {
   count_conv(queue, {variant, DType::f16, {32, 32, 32}, 64, joins ? 64 : 0, 64, 1, true});
+}
+
+/// A decoder's convolution of low, up-sampled, and skip by composed weights: 64 + 64 -> 64 on a grid of low voxels.
+void count_composed(const Queue& queue, const std::array<int64_t, 3>& low) {
+  const int64_t channels = 64, voxels = voxels_of(low), weights = channels * channels;
+  Bytes owned = {
+      made_up(DType::f16, voxels * channels, 1),  made_up(DType::f16, 8 * voxels * channels, 2),
+      made_up(DType::f16, 64 * weights, 3, 0.05), made_up(DType::f16, 27 * weights, 4, 0.05),
+      made_up(DType::f32, 27 * channels, 5),      std::make_shared<DeviceBytes>(size_t(8 * voxels * channels * 2))};
+  ComposedConv conv;
+  conv.low_size = low;
+  conv.low = {owned[0]->data(), DType::f16, channels, 0, made_up_norm(channels, 6, owned)};
+  conv.skip = {owned[1]->data(), DType::f16, channels, 0, made_up_norm(channels, 7, owned)};
+  conv.weights_low = owned[2]->data();
+  conv.weights_skip = owned[3]->data();
+  conv.skip_pitch = channels;
+  conv.bias = reinterpret_cast<const float*>(owned[4]->data());
+  conv.values = owned[5]->data();
+  conv.dtype = DType::f16;
+  conv.out = channels;
+  conv.last = 2 * low[0];
+  const DeviceBytes slots(size_t(conv.last * conv3d_composed_slots(conv) * channels) * sizeof(Slot));
+  conv.slots = reinterpret_cast<Slot*>(slots.data());
+  conv3d_composed(queue, conv);
+  const auto bordered = [](const std::array<int64_t, 3>& size, int64_t scale) {
+    return (scale * size[0] + 2) * (scale * size[1] + 2) * (scale * size[2] + 2);
+  };
+  say("voxels", 8 * voxels);
+  say("products", 2 * (27 + 8) * weights * 8 * voxels);
+  say("input_bytes", (bordered(low, 1) + bordered(low, 2)) * channels * 2);
+  say("input_once", 9 * voxels * channels * 2);
+  say("weights_bytes", (27 + 4 * 8) * weights * 2);  // of a tile: the skip's, and those of four of the eight parities
+  say("weight_passes", 8 * voxels / (16 * 16));
+  say("output_bytes", 8 * voxels * channels * 2);
 }
 
 /// The same by passes over memory: join, convolution of final values, statistics, norm, leaky ReLU. The convolution is
@@ -158,6 +193,10 @@ const std::vector<CountedCase>& counted_cases() {
       {"conv3d/wgmma/64-64", conv(ConvVariant::wgmma, DType::f16, {32, 32, 32}, 64, 64)},
       {"conv3d/mma/128-128", conv(ConvVariant::mma, DType::f16, {16, 32, 16}, 128, 128)},
       {"conv3d/wgmma/128-128", conv(ConvVariant::wgmma, DType::f16, {16, 32, 16}, 128, 128)},
+      {"conv3d/composed/64+64-64",
+       [](const Queue& queue) {
+         count_composed(queue, {8, 16, 16});
+       }},
       {"chain/mma/64-64/fused", chain(count_fused_chain, ConvVariant::mma, false)},
       {"chain/mma/64-64/unfused", chain(count_unfused_chain, ConvVariant::mma, false)},
       {"chain/mma/64+64-64/fused", chain(count_fused_chain, ConvVariant::mma, true)},

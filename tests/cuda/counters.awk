@@ -100,7 +100,7 @@ END {
   for (c = 1; c <= cases; ++c) {
     if (!fact[names[c], "launches"] || split(names[c], word, "/") < 3 || word[1] != "conv3d") continue
     for (d = 1; d <= device_count; ++d) {
-      if (word[2] != "wgmma" || devices[d] == "H100") predict(names[c], word[2], devices[d])
+      if (word[2] != "wgmma" || devices[d] == "H100") predict(names[c], word[2] == "composed" ? "mma" : word[2], devices[d])
     }
   }
   print ""

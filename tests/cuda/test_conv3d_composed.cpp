@@ -13,6 +13,7 @@
 #include "sat/cuda/conv3d_composed.h"
 #include "sat/tensor/ops.h"
 #include "tests/cuda/device_array.h"
+#include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 
 namespace sat::test {
@@ -224,6 +225,11 @@ void check(const std::vector<ComposedCase>& cases) {
   }
 }
 
+Features on_device(const Features& x, DType dtype) {
+  const auto moved = [](const Tensor& part) { return part.to(Device::cuda); };
+  return {moved(x.values.cast(dtype)), moved(x.center), moved(x.factor), moved(x.shift), x.slope};
+}
+
 }  // namespace
 
 TEST_CASE("conv3d composed agrees with up-sampling and convolution at awkward grids") {
@@ -304,6 +310,61 @@ TEST_CASE("conv3d composed says what it cannot compute") {
   odd = conv;
   odd.out = 3;
   CHECK(cuda::conv3d_composed_refusal(odd, queue.limits).find("-> 3") != std::string::npos);
+}
+
+TEST_CASE("conv3d_norm_up takes composed weights where mma is the best rung, and agrees with up-sampling first") {
+  const int64_t H = 52, in = 24, middle = 8, channels = 16;  // enough planes for room beside them
+  const Tensor up = field("up", {in, middle, 2, 2, 2}, 0.3), up_bias = field("up.bias", {middle}, 3);
+  const Tensor weight = field("weight", {channels, middle + channels, 3, 3, 3}, 0.06);
+  for (DType dtype : {kF16, kBF16}) {
+    cuda::DeviceOptions options;
+    options.half = dtype;
+    options.conv = "composed";
+    const DeviceContext device(Precision::fast, options);
+    const NormWeights norm{resident(field("gain", {channels}, 0.1, 1)), resident(field("shift", {channels}, 0.1))};
+    const Features low = on_device({field("low", {1, H, 1, 2, in}, 1)}, dtype);
+    const Features skip = on_device({field("skip", {1, 2 * H, 2, 4, channels}, 1)}, dtype);
+    const PackedMatrix packed_up = pack_conv_transpose3d(up);
+    const PackedConv3d plain = pack_conv3d(weight, ConvMethod::direct, middle, dtype);
+    PackedConv3d composed = plain;
+    compose_up(composed, weight, up, up_bias);
+    REQUIRE(!composed.composed.empty());
+    const auto result = [&](Features x, const PackedConv3d& packed) {
+      return finished(conv3d_norm_up(low, packed_up, resident(up_bias), std::move(x), packed, norm, dtype))
+          .to(Device::cpu);
+    };
+    const double bound = dtype == kF16 ? 1e-2 : 8e-2;
+    const Tensor apart = result(skip, composed);
+    CHECK(mismatch(apart, result(skip, plain), {bound, bound}) == "");
+
+    // Over the skip's memory, with the room before it and then behind it.
+    const PackedConv3d own =
+        pack_conv3d(field("own", {channels, channels, 3, 3, 3}, 0.1), ConvMethod::direct, 0, dtype);
+    for (int layers : {1, 2}) {
+      Features over = skip;
+      for (int layer = 0; layer < layers; ++layer) over = conv3d_norm(std::move(over), own, norm, 1, dtype);
+      const Features kept{over.values.clone(), over.center, over.factor, over.shift, over.slope};
+      const Tensor expected = result(kept, composed);
+      const auto* buffer = over.values.buffer.get();
+      const Features written =
+          conv3d_norm_up(low, packed_up, resident(up_bias), std::move(over), composed, norm, dtype);
+      CHECK(written.values.buffer.get() == buffer);
+      CHECK(mismatch(finished(written).to(Device::cpu), expected, {}) == "");
+    }
+  }
+}
+
+TEST_CASE("weights are not composed for f32 features, nor where a rung below mma is asked for") {
+  const Tensor weight = field("weight", {16, 24, 3, 3, 3}, 1), up = field("up", {8, 8, 2, 2, 2}, 1);
+  cuda::DeviceOptions options;
+  for (const char* conv : {"composed", "tiled"}) {
+    options.conv = conv;
+    const DeviceContext device(Precision::exact, options);
+    PackedConv3d packed = pack_conv3d(weight, ConvMethod::direct, 8, kF32);
+    compose_up(packed, weight, up, Tensor());
+    CHECK(packed.composed.empty());
+    CHECK_THROWS_AS(compose_up(packed, weight, field("up", {8, 16, 2, 2, 2}, 1), Tensor()), Error);
+  }
 }
 
 }  // namespace sat::test
