@@ -10,7 +10,7 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
 endif()
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 enable_language(CUDA)
-find_package(CUDAToolkit 12.4 REQUIRED)
+find_package(CUDAToolkit 12.5 REQUIRED)
 string(APPEND CMAKE_CUDA_FLAGS " -std=c++20")  # before CMake 3.26, cuda_std_20 is not known for nvcc
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS sat/cuda/*.cu sat/cuda/*.cpp)

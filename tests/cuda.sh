@@ -30,7 +30,7 @@ open_steps "$build/cuda-steps"
 need_packages binutils cmake doctest-dev g++ libcli11-dev ninja-build zlib1g-dev || exit 1
 
 # Tests that need more than a plain device are in these suites; they run in steps of their own.
-elsewhere='--test-suite-exclude=memory cap,several devices,whole model'
+elsewhere='--test-suite-exclude=memory cap,several devices,whole model,two gigabytes,six gigabytes'
 
 if ! step "builds for sm_80, sm_90a and PTX, warnings are errors" 3000 sh tests/cuda/build.sh "$build" "$@"; then
   close_steps
@@ -57,6 +57,10 @@ if [ -n "$emulator" ]; then
   step "equal bits in 5 shuffled orders as sm_80" 300 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/bits.sh "$counts" 5 "$emulator"
   step "memory caps, on a device of 256 MB" 300 env CUDA_ON_CPU_MEMORY=256M \
     "$emulator" "$tests" '--test-suite=memory cap'
+  step "a window of SAT-Nano on a device of 2 GB" 300 env CUDA_ON_CPU_MEMORY=1907M \
+    "$emulator" "$tests" '--test-suite=two gigabytes'
+  step "a window of SAT-Pro on a device of 6 GB" 300 env CUDA_ON_CPU_MEMORY=5722M \
+    "$emulator" "$tests" '--test-suite=six gigabytes'
   step "two devices" 300 env CUDA_ON_CPU_DEVICES=2 "$emulator" "$tests" '--test-suite=several devices'
   step "two devices share the cases" 300 env CUDA_ON_CPU_DEVICES=2 \
     sh tests/cuda/two_devices.sh "$build/examples/sat" "$emulator"

@@ -32,7 +32,7 @@ done
 mkdir -p "$out" "$build" || exit 1
 out=$(cd "$out" && pwd) build=$(cd "$build" && pwd)
 tests=$build/tests/cuda/sat_cuda_tests counts=$build/tests/cuda/sat_cuda_counts program=$build/examples/sat
-plain_device='--test-suite-exclude=memory cap,several devices'
+plain_device='--test-suite-exclude=memory cap,several devices,whole model,two gigabytes,six gigabytes'
 open_steps "$build/gpu-steps"
 
 if [ "$builds" = yes ]; then
@@ -40,7 +40,10 @@ if [ "$builds" = yes ]; then
     '. cmake/packages.sh && need_packages binutils cmake doctest-dev g++ libcli11-dev ninja-build zlib1g-dev'
   cudnn=OFF
   find /usr/include "${CUDA_HOME:-/usr/local/cuda}/include" -maxdepth 2 -name cudnn.h 2> /dev/null | grep -q . && cudnn=ON
-  step "builds" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=$cudnn
+  if [ $cudnn = ON ]; then
+    step "builds with cuDNN" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=ON || cudnn=OFF
+  fi
+  [ $cudnn = ON ] || step "builds" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=OFF
 fi
 has_cudnn=$(sed -n 's/^SAT_CUDNN:BOOL=//p' "$build/CMakeCache.txt" 2> /dev/null)
 
@@ -53,6 +56,7 @@ fi
 
 step "registers, spills and shared memory" 60 sh tests/cuda/budgets.sh "$build"
 step "device suite" 900 "$launcher" "$tests" "$plain_device"
+step "whole models" 900 "$launcher" "$tests" '--test-suite=whole model'
 if ! command -v compute-sanitizer > /dev/null 2>&1; then
   absent "compute-sanitizer" "is not installed"
 elif [ "$launcher" != env ]; then
@@ -70,7 +74,7 @@ case $device in
 esac
 
 # Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
-# of a U-Net, or quickly on one.
+# of a U-Net, or quickly on one. Then everything else in one run.
 for variant in plain tiled mma wgmma cudnn; do
   case $variant/$device/$has_cudnn in
     wgmma/*sm_90*) ;;
@@ -80,9 +84,9 @@ for variant in plain tiled mma wgmma cudnn; do
   esac
   # What is quick are words.
   # shellcheck disable=SC2086
-  step "bench conv3d $variant" 900 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$variant"
+  step "bench conv3d $variant" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$variant"
 done
-step "bench attention" 900 "$launcher" "$program" bench --device cuda --op attention
+[ -n "$quick" ] || step "bench everything" 3600 "$launcher" "$program" bench --device cuda
 if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then
   step "bench PyTorch" 900 python3 tests/bench/torch_gpu.py --size $size
 else

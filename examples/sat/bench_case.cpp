@@ -56,7 +56,9 @@ BenchVariant simd_variant(const std::string& name, std::function<Runner(const Ca
 }
 
 BenchVariant plain_variant(std::function<Runner(const CaseSizes&, const Inputs&)> prepare) {
-  return {"plain", std::move(prepare), CpuLevel::plain, true};
+  BenchVariant variant{"plain", std::move(prepare), CpuLevel::plain};
+  variant.only_by_name = true;
+  return variant;
 }
 
 Tensor random_normal(const Shape& shape, double deviation, uint64_t seed) {

@@ -138,7 +138,8 @@ BenchOperation conv3d_norm_up_operation() {
     return "";
   };
   op.variants = method_variants(1, [](ConvMethod method, const CaseSizes& sizes, const Inputs& inputs) -> Runner {
-    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1], feature_type());
+    PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1], feature_type());
+    compose_up(weight, inputs.at("weight"), inputs.at("up"), inputs.at("up_bias"));
     const PackedMatrix up = pack_conv_transpose3d(inputs.at("up"));
     return [weight, up, up_bias = resident(inputs.at("up_bias")), low = pending(inputs, "low"),
             skip = pending(inputs, "skip"),

@@ -52,8 +52,9 @@ struct ConvRung {
 constexpr ConvRung kConvRungs[] = {
     {"plain-f32", "plain", Precision::exact, true, false},  {"plain", "plain", Precision::fast, true, false},
     {"tiled-f32", "tiled", Precision::exact, false, false}, {"tiled", "tiled", Precision::fast, false, false},
-    {"mma", "mma", Precision::fast, false, true},           {"wgmma", "wgmma", Precision::fast, false, true},
-    {"cudnn-f32", "cudnn", Precision::exact, false, false}, {"cudnn", "cudnn", Precision::fast, false, true}};
+    {"mma", "mma", Precision::fast, false, true},           {"composed", "composed", Precision::fast, false, true},
+    {"wgmma", "wgmma", Precision::fast, false, true},       {"cudnn-f32", "cudnn", Precision::exact, false, false},
+    {"cudnn", "cudnn", Precision::fast, false, true}};
 
 std::string in_its_name(const std::string& name, const std::string& reason) {
   return reason.empty() ? "" : name + ": " + reason;
@@ -65,6 +66,7 @@ BenchOperation convolution(Reused cpu, const std::string& name, const cuda::Devi
   BenchOperation& op = cpu.operation;
   op.name = name;
   for (const ConvRung& rung : kConvRungs) {
+    if (std::string(rung.name) == "composed" && name != "conv3d_up") continue;
     BenchVariant variant{rung.name, cpu.prepare};
     variant.conv = rung.conv;
     variant.precision = rung.precision;

@@ -67,7 +67,7 @@ class CudaAccelerator : public Accelerator {
 
   Tensor pack_conv3d(const Tensor& weight, int64_t first_in, DType input) override;
   PackedMatrix pack_conv_transpose3d(const Tensor& weight) override;
-  void compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias) override;
+  void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) override;
   Tensor finished(Features x) override;
   Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride,
                        DType store) override;
@@ -85,6 +85,7 @@ class CudaAccelerator : public Accelerator {
   void use() const;  // makes the device current on this thread
   void report_trouble();
   Features run(Job& job, const NormWeights& norm);
+  bool is_composed(const Conv& conv, const Job& job) const;
 
   DeviceOptions options_;
   DeviceInfo info_;

@@ -7,13 +7,16 @@ namespace sat::cuda {
 
 namespace {
 
-constexpr ConvVariant kVariants[] = {ConvVariant::automatic, ConvVariant::plain, ConvVariant::tiled,
-                                     ConvVariant::mma,       ConvVariant::wgmma, ConvVariant::cudnn};
+constexpr ConvVariant kVariants[] = {ConvVariant::automatic, ConvVariant::plain, ConvVariant::tiled, ConvVariant::mma,
+                                     ConvVariant::composed,  ConvVariant::wgmma, ConvVariant::cudnn};
+
+// Voxels of a plane below which columns of 16 x 16 fit badly and are too few: there `mma` splits sums over blocks.
+constexpr int64_t kSmallPlane = 1024;
 
 }  // namespace
 
 const char* name_of(ConvVariant variant) {
-  constexpr const char* kNames[] = {"automatic", "plain", "tiled", "mma", "wgmma", "cudnn"};
+  constexpr const char* kNames[] = {"automatic", "plain", "tiled", "mma", "composed", "wgmma", "cudnn"};
   return kNames[size_t(variant)];
 }
 
@@ -32,14 +35,17 @@ std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLi
     case ConvVariant::plain: return "";
     case ConvVariant::tiled: return conv3d_tiled_refusal(conv, limits);
     case ConvVariant::mma: return conv3d_mma_refusal(conv, limits);
+    case ConvVariant::composed: return "is for an input that is up-sampled on the way";
     case ConvVariant::wgmma: return conv3d_wgmma_refusal(conv, limits);
     case ConvVariant::cudnn: return conv3d_cudnn_refusal(conv, limits);
   }
   fail("unknown variant ", int(variant));
 }
 
+bool has_small_planes(const Conv& conv) { return conv.out_size[1] * conv.out_size[2] < kSmallPlane; }
+
 ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVariant most) {
-  if (most == ConvVariant::automatic) most = ConvVariant::wgmma;
+  if (most == ConvVariant::automatic) most = has_small_planes(conv) ? ConvVariant::mma : ConvVariant::wgmma;
   for (ConvVariant variant : {ConvVariant::cudnn, ConvVariant::wgmma, ConvVariant::mma, ConvVariant::tiled}) {
     if (variant <= most && conv3d_refusal(variant, conv, limits).empty()) return variant;
   }
@@ -69,6 +75,7 @@ void conv3d(const Queue& queue, ConvVariant variant, const Conv& conv) {
     case ConvVariant::plain: return conv3d_plain(queue, conv);
     case ConvVariant::tiled: return conv3d_tiled(queue, conv);
     case ConvVariant::mma: return conv3d_mma(queue, conv);
+    case ConvVariant::composed: fail("conv3d: a composed convolution has its own entry");
     case ConvVariant::wgmma: return conv3d_wgmma(queue, conv);
     case ConvVariant::cudnn: return conv3d_cudnn(queue, conv);
   }

@@ -170,12 +170,15 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
         const int own = number - (input == 0 ? 0 : a.second_block);  // among the input's blocks
         const Norm norm = a.norms[input];
         if (own >= a.blocks[input] || norm.center == nullptr) continue;
+        // Three sectors, not a read of each number by every lane.
+        const float* const list = lane < 8 ? norm.center : lane < 16 ? norm.factor : norm.shift;
+        const float held = lane < 24 ? list[8 * own + lane % 8] : 0;
         float center[8], factor[8], shift[8];
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
-          center[i] = norm.center[8 * own + i];
-          factor[i] = norm.factor[8 * own + i];
-          shift[i] = norm.shift[8 * own + i];
+          center[i] = __shfl_sync(~0u, held, i);
+          factor[i] = __shfl_sync(~0u, held, 8 + i);
+          shift[i] = __shfl_sync(~0u, held, 16 + i);
         }
         uint4* const pixels = reinterpret_cast<uint4*>(shared.planes[at.place]) + block * Form::kPixels + lane;
 #pragma unroll 2

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sat/cuda/accelerator.h"
+#include "sat/cuda/conv3d_composed.h"
 
 namespace sat::cuda {
 
@@ -107,7 +108,15 @@ std::string conv_refusal(const DeviceOptions& options, Precision precision, cons
   conv.dtype = held_as(options, precision);
   conv.out = sizes.out;
   conv.last = conv.out_size[0];
-  return conv3d_refusal(parse_conv_variant(options.conv), conv, limits_of(info));
+  const ConvVariant variant = parse_conv_variant(options.conv);
+  if (variant == ConvVariant::composed && sizes.joined > 0) {
+    ComposedConv composed;
+    composed.low = conv.inputs[0];
+    composed.skip = conv.inputs[1];
+    composed.out = sizes.out;
+    return conv3d_composed_refusal(composed, limits_of(info));
+  }
+  return conv3d_refusal(variant, conv, limits_of(info));
 }
 
 std::string attention_refusal(const DeviceOptions& options, Precision precision, int64_t tokens, int64_t channels,

@@ -35,7 +35,8 @@ struct DeviceOptions {
   int index = 0;
   int64_t max_bytes = 0;    // cap on device memory; 0: what is free when it is opened
   DType half = DType::f16;  // how `fast` precision holds features and weights: f16 or bf16
-  /// A rung of the ladder: plain, tiled, mma, wgmma, cudnn. What it cannot compute, the next slower one that can does.
+  /// A rung of the ladder: plain, tiled, mma, composed, wgmma, cudnn. What it cannot compute, the next slower one that
+  /// can does.
   std::string conv = "automatic";
   std::string attention = "automatic";  // plain, fused
   bool check_each = false;              // wait after each kernel, so that an error names its kernel

@@ -125,6 +125,14 @@ PackedMatrix CudaAccelerator::pack_conv_transpose3d(const Tensor& weight) {
   return result;
 }
 
+void CudaAccelerator::compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
+  const DType type = feature_type(Context::current().precision());
+  if (type == DType::f32) return;
+  const ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
+  conv.composed = composed.low.cast(type).to(Device::cuda);
+  conv.composed_bias = composed.bias.to(Device::cuda);
+}
+
 Tensor CudaAccelerator::finished(Features x) {
   if (x.center.empty() && x.values.dtype == DType::f32) return x.values;
   use();
@@ -148,20 +156,6 @@ void CudaAccelerator::avg_pool3d(const Tensor& y, const Features& x, int64_t k) 
   }
 }
 
-void CudaAccelerator::compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
-  const DType type = packed.panels.dtype;
-  Conv conv;  // of any grid, which rung is the best depends on channels
-  conv.in_size = conv.out_size = {16, 16, 16};
-  conv.inputs[0] = {nullptr, type, packed.first_in, kRing, {}};
-  conv.inputs[1] = {nullptr, type, packed.in - packed.first_in, 0, {}};
-  conv.dtype = type;
-  conv.out = packed.out;
-  if (choose_conv3d(conv, queue_.limits, conv_) != ConvVariant::mma) return;
-  const ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
-  packed.composed = composed.low.cast(type).to(Device::cuda);
-  packed.composed_bias = composed.bias.to(Device::cuda);
-}
-
 /// One convolution of all samples.
 struct CudaAccelerator::Job {
   Features x;                     // the input, or the second of two
@@ -172,24 +166,38 @@ struct CudaAccelerator::Job {
   Shape shape;  // of the result
   int64_t stride = 1;
   DType store = DType::f32;
-
-  /// The same as `conv`, by weights that hold the up-sampling; its planes and slots are not set.
-  ComposedConv composed(int64_t sample, const Conv& conv) const {
-    const int64_t first_in = pad16(weight->first_in);
-    ComposedConv result;
-    for (int axis = 0; axis < 3; ++axis) result.low_size[size_t(axis)] = low->values.shape[axis + 1];
-    result.low = input_of(*low, sample);
-    result.skip = conv.inputs[1];
-    result.weights_low = weight->composed.raw();
-    result.weights_skip = static_cast<const char*>(weight->panels.raw()) + first_in * size_of(weight->panels.dtype);
-    result.skip_pitch = first_in + pad16(weight->in - weight->first_in);
-    result.bias = static_cast<const float*>(weight->composed_bias.raw());
-    result.values = conv.values;
-    result.dtype = conv.dtype;
-    result.out = conv.out;
-    return result;
-  }
 };
+
+namespace {
+
+/// A composed convolution of what `conv`, of an up-sampled and another input, stands for.
+ComposedConv composed_conv(const Conv& conv, const Features& low, const PackedConv3d& weight, int64_t sample) {
+  ComposedConv composed;
+  for (size_t axis = 0; axis < 3; ++axis) composed.low_size[axis] = low.values.shape[int(axis) + 1];
+  composed.low = input_of(low, sample);
+  composed.skip = conv.inputs[1];
+  composed.weights_low = weight.composed.raw();
+  // The skip's columns of [27][pad16(out)][both inputs].
+  composed.weights_skip =
+      static_cast<const char*>(conv.weights) + pad16(weight.first_in) * size_of(composed.skip.dtype);
+  composed.skip_pitch = pad16(weight.first_in) + pad16(composed.skip.channels);
+  composed.bias = static_cast<const float*>(weight.composed_bias.raw());
+  composed.values = conv.values;
+  composed.dtype = conv.dtype;
+  composed.out = conv.out;
+  return composed;
+}
+
+}  // namespace
+
+/// Where mma is the best rung, and sums need not be split over blocks; or where it was asked for.
+bool CudaAccelerator::is_composed(const Conv& conv, const Job& job) const {
+  if (!job.low || job.weight->composed.empty()) return false;
+  if (conv_ != ConvVariant::automatic && conv_ != ConvVariant::composed) return false;
+  if (conv_ == ConvVariant::automatic && has_small_planes(conv)) return false;
+  if (choose_conv3d(conv, queue_.limits, conv_) > ConvVariant::composed) return false;
+  return conv3d_composed_refusal(composed_conv(conv, *job.low, *job.weight, 0), queue_.limits).empty();
+}
 
 Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
   use();
@@ -217,34 +225,39 @@ Features CudaAccelerator::run(Job& job, const NormWeights& norm) {
     }
     conv.stride = job.stride;
     conv.inputs[job.low ? 1 : 0] = input_of(job.x, b);
-    if (job.low) conv.inputs[0] = {nullptr, type, job.up->out / 8, kRing, {}};
+    if (job.low) {  // as it will be seen through the ring
+      conv.inputs[0].dtype = type;
+      conv.inputs[0].channels = job.weight->first_in;
+      conv.inputs[0].ring = kRing;
+    }
     conv.weights = panels.raw();
     conv.values = static_cast<char*>(y.raw()) + b * H * shape[2] * shape[3] * channels * size_of(job.store);
     conv.dtype = job.store;
     conv.out = channels;
     conv.first = 0;
     conv.last = std::min(H, slab);
-    const ConvVariant variant = choose_conv3d(conv, queue_.limits, conv_);
-    ComposedConv composed;
-    bool composes = job.low && variant == ConvVariant::mma && !job.weight->composed.empty();
-    if (composes) {
-      composed = job.composed(b, conv);
-      composes = conv3d_composed_refusal(composed, queue_.limits).empty();
-    }
     std::optional<UpRing> ring;
-    if (job.low && !composes) ring.emplace(queue_, *job.low, *job.up, *job.up_bias, b);
-    const int64_t slots = H * (composes ? conv3d_composed_slots(composed) : conv3d_slots(variant, conv));
+    std::optional<ComposedConv> composed;
+    if (is_composed(conv, job)) {
+      composed = composed_conv(conv, *job.low, *job.weight, b);
+    } else if (job.low) {
+      ring.emplace(queue_, *job.low, *job.up, *job.up_bias, b);
+    }
+    const ConvVariant variant = choose_conv3d(conv, queue_.limits, conv_);
+    const int64_t slots = H * (composed ? conv3d_composed_slots(*composed) : conv3d_slots(variant, conv));
     const Tensor statistics({slots, channels, 3}, DType::f32, Device::cuda);
-    const Tensor scratch({composes ? 0 : conv3d_scratch(variant, conv, queue_.limits)}, DType::u8, Device::cuda);
-    conv.slots = composed.slots = static_cast<Slot*>(statistics.raw());
+    const int64_t scratch_bytes = composed ? 0 : conv3d_scratch(variant, conv, queue_.limits);
+    const Tensor scratch({scratch_bytes}, DType::u8, Device::cuda);
+    conv.slots = static_cast<Slot*>(statistics.raw());
     conv.scratch = scratch.raw();
     for (int64_t i = 0; i < slabs; ++i) {
       conv.first = (upwards ? slabs - 1 - i : i) * slab;  // a result behind its input is written from the end
       conv.last = std::min(H, conv.first + slab);
-      if (composes) {
-        composed.first = conv.first;
-        composed.last = conv.last;
-        conv3d_composed(queue_, composed);
+      if (composed) {
+        composed->first = conv.first;
+        composed->last = conv.last;
+        composed->slots = conv.slots;
+        conv3d_composed(queue_, *composed);
         continue;
       }
       if (ring) conv.inputs[0] = ring->planes(conv.first - 1, conv.last + 1);

@@ -56,12 +56,14 @@ struct Conv {
 constexpr int64_t pad16(int64_t channels) { return (channels + 15) / 16 * 16; }
 
 /// The ladder, slowest first. `automatic` takes the best that fits a convolution on a device.
-enum class ConvVariant : uint8_t { automatic, plain, tiled, mma, wgmma, cudnn };
+/// `composed` is mma for up-sampled inputs, whose weights hold the up-sampling (conv3d_composed.h); others it refuses.
+enum class ConvVariant : uint8_t { automatic, plain, tiled, mma, composed, wgmma, cudnn };
 const char* name_of(ConvVariant variant);
 ConvVariant parse_conv_variant(const std::string& name);  // throws Error that lists the names
 
 /// "" or why a variant cannot compute this: a type, channels, an architecture, a library that is not there.
 std::string conv3d_refusal(ConvVariant variant, const Conv& conv, const DeviceLimits& limits);
+bool has_small_planes(const Conv& conv);  // that columns of 16 x 16 fit badly
 /// The best rung up to `most` that can compute this; cuDNN is only taken where it is named.
 ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVariant most = ConvVariant::automatic);
 int64_t conv3d_slots(ConvVariant variant, const Conv& conv);                                // a plane

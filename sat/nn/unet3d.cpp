@@ -20,9 +20,9 @@ constexpr int64_t kFewVoxels = 64;
 // Stages that fast precision holds in f16: the others are too small to matter for memory, and matter for accuracy.
 constexpr size_t kHalfWidthStages = 2;
 
-// Decoder stages, from full resolution on, whose up-sampling may become part of the weights behind it: below, such
-// weights would take more memory than the up-sampling takes time.
-constexpr size_t kComposedStages = 2;
+// Stages whose up-sampling an accelerator may hold in the weights of the convolution behind it: 64 / 27 of the bytes a
+// channel pair, which does not matter there.
+constexpr size_t kComposedStages = 3;
 
 double encoder_error(const std::array<int64_t, 3>& coarsest) {
   return coarsest[0] * coarsest[1] * coarsest[2] < kFewVoxels ? kEncoderErrorFewVoxels : kEncoderError;
@@ -125,15 +125,15 @@ UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
     const int64_t from = channels[channels.size() - 1 - d], to = channels[channels.size() - 2 - d];
     UpStage stage;
     const Weights up = decoder / "transpconvs" / int64_t(d);
-    const Tensor up_weight = up.get("weight", {from, to, 2, 2, 2}), up_bias = up.get("bias", {to});
-    stage.up = pack_conv_transpose3d(up_weight);
-    stage.up_bias = resident(up_bias);
+    stage.up = pack_conv_transpose3d(up.get("weight", {from, to, 2, 2, 2}));
+    stage.up_bias = resident(up.get("bias", {to}));
     for (int64_t j = 0; j < config.decoder_blocks[d]; ++j, ++planned) {
       stage.blocks.emplace_back(decoder / "stages" / int64_t(d) / "convs" / j, *planned);
     }
     if (Context::current().accelerator() && channels.size() - 2 - d < kComposedStages) {
-      const Weights joined = decoder / "stages" / int64_t(d) / "convs" / 0 / "conv";
-      compose_up(stage.blocks[0].weight, joined.get("weight", {to, 2 * to, 3, 3, 3}), up_weight, up_bias);
+      const Tensor kernel =
+          (decoder / "stages" / int64_t(d) / "convs" / 0 / "conv").get("weight", {to, 2 * to, 3, 3, 3});
+      compose_up(stage.blocks[0].weight, kernel, up.get("weight", {from, to, 2, 2, 2}), up.get("bias", {to}));
     }
     decoder_.push_back(std::move(stage));
   }

@@ -74,7 +74,7 @@ class Accelerator {
   /// Panels of PackedConv3d for inputs held as `input`; first_in = all where there is one input.
   virtual Tensor pack_conv3d(const Tensor& weight, int64_t first_in, DType input) = 0;
   virtual PackedMatrix pack_conv_transpose3d(const Tensor& weight) = 0;
-  virtual void compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias) = 0;
+  virtual void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) = 0;
   virtual Tensor finished(Features x) = 0;
   virtual Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride,
                                DType store) = 0;

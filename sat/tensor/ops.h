@@ -91,7 +91,7 @@ struct PackedConv3d {
   int64_t in = 0, out = 0, kernel = 0;
   ConvMethod method = ConvMethod::direct;
   int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
-  Tensor composed{}, composed_bias{};  // what compose_up() made, or empty
+  Tensor composed{}, composed_bias{};  // an accelerator's, by compose_up()
 };
 /// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
 /// input. In a context with an accelerator the weight goes there, in the one layout that all its kernels read, and
@@ -138,14 +138,14 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
                         const PackedConv3d& weight, const NormWeights& norm, DType store = DType::f32);
 
-/// Has conv3d_norm_up by `packed` taken of low itself, with weights that hold the up-sampling, where the device
-/// computes that faster; does nothing elsewhere. Such weights take 64 * in * out elements.
-///   weight [out, C1 + C2, 3, 3, 3] is what was packed; up [in, C1, 2, 2, 2], up_bias [C1] or empty, as published
-void compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias);
-
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
 /// the order (a, b, c, out).
 PackedMatrix pack_conv_transpose3d(const Tensor& weight);
+
+/// On an accelerator that holds features in a half type: gives `conv`, packed for conv3d_norm_up, the weights of the
+/// same function of the low-resolution volume itself, so that up-sampled voxels need not exist. Nothing elsewhere.
+///   weight as for pack_conv3d; up, up_bias as for pack_conv_transpose3d
+void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias);
 
 /// Transposed convolution with kernel = stride = 2: y[2h+a, 2w+b, 2d+c, :] = bias + W[:, :, a, b, c]^T x[h, w, d, :].
 ///   x [B, H, W, D, in]; bias [out] or empty; returns [B, 2H, 2W, 2D, out]

@@ -237,13 +237,13 @@ Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& 
   return by_slabs(std::move(x), nullptr, nullptr, nullptr, weight, norm, shape, stride, store);
 }
 
-void compose_up(PackedConv3d& packed, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
-  SAT_CHECK(weight.shape == Shape({packed.out, packed.in, 3, 3, 3}) && up.shape.rank() == 5 &&
-                up.shape[1] == packed.first_in && up.shape[2] == 2 && up.shape[3] == 2 && up.shape[4] == 2 &&
-                (up_bias.empty() || up_bias.shape == Shape({packed.first_in})),
-            "compose_up: the weight has shape ", weight.shape, ", the up-sampling ", up.shape, ", its bias ",
-            up_bias.shape, ", for ", packed.first_in, " of ", packed.in, " -> ", packed.out, " channels");
-  if (Context::current().accelerator()) accelerator().compose_up(packed, weight, up, up_bias);
+void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
+  SAT_CHECK(weight.shape == Shape({conv.out, conv.in, 3, 3, 3}) && up.shape.rank() == 5 &&
+                up.shape[1] == conv.first_in && (up_bias.empty() || up_bias.shape == Shape({conv.first_in})),
+            "compose_up: weight ", weight.shape, ", up ", up.shape, " and its bias ", up_bias.shape,
+            " for a convolution of ", conv.in, " inputs, ", conv.first_in, " of them up-sampled, and ", conv.out,
+            " outputs");
+  if (Context::current().accelerator()) accelerator().compose_up(conv, weight, up, up_bias);
 }
 
 Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,

@@ -319,7 +319,7 @@ TEST_CASE("conv3d_norm_up takes composed weights where mma is the best rung, and
   for (DType dtype : {kF16, kBF16}) {
     cuda::DeviceOptions options;
     options.half = dtype;
-    options.conv = "mma";
+    options.conv = "composed";
     const DeviceContext device(Precision::fast, options);
     const NormWeights norm{resident(field("gain", {channels}, 0.1, 1)), resident(field("shift", {channels}, 0.1))};
     const Features low = on_device({field("low", {1, H, 1, 2, in}, 1)}, dtype);
@@ -357,7 +357,7 @@ TEST_CASE("conv3d_norm_up takes composed weights where mma is the best rung, and
 TEST_CASE("weights are not composed for f32 features, nor where a rung below mma is asked for") {
   const Tensor weight = field("weight", {16, 24, 3, 3, 3}, 1), up = field("up", {8, 8, 2, 2, 2}, 1);
   cuda::DeviceOptions options;
-  for (const char* conv : {"mma", "tiled"}) {
+  for (const char* conv : {"composed", "tiled"}) {
     options.conv = conv;
     const DeviceContext device(Precision::exact, options);
     PackedConv3d packed = pack_conv3d(weight, ConvMethod::direct, 8, kF32);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "sat/cuda/device.h"
 #include "sat/nn/sat_model.h"
@@ -85,6 +86,28 @@ int64_t least_bytes(const Case& one) {
   return plan.device_bytes;
 }
 
+/// What a published model and a full window of it with 32 prompts hold on a device in fast precision, rehearsed.
+std::vector<int64_t> window_chunks(const char* architecture) {
+  ContextOptions of_context;
+  of_context.precision = Precision::fast;
+  of_context.accelerator = cuda::imagined_device();
+  of_context.dry = true;
+  Context context(of_context);
+  UseContext use(context);
+  const SatConfig config = published_config(architecture);
+  const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
+  context.accelerator()->memory()->reserve(0);
+  const ImageFeatures image = model.look(Tensor({288, 288, 96, 1}));
+  const Tensor masks = model.mask_vectors(model.decode(Tensor({32, config.text_dim}), image.memory));
+  return context.accelerator()->memory()->chunk_peaks();
+}
+
+/// Takes that from the device itself.
+void take_window(const char* architecture) {
+  const auto device = cuda::open_device();
+  for (int64_t bytes : window_chunks(architecture)) device->memory()->reserve(bytes);
+}
+
 }  // namespace
 
 TEST_CASE("windows that are recorded once and replayed give the probabilities of the CPU") {
@@ -136,27 +159,29 @@ TEST_CASE("an input that is not finite is refused by name") {
 
 TEST_CASE("a full window of the published models fits the memory of a small card") {
   const auto device_bytes = [](const char* architecture) {
-    cuda::DeviceOptions options;
-    options.max_bytes = int64_t(6) << 30;
-    ContextOptions of_context;
-    of_context.precision = Precision::fast;
-    of_context.accelerator = cuda::imagined_device(options);
-    of_context.dry = true;
-    Context context(of_context);
-    UseContext use(context);
-    const auto& arena = context.accelerator()->memory();
-    const SatConfig config = published_config(architecture);
-    const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
-    arena->reserve(0);
-    const ImageFeatures image = model.look(Tensor({288, 288, 96, 1}));
-    const Tensor masks = model.mask_vectors(model.decode(Tensor({32, config.text_dim}), image.memory));
-    return arena->peak_bytes() + context.accelerator()->fixed_bytes();
+    const std::vector<int64_t> chunks = window_chunks(architecture);
+    return std::accumulate(chunks.begin(), chunks.end(), cuda::imagined_device()->fixed_bytes());
   };
   const int64_t nano = device_bytes("UNET"), pro = device_bytes("UNET-L");
   CHECK(nano > 1'300'000'000);
   CHECK(nano <= 2'000'000'000);
   CHECK(pro > 3'000'000'000);
   CHECK(pro <= 6'000'000'000);
+}
+
+TEST_SUITE("two gigabytes") {
+  TEST_CASE("a device of that size gives a window of SAT-Nano what it plans for, weights included") {
+    CHECK(cuda::devices().at(0).bytes <= 2'000'000'000);
+    CHECK_NOTHROW(take_window("UNET"));
+    CHECK_THROWS_AS(take_window("UNET-L"), Error);
+  }
+}
+
+TEST_SUITE("six gigabytes") {
+  TEST_CASE("a device of that size gives a window of SAT-Pro what it plans for, weights included") {
+    CHECK(cuda::devices().at(0).bytes <= 6'000'000'000);
+    CHECK_NOTHROW(take_window("UNET-L"));
+  }
 }
 
 TEST_SUITE("memory cap") {
