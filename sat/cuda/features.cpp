@@ -128,6 +128,15 @@ PackedMatrix CudaAccelerator::pack_conv_transpose3d(const Tensor& weight) {
 void CudaAccelerator::compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias) {
   const DType type = feature_type(Context::current().precision());
   if (type == DType::f32) return;
+  Conv large;  // would any be taken? Where there is a better rung, the weights are not needed.
+  large.in_size = large.out_size = {256, 256, 256};
+  large.inputs[0].dtype = large.inputs[1].dtype = large.dtype = type;
+  large.inputs[0].channels = conv.first_in;
+  large.inputs[0].ring = kRing;
+  large.inputs[1].channels = conv.in - conv.first_in;
+  large.out = conv.out;
+  large.last = large.out_size[0];
+  if (choose_conv3d(large, queue_.limits, conv_) > ConvVariant::composed) return;
   const ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
   conv.composed = composed.low.cast(type).to(Device::cuda);
   conv.composed_bias = composed.bias.to(Device::cuda);
