@@ -7,8 +7,8 @@ namespace sat::cuda {
 
 namespace {
 
-constexpr int64_t kWorkspace = int64_t(16) << 20;  // cuBLAS's
-constexpr int64_t kPadding = 8;                    // elements of a half row, for 16-byte loads
+constexpr int64_t kWorkspace = int64_t(8) << 20;  // cuBLAS's
+constexpr int64_t kPadding = 8;                   // elements of a half row, for 16-byte loads
 
 void check(cublasStatus_t status, const char* what) {
   SAT_CHECK(status == CUBLAS_STATUS_SUCCESS, what, ": cuBLAS says ", cublasGetStatusString(status));

@@ -8,8 +8,8 @@ namespace sat {
 namespace {
 
 constexpr int64_t kAlignment = 512;
-constexpr int64_t kEndless = int64_t(1) << 46;          // of a dry chunk
-constexpr int64_t kUnplannedChunk = int64_t(32) << 20;  // least that is taken for a request without a plan
+constexpr int64_t kEndless = int64_t(1) << 46;         // of a dry chunk
+constexpr int64_t kUnplannedChunk = int64_t(8) << 20;  // least that is taken for a request without a plan
 
 int64_t aligned(int64_t bytes) {
   SAT_CHECK(bytes >= 0 && bytes <= kEndless, "allocation of ", bytes, " bytes");
