@@ -119,7 +119,7 @@ __device__ float squashed(float l) { return 1.f - __fdividef(2.f, 1.f + __expf(l
 /// logit are taken 16 channels at a time in f32, in a fixed order.
 /// Traffic: 1 read of the features, 1 read and 1 write of the scores, the masks once a block (from the L2 cache).
 template <class T, int kRuns>
-__global__ void __launch_bounds__(kThreads, kRuns <= 2 ? 3 : 2)
+__global__ void __launch_bounds__(kThreads, kRuns == 1 ? 3 : 2)
     mask_scores_mma_kernel(float* scores, const T* features, const Norm norm, int channels, const float* masks,
                            const float* importance, const RegionPlaces places, int64_t prompts) {
   extern __shared__ uint4 shared[];
