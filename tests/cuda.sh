@@ -36,6 +36,7 @@ if ! step "builds for sm_80, sm_90a and PTX, warnings are errors" 3000 sh tests/
   close_steps
   exit 1
 fi
+step "installed, found and linked" 300 sh tests/consumer/run.sh cmake "$build" "${CXX:-c++}"
 step "registers, spills and shared memory" 60 sh tests/cuda/budgets.sh "$build"
 emulator=$(sh tests/cuda/emulator.sh "$build/emulator")
 case $? in
