@@ -21,7 +21,7 @@ class Hash {
  public:
   void add(const DeviceBytes& bytes);
   void add(const void* bytes, int64_t count);  // on the host
-  std::string text() const;  // 16 hexadecimal digits
+  std::string text() const;                    // 16 hexadecimal digits
 
  private:
   uint64_t value_ = 0xcbf29ce484222325u;
