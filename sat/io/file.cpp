@@ -14,6 +14,7 @@
 #include <random>
 #include <utility>
 
+#include "sat/io/posix.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -26,62 +27,22 @@ constexpr int64_t kChunksAtOnce = 16;     // deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
 constexpr int64_t kSystemStep = 1 << 30;  // a system call moves at most 2 GB
 
-/// The system's reason in words of our own: strerror speaks the process's locale.
-std::string reason(int error) {
-  switch (error) {
-    case ENOENT: return "no such file or folder";
-    case ENOTDIR: return "a part of the path is not a folder";
-    case EISDIR: return "it is a folder";
-    case EACCES:
-    case EPERM: return "permission denied";
-    case EROFS: return "the file system is read-only";
-    case ENOSPC: return "no space left on the device";
-    case EDQUOT: return "the disk quota is used up";
-    case EFBIG: return "the file would be larger than the system allows";
-    case ENAMETOOLONG: return "the name is too long";
-    case ELOOP: return "too many symbolic links";
-    case EMFILE:
-    case ENFILE: return "too many files are open";
-    case EIO: return "the device reported an input/output error";
-    case ENOMEM: return "out of memory";
-    default: return "system error " + std::to_string(error);
-  }
-}
-
-/// Closes on the way out.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  operator int() const { return number_; }
-
- private:
-  int number_;
-};
-
 void check_path(const std::string& path) {
   SAT_CHECK(!path.empty(), "a file name is empty");
   SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
 }
 
 /// Opens a regular file and tells its size. Without O_NONBLOCK a pipe would wait here for a writer.
-int open_regular(const std::string& path, int64_t& size) {
+Descriptor open_regular(const std::string& path, int64_t& size) {
   check_path(path);
-  const int number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  SAT_CHECK(number >= 0, "cannot open ", path, ": ", reason(errno));
+  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
+  SAT_CHECK(file, "cannot open ", path, ": ", system_reason(errno));
   struct stat status {};
-  const bool known = ::fstat(number, &status) == 0;
-  const int error = errno;
-  if (known && S_ISREG(status.st_mode)) {
+  SAT_CHECK(::fstat(file, &status) == 0, "cannot open ", path, ": ", system_reason(errno));
+  if (S_ISREG(status.st_mode)) {
     size = int64_t(status.st_size);
-    return number;
+    return file;
   }
-  ::close(number);
-  SAT_CHECK(known, "cannot open ", path, ": ", reason(error));
   fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
 }
 
@@ -122,10 +83,10 @@ void append_u32(std::string& text, uint32_t value) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file(open_regular(path, size_));
+  const Descriptor file = open_regular(path, size_);
   SAT_CHECK(size_ > 0, "cannot read ", path, ": it is empty");
   void* address = ::mmap(nullptr, size_t(size_), PROT_READ, MAP_PRIVATE, file, 0);
-  SAT_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_, " bytes): ", reason(errno));
+  SAT_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_, " bytes): ", system_reason(errno));
   data_ = static_cast<const uint8_t*>(address);
 }
 
@@ -145,14 +106,14 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 std::string read_file(const std::string& path, int64_t max_bytes) {
   int64_t size = 0;
-  const Descriptor file(open_regular(path, size));
+  const Descriptor file = open_regular(path, size);
   SAT_CHECK(size <= max_bytes, "cannot read ", path, ": it has ", size, " bytes, at most ", max_bytes, " fit here");
   std::string bytes(size_t(size), '\0');
   int64_t done = 0;
   while (done < size) {
     const ssize_t got = ::read(file, &bytes[size_t(done)], size_t(std::min(size - done, kSystemStep)));
     if (got < 0 && errno == EINTR) continue;
-    SAT_CHECK(got >= 0, "cannot read ", path, ": ", reason(errno));
+    SAT_CHECK(got >= 0, "cannot read ", path, ": ", system_reason(errno));
     SAT_CHECK(got > 0, "cannot read ", path, ": it shrank from ", size, " to ", done, " bytes while being read");
     done += got;
   }
@@ -170,9 +131,9 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   folder_ = folder_of(path);
   do {
     temporary_ = temporary_name(folder_);
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
-  SAT_CHECK(descriptor_ >= 0, "cannot write ", path, ": ", reason(errno));
+    descriptor_ = open_descriptor(temporary_, O_WRONLY | O_CREAT | O_EXCL).release();
+  } while (descriptor_ < 0 && errno == EEXIST);
+  SAT_CHECK(descriptor_ >= 0, "cannot write ", path, ": ", system_reason(errno));
 }
 
 AtomicFile::~AtomicFile() {
@@ -201,7 +162,7 @@ void AtomicFile::write_through(const char* bytes, int64_t count) {
   while (count > 0) {
     const ssize_t done = ::write(descriptor_, bytes, size_t(std::min(count, kSystemStep)));
     if (done < 0 && errno == EINTR) continue;
-    SAT_CHECK(done >= 0, "cannot write ", path_, ": ", reason(errno));
+    SAT_CHECK(done >= 0, "cannot write ", path_, ": ", system_reason(errno));
     bytes += done;
     count -= done;
   }
@@ -210,13 +171,13 @@ void AtomicFile::write_through(const char* bytes, int64_t count) {
 void AtomicFile::commit() {
   SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
   flush();
-  SAT_CHECK(::fsync(descriptor_) == 0, "cannot write ", path_, ": ", reason(errno));
-  SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", reason(errno));
+  SAT_CHECK(::fsync(descriptor_) == 0, "cannot write ", path_, ": ", system_reason(errno));
+  SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", system_reason(errno));
   ::close(std::exchange(descriptor_, -1));
   // The new name must outlive a power cut too. Some file systems cannot sync a folder; the file itself is safe then.
-  const Descriptor folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor folder = open_descriptor(folder_, O_RDONLY | O_DIRECTORY);
   if (folder >= 0 && ::fsync(folder) != 0) {
-    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", reason(errno));
+    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", system_reason(errno));
   }
 }
 

@@ -1,4 +1,4 @@
-// The file loses its name as soon as it is open, so no way of ending can leave it behind.
+// The file has no name, so no way of ending can leave it behind.
 #include "sat/io/scratch_file.h"
 
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "sat/io/posix.h"
 #include "sat/tensor/error.h"
 
 namespace sat {
@@ -25,7 +26,7 @@ void in_steps(const char* what, int64_t at, int64_t count, int64_t size, Step st
     const ssize_t moved = step(done, size_t(std::min(count - done, kSystemStep)));
     if (moved < 0 && errno == EINTR) continue;
     SAT_CHECK(moved > 0, "scratch file: cannot ", what, " byte ", at + done, ": ",
-              moved == 0 ? "it has become shorter" : "system error " + std::to_string(errno));
+              moved == 0 ? "it has become shorter" : system_reason(errno));
     done += moved;
   }
 }
@@ -34,16 +35,20 @@ void in_steps(const char* what, int64_t at, int64_t count, int64_t size, Step st
 
 ScratchFile::ScratchFile(const std::string& folder, int64_t bytes) : size_(bytes) {
   SAT_CHECK(bytes > 0, "scratch file: ", bytes, " bytes were asked for, needs at least 1");
-  std::string name = folder + "/.sat-scratch-XXXXXX";
-  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
-  SAT_CHECK(descriptor_ >= 0, "cannot make a scratch file in ", folder, ": system error ", errno);
-  ::unlink(name.c_str());
+  // A file that never has a name, where the file system knows such; else one that loses it at once.
+  Descriptor file = open_descriptor(folder, O_RDWR | O_TMPFILE, 0600);
+  if (!file) {
+    std::string name = folder + "/.sat-scratch-XXXXXX";
+    file = above_standard(::mkostemp(name.data(), O_CLOEXEC));
+    SAT_CHECK(file, "cannot make a scratch file in ", folder, ": ", system_reason(errno));
+    ::unlink(name.c_str());
+  }
   // Reserved now: a disk that is found full later would have cost the work until then, or a signal where it is mapped.
-  const int full = ::posix_fallocate(descriptor_, 0, off_t(bytes));
-  if (full == 0) return;
-  ::close(descriptor_);
+  int full = EINTR;
+  while (full == EINTR) full = ::posix_fallocate(file, 0, off_t(bytes));
   SAT_CHECK(full != ENOSPC, "no room for a scratch file of ", bytes, " bytes in ", folder);
-  fail("cannot reserve a scratch file of ", bytes, " bytes in ", folder, ": system error ", full);
+  SAT_CHECK(full == 0, "cannot reserve a scratch file of ", bytes, " bytes in ", folder, ": ", system_reason(full));
+  descriptor_ = file.release();
 }
 
 ScratchFile::~ScratchFile() {
