@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sat/io/file.h"
+#include "sat/io/hash.h"
 #include "sat/io/json.h"
 #include "sat/io/nifti.h"
 #include "sat/tensor/context.h"
@@ -281,7 +282,10 @@ TEST_CASE("segment writes masks on the scan's grid, a label map, legends, statis
     CHECK(manifest["seconds"][stage].number() > 0);
   }
   CHECK(manifest["peak_tensor_bytes"].number() <= 1.05 * manifest["plan"]["tensor_bytes"].number());
-  for (const std::string& file : manifest["files"].strings()) CHECK(fs::exists(at + file));
+  for (const Json::Member& file : manifest["files"].members()) {
+    CHECK(int64_t(fs::file_size(at + file.first)) == file.second["bytes"].integer());
+    CHECK(sha256_of_file(at + file.first) == file.second["sha256"].string());
+  }
   CHECK(names_in(output) == Words{"head"});
 }
 

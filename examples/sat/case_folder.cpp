@@ -2,18 +2,16 @@
 #include "examples/sat/case_folder.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
-#include <set>
+#include <random>
 
 #include "sat/io/file.h"
-#include "sat/io/json.h"
 #include "sat/tensor/error.h"
 
 namespace sat::cli {
@@ -21,34 +19,70 @@ namespace sat::cli {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kTemporary = ".sat-case-";
-constexpr int64_t kLargestManifest = int64_t(64) << 20;
+constexpr const char* kTemporary = ".sat-case-";  // and six letters or digits
+constexpr const char* kAside = ".sat-old-";       // and the name of the case
+constexpr size_t kRandomLetters = 6;
 
-/// A descriptor that holds the folder's lock, or -1 when another process has it or the folder is gone.
-int lock_folder(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return -1;
+bool starts_with(const std::string& text, const char* start) { return text.rfind(start, 0) == 0; }
+
+/// A folder with its lock.
+struct Held {
+  Descriptor descriptor;
+  Lock lock = Lock::busy;
+};
+
+/// Opens a folder and asks for its lock; `busy` also when it is gone.
+Held hold_folder(const std::string& path) {
+  Held held;
+  held.descriptor = open_descriptor(path, O_RDONLY | O_DIRECTORY);
+  if (!held.descriptor) {
+    SAT_CHECK(errno == ENOENT, "cannot open the folder ", path, ": ", system_reason(errno));
+    return held;
+  }
+  held.lock = lock_descriptor(held.descriptor, path);
   struct stat status {};
-  const bool held = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
-  if (held && ::fstat(descriptor, &status) == 0 && status.st_nlink > 0) return descriptor;
-  ::close(descriptor);
-  return -1;
+  SAT_CHECK(::fstat(held.descriptor, &status) == 0, "cannot look at the folder ", path, ": ", system_reason(errno));
+  if (status.st_nlink == 0) held.lock = Lock::busy;
+  return held;
 }
 
-void sync_folder(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
+std::string random_letters() {
+  std::random_device random;
+  std::string letters;
+  for (size_t i = 0; i < kRandomLetters; ++i) letters += "abcdefghijklmnopqrstuvwxyz0123456789"[random() % 36];
+  return letters;
+}
+
+/// Another name for the same bytes, or a copy where the file system has no such links.
+void take_over(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::create_directories(fs::path(to).parent_path(), error);
+  fs::create_hard_link(from, to, error);
+  if (error) fs::copy_file(from, to, error);
+  SAT_CHECK(!error, "cannot keep ", from, ": ", error.message());
+}
+
+/// The entries of a folder that begin with ".sat-".
+std::vector<std::string> ours_in(const std::string& parent) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
+    std::string name = entry->path().filename().string();
+    if (starts_with(name, ".sat-")) names.push_back(std::move(name));
+  }
+  SAT_CHECK(!error, "cannot list the folder ", parent, ": ", system_reason(error.value()));
+  return names;
 }
 
 }  // namespace
 
 void make_output_folder(const std::string& folder) {
-  std::error_code error;
+  std::error_code error, unknown;
   fs::create_directories(folder, error);
-  SAT_CHECK(fs::is_directory(folder, error), "cannot make the output folder ", folder);
-  SAT_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, "cannot write to the output folder ", folder);
+  SAT_CHECK(fs::is_directory(folder, unknown), "cannot make the output folder ", folder, ": ",
+            error ? system_reason(error.value()) : "something else has its name");
+  SAT_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, "cannot write to the output folder ", folder, ": ",
+            system_reason(errno));
 }
 
 std::vector<std::string> files_below(const std::string& folder) {
@@ -59,85 +93,105 @@ std::vector<std::string> files_below(const std::string& folder) {
     if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) continue;
     files.push_back(fs::path(entry->path()).lexically_relative(folder).generic_string());
   }
-  SAT_CHECK(!error, "cannot list the folder ", folder);
+  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
   std::sort(files.begin(), files.end());
   return files;
 }
 
-void check_replaceable(const std::string& folder) {
+Place place_at(const std::string& folder) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(folder, error);
-  if (status.type() == fs::file_type::not_found) return;
+  if (status.type() == fs::file_type::not_found) return Place::free;
+  SAT_CHECK(!error, "cannot look at ", folder, ": ", system_reason(error.value()));
   SAT_CHECK(status.type() == fs::file_type::directory, folder, " exists and is no folder");
-  const std::vector<std::string> files = files_below(folder);
-  if (files.empty()) return;
-  std::set<std::string> known{kManifestName};
-  const std::string manifest = folder + "/" + kManifestName;
-  SAT_CHECK(fs::is_regular_file(manifest, error), folder,
-            " holds files that are no result of sat; move them away or choose another output folder");
-  for (const std::string& name : Json::parse(read_file(manifest, kLargestManifest), manifest)["files"].strings()) {
-    known.insert(name);
-  }
-  for (const std::string& file : files) {
-    SAT_CHECK(known.count(file) > 0, folder, "/", file, " was not written by sat; move it away to redo this case");
-  }
+  return files_below(folder).empty() ? Place::empty_folder : Place::folder;
 }
 
 CaseFolder::CaseFolder(const std::string& parent, const std::string& name)
-    : parent_(parent), final_(parent + "/" + name) {
-  for (int attempt = 0; attempt < 10 && lock_ < 0; ++attempt) {  // another run may clean it up before it is locked
-    temporary_ = parent + "/" + kTemporary + "XXXXXX";
-    SAT_CHECK(::mkdtemp(temporary_.data()) != nullptr, "cannot make a folder in ", parent, ": system error ", errno);
-    lock_ = lock_folder(temporary_);
+    : parent_(parent), name_(name), final_(parent + "/" + name) {
+  for (int attempt = 0; attempt < 10; ++attempt) {  // another run may clean it up before it is locked
+    temporary_ = parent + "/" + kTemporary + random_letters();
+    // The system applies umask, default rights and the parent's group and set-gid bit.
+    if (::mkdir(temporary_.c_str(), 0777) != 0) {
+      SAT_CHECK(errno == EEXIST || errno == EINTR, "cannot make a folder in ", parent, ": ", system_reason(errno));
+      continue;
+    }
+    try {
+      Held held = hold_folder(temporary_);
+      if (held.lock == Lock::busy) continue;
+      lock_ = std::move(held.descriptor);
+      return;
+    } catch (...) {
+      ::rmdir(temporary_.c_str());
+      throw;
+    }
   }
-  SAT_CHECK(lock_ >= 0, "cannot lock a folder in ", parent);
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  ::chmod(temporary_.c_str(), mode_t(0777) & ~mask);  // mkdtemp's is private
+  fail("cannot lock a folder in ", parent);
 }
 
 CaseFolder::~CaseFolder() {
+  if (temporary_.empty()) return;
+  try {
+    std::error_code error;
+    fs::remove_all(temporary_, error);
+  } catch (const std::bad_alloc&) {
+    // The next run removes it.
+  }
+}
+
+void CaseFolder::commit(const std::vector<std::string>& kept, const std::function<void()>& check) {
+  const Descriptor parent = open_descriptor(parent_, O_RDONLY | O_DIRECTORY);
+  SAT_CHECK(parent, "cannot open the output folder ", parent_, ": ", system_reason(errno));
+  lock_descriptor(parent, parent_, true);
+  check();
+  for (const std::string& file : kept) take_over(final_ + "/" + file, temporary_ + "/" + file);
+  sync_folder(temporary_);
+  const bool replaces = place_at(final_) != Place::free;
+  if (!replaces) {
+    SAT_CHECK(::rename(temporary_.c_str(), final_.c_str()) == 0, "cannot put the result in its place ", final_, ": ",
+              system_reason(errno));
+    temporary_.clear();
+  } else if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, final_.c_str(), RENAME_EXCHANGE) != 0) {
+    SAT_CHECK(errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP, "cannot put the result in its place ", final_,
+              ": ", system_reason(errno));
+    // In two steps: a run that dies between them leaves the earlier result under a name that tells where it belongs.
+    const std::string aside = parent_ + "/" + kAside + name_;
+    SAT_CHECK(::rename(final_.c_str(), aside.c_str()) == 0, "cannot move the earlier result ", final_,
+              " aside: ", system_reason(errno));
+    const int failed = ::rename(temporary_.c_str(), final_.c_str()) == 0 ? 0 : errno;
+    if (failed != 0) ::rename(aside.c_str(), final_.c_str());
+    SAT_CHECK(failed == 0, "cannot put the result in its place ", final_, ": ", system_reason(failed));
+    temporary_ = aside;
+  }
+  sync_folder(parent_);
   std::error_code error;
   if (!temporary_.empty()) fs::remove_all(temporary_, error);
-  if (lock_ >= 0) ::close(lock_);
-}
-
-void CaseFolder::commit() {
-  check_replaceable(final_);
-  sync_folder(temporary_);
-  std::error_code error;
-  std::string old;
-  if (fs::exists(fs::symlink_status(final_, error))) {
-    old = temporary_ + ".old";  // a name that remove_leftovers() knows
-    fs::rename(final_, old, error);
-    SAT_CHECK(!error, "cannot move the earlier result ", final_, " away");
-  }
-  fs::rename(temporary_, final_, error);
-  if (error && !old.empty()) {
-    std::error_code ignored;
-    fs::rename(old, final_, ignored);
-  }
-  SAT_CHECK(!error, "cannot put the result in its place ", final_);
   temporary_.clear();
-  sync_folder(parent_);
-  if (!old.empty()) fs::remove_all(old, error);
 }
 
-void remove_leftovers(const std::string& parent) {
-  std::vector<std::string> found;
-  std::error_code error;
-  for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    std::error_code unknown;
-    const bool folder = entry->is_directory(unknown) && !entry->is_symlink(unknown);
-    if (folder && name.rfind(kTemporary, 0) == 0) found.push_back(entry->path().string());
+bool clean_output_folder(const std::string& parent) {
+  const Descriptor lock = open_descriptor(parent, O_RDONLY | O_DIRECTORY);
+  SAT_CHECK(lock, "cannot open the output folder ", parent, ": ", system_reason(errno));
+  if (lock_descriptor(lock, parent, true) == Lock::unsupported) return false;
+  for (const std::string& name : ours_in(parent)) {
+    const std::string path = parent + "/" + name;
+    std::error_code error;
+    const fs::file_type type = fs::symlink_status(path, error).type();
+    if (type == fs::file_type::directory && starts_with(name, kAside)) {
+      const std::string place = parent + "/" + name.substr(std::string(kAside).size());
+      if (fs::exists(fs::symlink_status(place, error))) {
+        fs::remove_all(path, error);
+      } else {
+        fs::rename(path, place, error);
+      }
+    } else if (type == fs::file_type::directory && starts_with(name, kTemporary) &&
+               name.size() == std::string(kTemporary).size() + kRandomLetters) {
+      const Held held = hold_folder(path);
+      if (held.lock == Lock::held) fs::remove_all(path, error);
+    }
   }
-  for (const std::string& path : found) {
-    const int lock = lock_folder(path);
-    if (lock < 0) continue;
-    fs::remove_all(path, error);
-    ::close(lock);
-  }
+  remove_temporary_files(parent);
+  return true;
 }
 
 }  // namespace sat::cli

@@ -2,7 +2,6 @@
 #include "examples/sat/case_result.h"
 
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,7 +14,6 @@
 #include "sat/io/png.h"
 #include "sat/io/preview.h"
 #include "sat/io/resample.h"
-#include "sat/io/safe_name.h"
 #include "sat/io/statistics.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
@@ -25,9 +23,6 @@ namespace sat::cli {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kManifestFormat = "sat-manifest-1";
-constexpr int64_t kLargestManifest = int64_t(64) << 20;
-
 template <class Values>
 Json list(const Values& values) {
   Json items = Json::array();
@@ -108,31 +103,111 @@ int64_t peak_process_bytes() {
   return int64_t(usage.ru_maxrss) * 1024;
 }
 
-Json statistics_json(const Segmentation& result, const std::vector<std::string>& names, const Volume& scan,
-                     const std::string& extension) {
+/// The masks of all structures: those of the result, and those made before, read from where they lie.
+BitMasks all_masks(const CaseParts& parts) {
+  const auto& structures = parts.resume.structures;
+  if (parts.resume.prompts.size() == structures.size()) return parts.result.masks;
+  const BitMasks& computed = parts.result.masks;
+  BitMasks all(computed.size, int64_t(structures.size()));
+  const int64_t bytes = computed.size[0] * computed.plane_bytes;
+  int64_t next = 0;
+  for (size_t i = 0; i < structures.size(); ++i) {
+    if (structures[i].computed) {
+      std::memcpy(all.plane(int64_t(i), 0), computed.plane(next++, 0), size_t(bytes));
+    } else {
+      read_nifti_mask(parts.record->folder + "/" + structures[i].structure.mask, all, int64_t(i));
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> names_of(const Resume& resume) {
+  std::vector<std::string> names;
+  for (const PlannedStructure& planned : resume.structures) names.push_back(planned.structure.name);
+  return names;
+}
+
+Json statistics_json(const Resume& resume, const BitMasks& masks, const Volume& scan) {
   Json structures = Json::array();
-  for (size_t i = 0; i < names.size(); ++i) {
-    Json each = Json::object().set("name", result.prompts[i]).set("file", "masks/" + names[i] + extension);
-    const Json measured = to_json(measure_mask(result.masks, int64_t(i), scan));
+  for (size_t i = 0; i < resume.structures.size(); ++i) {
+    const StoredStructure& structure = resume.structures[i].structure;
+    Json each = Json::object().set("name", structure.name).set("file", structure.mask);
+    const Json measured = to_json(measure_mask(masks, int64_t(i), scan));
     for (const Json::Member& member : measured.members()) each.set(member.first, member.second);
     structures.push(std::move(each));
   }
   return Json::object().set("structures", std::move(structures));
 }
 
-void write_probabilities(const std::string& folder, const std::vector<std::string>& names, const NiftiHeader& like,
-                         const MappedScratch& scratch) {
-  make_folder(folder);
-  const std::array<int64_t, 3>& size = like.geometry.size;
-  const Tensor one({size[0], size[1], size[2]});
-  for (size_t i = 0; i < names.size(); ++i) {
-    std::memcpy(one.data<float>(), scratch.data() + int64_t(i) * one.bytes(), size_t(one.bytes()));
-    write_nifti(folder + "/" + names[i] + ".nii", one, like);
+Json structures_json(const CaseParts& parts) {
+  Json list = Json::array();
+  for (const PlannedStructure& planned : parts.resume.structures) {
+    const StoredStructure& structure = planned.structure;
+    const auto& changed = parts.resume.changed;
+    Json each = Json::object().set("name", structure.name).set("mask", structure.mask);
+    each.set("probabilities", structure.probabilities.empty() ? Json() : Json(structure.probabilities));
+    each.set("verified", structure.verified);
+    each.set("changed", std::find(changed.begin(), changed.end(), structure.mask) != changed.end());
+    list.push(std::move(each));
+  }
+  return list;
+}
+
+void write_masks(const std::string& folder, const CaseParts& parts, const NiftiHeader& header) {
+  std::vector<std::string> files;
+  for (const PlannedStructure& planned : parts.resume.structures) {
+    if (planned.computed) files.push_back(folder + "/" + planned.structure.mask);
+  }
+  make_folder(folder + "/masks");
+  const auto write = [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) write_nifti_mask(files[size_t(i)], parts.result.masks, i, header);
+  };
+  const auto count = int64_t(files.size());
+  if (count < parts.segmenter.context().threads().size()) {
+    write(0, count);  // threads share each file
+  } else {
+    parallel_for(count, 1, write);
   }
 }
 
-bool same_apart_from_path(Json known, Json now) {
-  return known.set("path", Json()).dump() == now.set("path", Json()).dump();
+void write_probabilities(const std::string& folder, const CaseParts& parts, const NiftiHeader& header) {
+  make_folder(folder + "/probabilities");
+  const std::array<int64_t, 3>& size = header.geometry.size;
+  const Tensor one({size[0], size[1], size[2]});
+  const uint8_t* from = parts.probabilities->data();
+  for (const PlannedStructure& planned : parts.resume.structures) {
+    if (!planned.computed) continue;
+    std::memcpy(one.data<float>(), from, size_t(one.bytes()));
+    from += one.bytes();
+    write_nifti(folder + "/" + planned.structure.probabilities, one, header);
+  }
+}
+
+/// Kept files as the earlier manifest has them: one that somebody changed stays known as changed.
+Json files_json(const std::string& folder, const CaseParts& parts) {
+  Json files = file_list(folder, files_below(folder));
+  for (const std::string& file : parts.resume.kept_files()) {
+    const StoredFile& stored = parts.record->files.at(file);
+    files.set(file, Json::object().set("bytes", stored.bytes).set("sha256", stored.sha256));
+  }
+  return files;
+}
+
+/// The runs that made what is in the folder, the latest last.
+Json runs_json(const CaseParts& parts, const Json& seconds) {
+  Json runs = Json::array();
+  const bool carries_on = parts.record && parts.resume.replaced.empty();
+  if (carries_on) runs = parts.record->manifest["runs"];
+  Json run = Json::object().set("prompts", list(parts.resume.prompts));
+  run.set("cpu", name_of(parts.segmenter.context().cpu())).set("device", parts.segmenter.device());
+  run.set("warnings", list(parts.result.warnings)).set("seconds", seconds);
+  if (const auto& checked = parts.result.verification) {
+    run.set("verification", Json::object()
+                                .set("largest_difference", checked->largest_difference)
+                                .set("changed_fraction", checked->changed)
+                                .set("seconds", checked->seconds));
+  }
+  return runs.push(std::move(run));
 }
 
 }  // namespace
@@ -153,118 +228,75 @@ Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options
   return identity;
 }
 
-Json request_json(const Case& one, const ResultOptions& wanted) {
-  Json request = Json::object().set("modality", one.modality).set("prompts", list(one.prompts));
-  request.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
-  request.set("space", wanted.model_space ? "model" : "scan").set("probabilities", wanted.probabilities);
-  return request.set("preview", wanted.preview).set("mask_format", wanted.mask_extension.substr(1));
+Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter, DType half) {
+  const Context& context = segmenter.context();
+  const bool fast = context.precision() == Precision::fast, on_device = context.accelerator() != nullptr;
+  Json settings = Json::object().set("modality", one.modality);
+  settings.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
+  settings.set("space", wanted.model_space ? "model" : "scan").set("mask_format", wanted.mask_extension.substr(1));
+  settings.set("precision", name_of(context.precision())).set("device", segmenter.device());
+  if (fast && on_device) settings.set("half", name_of(half));
+  if (fast && !on_device) settings.set("matrix_units", context.cpu() == CpuLevel::amx);
+  return settings;
 }
 
-Json scan_fingerprint(const std::string& path) {
-  struct stat status {};
-  SAT_CHECK(::stat(path.c_str(), &status) == 0, "cannot find the scan ", path);
-  const int64_t modified = int64_t(status.st_mtim.tv_sec) * 1000000000 + status.st_mtim.tv_nsec;
-  return Json::object()
-      .set("path", absolute_path(path))
-      .set("bytes", int64_t(status.st_size))
-      .set("modified_ns", modified)
-      .set("sha256", sha256_of_file(path));
+int64_t joining_bytes(const Geometry& grid, const Resume& resume) {
+  if (resume.prompts.size() == resume.structures.size()) return 0;
+  return BitMasks::bytes_needed(grid.size, int64_t(resume.structures.size()));
 }
 
-Finished finished_case(const std::string& folder, const Identity& identity, const std::string& scan) {
-  const std::string path = folder + "/" + kManifestName;
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return Finished::no;
-  try {
-    const Json manifest = Json::parse(read_file(path, kLargestManifest), path);
-    const Json& known = manifest["scan"];
-    struct stat status {};
-    if (::stat(scan.c_str(), &status) != 0) return Finished::no;
-    const int64_t modified = int64_t(status.st_mtim.tv_sec) * 1000000000 + status.st_mtim.tv_nsec;
-    const bool same_path = known["path"].string() == absolute_path(scan);
-    const bool same_size = known["bytes"].integer() == int64_t(status.st_size);
-    const bool same_time = same_path && known["modified_ns"].integer() == modified;
-    const bool same_scan = same_size && (same_time || known["sha256"].string() == sha256_of_file(scan));
-    if (!same_scan) return same_path ? Finished::no : Finished::other_scan;
-    const bool same =
-        manifest["format"].string() == kManifestFormat && same_apart_from_path(manifest["model"], identity.model) &&
-        same_apart_from_path(manifest["text"], identity.text) &&
-        manifest["request"].dump() == identity.request.dump() && manifest["version"].string() == SAT_VERSION;
-    if (!same) return Finished::no;
-    for (const std::string& file : manifest["files"].strings()) {
-      if (!fs::is_regular_file(folder + "/" + file, error)) return Finished::no;
-    }
-    return Finished::yes;
-  } catch (const Error&) {
-    return Finished::no;  // a manifest that cannot be read vouches for nothing
-  }
-}
-
-Json write_case(const std::string& folder, const Case& one, const NiftiScan& scan, const Segmentation& result,
-                const Segmenter& segmenter, const Identity& identity, const Json& fingerprint,
-                const ResultOptions& wanted, const MappedScratch* probabilities, double seconds) {
-  Json stages = Json::object().set("read", seconds);
+Json write_case(const std::string& folder, const CaseParts& parts, const ResultOptions& wanted) {
+  const Segmentation& result = parts.result;
+  Json stages = Json::object().set("read", parts.reading_seconds);
   for (const Segmentation::Stage& stage : result.stages) stages.set(stage.name, stage.seconds);
   profile::Stopwatch watch;
   const auto timed = [&](const char* stage) { stages.set(stage, watch.lap()); };
-  NiftiHeader header = scan.header;
-  Volume image = scan.volume;
+  NiftiHeader header = parts.scan.header;
+  Volume image = parts.scan.volume;
   if (wanted.model_space) {
     header = header_for(result.grid.model);
-    image = model_space_scan(scan.volume, result.grid);
+    image = model_space_scan(parts.scan.volume, result.grid);
     write_nifti(folder + "/image" + wanted.mask_extension, image.voxels, header);
     timed("write image");
   }
-
-  const std::vector<std::string> names = safe_names(result.prompts);
-  make_folder(folder + "/masks");
-  const auto write_masks = [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      write_nifti_mask(folder + "/masks/" + names[size_t(i)] + wanted.mask_extension, result.masks, i, header);
-    }
-  };
-  const auto prompts = int64_t(names.size());
-  if (prompts < segmenter.context().threads().size()) {
-    write_masks(0, prompts);  // threads share each file
-  } else {
-    parallel_for(prompts, 1, write_masks);
-  }
+  write_masks(folder, parts, header);
   timed("write masks");
-  if (probabilities) {
-    write_probabilities(folder + "/probabilities", names, header, *probabilities);
+  if (parts.probabilities) {
+    write_probabilities(folder, parts, header);
     timed("write probabilities");
   }
 
-  const LabelMap map = label_map(result.masks);
+  const BitMasks masks = all_masks(parts);
+  const std::vector<std::string> names = names_of(parts.resume);
+  const LabelMap map = label_map(masks);
   write_nifti(folder + "/labels" + wanted.mask_extension, map.labels, header);
-  write_file_atomically(folder + "/labels.txt", itk_snap_legend(result.prompts));
-  write_file_atomically(folder + "/labels.json", legend_json(map, result.prompts).dump(2) + "\n");
+  write_file_atomically(folder + "/labels.txt", itk_snap_legend(names));
+  write_file_atomically(folder + "/labels.json", legend_json(map, names).dump(2) + "\n");
   timed("label map");
-  const Json statistics = statistics_json(result, names, image, wanted.mask_extension);
+  const Json statistics = statistics_json(parts.resume, masks, image);
   write_file_atomically(folder + "/statistics.json", statistics.dump(2) + "\n");
   timed("statistics");
   if (wanted.preview) {
-    write_png(folder + "/preview.png",
-              preview(image, result.masks, result.prompts, display_window(image, one.modality)));
+    write_png(folder + "/preview.png", preview(image, masks, names, display_window(image, parts.one.modality)));
     timed("preview");
   }
+
+  Json request = parts.question.settings;
+  request.set("prompts", list(names));
   Json plan = Json::object().set("weights_bytes", result.plan.weights_bytes);
   plan.set("tensor_bytes", result.plan.tensor_bytes).set("process_bytes", result.plan.process_bytes);
   plan.set("scratch_bytes", result.plan.scratch_bytes).set("device_bytes", result.plan.device_bytes);
   Json manifest = Json::object();
   manifest.set("format", kManifestFormat).set("version", SAT_VERSION);
-  manifest.set("scan", scan_json(fingerprint, scan.header)).set("model", identity.model).set("text", identity.text);
-  manifest.set("request", identity.request).set("decisions", decisions_json(one, result, segmenter));
+  manifest.set("scan", scan_json(parts.question.scan, parts.scan.header)).set("grid", list(masks.size));
+  manifest.set("model", parts.question.model).set("text", parts.question.text);
+  manifest.set("request", std::move(request)).set("structures", structures_json(parts));
+  manifest.set("runs", runs_json(parts, stages));
+  manifest.set("decisions", decisions_json(parts.one, result, parts.segmenter));
   manifest.set("plan", std::move(plan)).set("peak_tensor_bytes", result.peak_bytes);
-  if (const auto& checked = result.verification) {
-    manifest.set("verification", Json::object()
-                                     .set("largest_difference", checked->largest_difference)
-                                     .set("changed_fraction", checked->changed)
-                                     .set("seconds", checked->seconds));
-  }
   if (result.device_peak_bytes > 0) manifest.set("peak_device_bytes", result.device_peak_bytes);
   manifest.set("peak_process_bytes", peak_process_bytes()).set("seconds", std::move(stages));
-  manifest.set("warnings", list(result.warnings)).set("files", list(files_below(folder)));
+  manifest.set("warnings", list(result.warnings)).set("files", files_json(folder, parts));
   write_file_atomically(folder + "/" + kManifestName, manifest.dump(2) + "\n");
   return manifest.set("structures", statistics["structures"]);
 }

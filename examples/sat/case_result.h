@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "examples/sat/case_record.h"
 #include "examples/sat/cases.h"
+#include "examples/sat/resume.h"
 #include "sat/io/json.h"
 #include "sat/io/mapped_scratch.h"
 #include "sat/io/nifti.h"
@@ -22,29 +25,35 @@ struct ResultOptions {
   std::string mask_extension = ".nii.gz";
 };
 
-/// What a manifest must agree with for its case to count as finished.
+/// The model and the text side of a run, which are the same for all its cases.
 struct Identity {
-  Json model;    // path, identity (survives conversion), file_sha256, architecture, config_sha256
-  Json text;     // kind, path, identity, file_sha256, vocabulary_sha256 (null for a bank)
-  Json request;  // modality, prompts, orientation and ResultOptions
+  Json model;  // path, identity (survives conversion), file_sha256, architecture, config_sha256
+  Json text;   // kind, path, identity, file_sha256, vocabulary_sha256 (null for a bank)
 };
-/// The parts that are the same for all cases; `request` is still to be set.
 Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options);
-Json request_json(const Case& one, const ResultOptions& wanted);
 
-/// A scan as it lies on disk: {"path", "bytes", "modified_ns", "sha256"}.
-Json scan_fingerprint(const std::string& path);
+/// Everything beyond scan, model and text that changes results. Levels of the CPU are not among it: they round alike up
+/// to the order of sums, and each run records its own.
+Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter, DType half);
 
-enum class Finished : uint8_t { no, yes, other_scan };
-/// Does this folder hold the finished case: same identities, and a scan of the same size and time, or of the same
-/// bytes? other_scan: it holds the result of a scan with another path and other bytes.
-Finished finished_case(const std::string& folder, const Identity& identity, const std::string& scan);
+/// What write_case() puts together.
+struct CaseParts {
+  const Case& one;
+  const NiftiScan& scan;
+  const Question& question;
+  const Resume& resume;
+  const std::optional<CaseRecord>& record;  // what was there before
+  const Segmentation& result;               // of resume.prompts
+  const Segmenter& segmenter;
+  const MappedScratch* probabilities;  // null, or one f32 [H, W, D] a prompt of the result, back to back
+  double reading_seconds;
+};
 
-/// Writes all files of a case into `folder`, the manifest last. Returns the manifest.
-///   probabilities  null, or one f32 [H, W, D] a prompt, back to back
-///   seconds        of reading the scan
-Json write_case(const std::string& folder, const Case& one, const NiftiScan& scan, const Segmentation& result,
-                const Segmenter& segmenter, const Identity& identity, const Json& fingerprint,
-                const ResultOptions& wanted, const MappedScratch* probabilities, double seconds);
+/// Bytes that write_case() holds beside scan, model and result: the masks of all structures where some were made
+/// before.
+int64_t joining_bytes(const Geometry& grid, const Resume& resume);
+
+/// Writes all files of a case but the kept ones into `folder`, the manifest last. Returns the manifest.
+Json write_case(const std::string& folder, const CaseParts& parts, const ResultOptions& wanted);
 
 }  // namespace sat::cli

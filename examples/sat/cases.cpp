@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "sat/io/file.h"
 #include "sat/io/hash.h"
 #include "sat/io/json.h"
+#include "sat/io/nifti.h"
 #include "sat/io/safe_name.h"
 #include "sat/io/text.h"
 
@@ -24,7 +26,7 @@ bool is_scan_name(const std::string& path) { return has_extension(path, ".nii") 
 std::string plain_folder(const Case& one) {
   if (one.scan.empty()) return safe_name(fs::path(one.line).filename().string());
   std::string name = fs::path(one.scan).filename().string();
-  for (const char* extension : {".nii.gz", ".nii"}) {
+  for (const char* extension : {".nii.gz", ".nii", ".hdr.gz", ".img.gz", ".hdr", ".img"}) {
     if (!has_extension(name, extension)) continue;
     name.resize(name.size() - std::string(extension).size());
     break;
@@ -96,7 +98,8 @@ std::string absolute_path(const std::string& path) {
 }
 
 std::string distinct_folder(const Case& one) {
-  return safe_name(plain_folder(one).substr(0, 80) + "-" + sha256(absolute_path(one.scan)).substr(0, 8));
+  return safe_name(plain_folder(one).substr(0, 80) + "-" +
+                   sha256(absolute_path(nifti_files(one.scan)[0])).substr(0, 8));
 }
 
 std::vector<Case> collect_cases(const std::vector<std::string>& inputs) {
@@ -118,18 +121,16 @@ std::vector<Case> collect_cases(const std::vector<std::string>& inputs) {
     one.error = "the path " + one.scan + " is not UTF-8, so that no manifest could name the scan";
   }
 
-  std::map<std::string, int64_t> uses;  // capitals aside, as on some file systems
+  std::map<std::string, std::set<std::string>> scans_named;  // capitals aside, as on some file systems
   const auto key = [](std::string name) {
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
     return name;
   };
-  for (const Case& one : cases) ++uses[key(plain_folder(one))];
-  std::vector<std::string> names;
-  for (const Case& one : cases) {
-    names.push_back(uses[key(plain_folder(one))] > 1 ? distinct_folder(one) : plain_folder(one));
+  for (Case& one : cases) {
+    one.folder = plain_folder(one);
+    scans_named[key(one.folder)].insert(absolute_path(nifti_files(one.scan)[0]));
   }
-  names = safe_names(names);  // the same scan twice
-  for (size_t i = 0; i < cases.size(); ++i) cases[i].folder = names[i];
+  for (Case& one : cases) one.contested = scans_named[key(one.folder)].size() > 1;
   return cases;
 }
 

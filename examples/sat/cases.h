@@ -14,18 +14,18 @@ struct Case {
   std::string dataset;  // of a JSON line
   std::string line;     // "requests.jsonl (line 3)" for a JSON line, empty for a scan named on the command line
   std::string error;    // what is wrong with a JSON line; such a case fails when its turn comes
-  std::string folder;   // name of the case's folder, distinct among all cases
+  std::string folder;  // plain name of the case's folder: of the scan's file, with the dataset of a JSON line before it
+  bool contested = false;  // another scan of this run has the same plain name, capitals aside
 };
 
 /// Scans of all inputs in order. A folder stands for all scans in it, sorted by name, not those in folders below. A
 /// .jsonl file holds one request a line: {"image", "label": [prompts], "modality", "dataset", "orientation_code"
 /// (optional)}; relative image paths start at the file's folder. A line that is wrong becomes a
-/// case with an error. Cases are named after their files; those whose names
-/// would be one get a number made from their paths, which does not depend on the order. Throws Error for inputs that
-/// are neither, and when there is no scan at all.
+/// case with an error. Throws Error for inputs that are neither, and when there is no scan at all.
 std::vector<Case> collect_cases(const std::vector<std::string>& inputs);
 
-/// The name of a scan's case when another scan has its plain name already.
+/// The name of a scan's case when another scan has, or may have, its plain name: with a number made from the scan's
+/// path.
 std::string distinct_folder(const Case& one);
 
 /// A path that stays true wherever the program is started.

@@ -173,7 +173,11 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
       ->check(CLI::IsMember({"nii.gz", "nii"}));
   command->add_flag_callback(
       "--no-preview", [&request] { request.result.preview = false; }, "no preview.png");
-  command->add_flag("--overwrite", request.redo, "redo finished cases");
+  command->add_flag(
+      "--overwrite", request.overwrite,
+      "redo what is asked for, also where somebody changed files\nor masks made with other settings would go");
+  command->add_flag("--check", request.check,
+                    "hold finished cases against the hashes of their files,\nnot only their sizes");
   add_threads(command, options.threads);
   add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
       ->type_name("BYTES");
@@ -191,9 +195,15 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
-statistics.json, preview.png and manifest.json, all on the scan's own grid. Finished cases are
-skipped when the same command is given again; an interrupted run leaves no partial case. A line of
-a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
+statistics.json, preview.png and manifest.json, all on the scan's own grid. NAME is that of the
+scan's file; where that is another scan's already, or several scans of a run share it, a number made
+from the scan's path follows.
+
+Finished cases are skipped when the same command is given again, and masks of one scan, model and
+settings add up: what was made before stays, and the label map, statistics and preview cover all. A
+file that somebody changed since is never written over or removed without --overwrite. A result of
+another scan, model or setting is made again, if every mask there is asked for. An interrupted run
+leaves no partial case. A line of a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
 
 Examples:
   sat segment ct.nii.gz --prompts "spinal cord,brainstem" --modality ct -o results

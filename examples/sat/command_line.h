@@ -35,7 +35,7 @@ struct SegmentRequest {
   SegmenterOptions segmenter;
   DeviceChoice device;
   ResultOptions result;
-  bool redo = false, quiet = false, as_json = false, no_scratch = false, verify = false;
+  bool overwrite = false, check = false, quiet = false, as_json = false, no_scratch = false, verify = false;
 };
 
 struct PlanRequest {

@@ -1,5 +1,7 @@
 // sat segment: scans and words to masks, case by case.
+#include <condition_variable>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -7,7 +9,7 @@
 #include <thread>
 
 #include "examples/sat/case_folder.h"
-#include "examples/sat/case_result.h"
+#include "examples/sat/case_run.h"
 #include "examples/sat/cases.h"
 #include "examples/sat/command_line.h"
 #include "examples/sat/interrupt.h"
@@ -78,67 +80,7 @@ void check_words(const SegmentRequest& request, std::vector<Case>& cases, Progre
   }
 }
 
-/// While it lives, reading and writing in the segmenter's context stop when the user interrupts.
-class InterruptScope {
- public:
-  explicit InterruptScope(Context& context) : context_(context) { context_.set_cancelled(interrupted); }
-  ~InterruptScope() { context_.set_cancelled({}); }
-
- private:
-  Context& context_;
-};
-
-/// One case from scan to its finished folder; returns the manifest.
-Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const Case& one, const Identity& identity,
-              ProgressView& view) {
-  const UseContext use(segmenter.context());
-  profile::Stopwatch watch;
-  std::optional<InterruptScope> interruptible(std::in_place, segmenter.context());
-  view.stage("reading");
-  RunOptions run;
-  run.modality = one.modality;
-  run.orientation = one.orientation;
-  run.space = request.result.model_space ? Space::model : Space::scan;
-  run.verify = request.verify;
-  // Throws when memory will not suffice, before time is spent on reading.
-  segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
-  const NiftiScan scan = read_nifti(one.scan);
-  const Json fingerprint = scan_fingerprint(one.scan);
-  const double reading = watch.lap();
-
-  CaseFolder folder(request.output, one.folder);
-  std::optional<MappedScratch> scratch;
-  run.on_progress = [&](const Progress& progress) { view.update(progress); };
-  run.on_warning = [&](const std::string& warning) { view.line(one.folder + ": warning: " + warning); };
-  run.cancelled = interrupted;
-  if (request.result.probabilities) {
-    run.probabilities = [&](const Geometry& grid) {
-      const int64_t bytes = grid.voxels() * int64_t(sizeof(float));
-      scratch.emplace(folder.path(), bytes * int64_t(one.prompts.size()));
-      std::vector<float*> volumes;
-      for (size_t i = 0; i < one.prompts.size(); ++i) {
-        volumes.push_back(reinterpret_cast<float*>(scratch->data() + int64_t(i) * bytes));
-      }
-      return volumes;
-    };
-  }
-  const Segmentation result = segmenter.run(scan.volume, one.prompts, run);
-
-  if (result.verification) {
-    char text[160];
-    std::snprintf(text, sizeof text,
-                  "verified: probabilities differ from f32 by up to %.2g, and %.2g %% of voxels change",
-                  result.verification->largest_difference, 100 * result.verification->changed);
-    view.line(one.folder + ": " + text);
-  }
-  interruptible.emplace(segmenter.context());  // the run had its own
-  view.stage("writing");
-  const Json manifest = write_case(folder.path(), one, scan, result, segmenter, identity, fingerprint, request.result,
-                                   scratch ? &*scratch : nullptr, reading);
-  if (interrupted()) throw Cancelled("interrupted");
-  folder.commit();
-  return manifest;
-}
+std::string name_of_folder(const std::string& folder) { return std::filesystem::path(folder).filename().string(); }
 
 struct Counts {
   int done = 0, skipped = 0, failed = 0;
@@ -149,7 +91,35 @@ struct Shared {
   std::mutex mutex;  // of all below
   size_t next = 0;   // case
   Counts counts;
-  std::exception_ptr stopped;  // by whom the others are stopped too
+  std::set<std::string> busy;    // plain names of cases under way: two of one name could be of one folder
+  std::condition_variable turn;  // a name is free again
+  std::set<std::string> made;    // folders that were written
+  std::exception_ptr stopped;    // by whom the others are stopped too
+};
+
+/// A case's turn among those of its name.
+class Turn {
+ public:
+  Turn(Shared& shared, const std::string& name) : shared_(shared), name_(name) {
+    std::unique_lock<std::mutex> lock(shared_.mutex);
+    shared_.turn.wait(lock, [&] { return shared_.busy.count(name_) == 0; });
+    shared_.busy.insert(name_);
+    made_ = shared_.made;
+  }
+  ~Turn() {
+    const std::lock_guard<std::mutex> lock(shared_.mutex);
+    shared_.busy.erase(name_);
+    shared_.turn.notify_all();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  const std::set<std::string>& made() const { return made_; }
+
+ private:
+  Shared& shared_;
+  std::string name_;
+  std::set<std::string> made_;
 };
 
 void report(const SegmentRequest& request, Json line) {
@@ -158,38 +128,41 @@ void report(const SegmentRequest& request, Json line) {
   std::fflush(stdout);
 }
 
-void process(const SegmentRequest& request, const Segmenter& segmenter, Identity identity, Case one,
+Json list(const std::vector<std::string>& texts) {
+  Json items = Json::array();
+  for (const std::string& text : texts) items.push(text);
+  return items;
+}
+
+void process(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity, const Case& one,
              const std::string& title, ProgressView& view, Shared& shared) {
   if (!one.error.empty()) fail(one.error);
+  const Turn turn(shared, one.folder);
   profile::Stopwatch watch;
-  identity.request = request_json(one, request.result);
-  Finished finished = finished_case(request.output + "/" + one.folder, identity, one.scan);
-  if (finished == Finished::other_scan) {
-    one.folder = distinct_folder(one);
-    finished = finished_case(request.output + "/" + one.folder, identity, one.scan);
-  }
-  const std::string folder = request.output + "/" + one.folder;
-  Json line = Json::object().set("case", one.folder).set("scan", one.scan).set("folder", folder);
-  if (finished == Finished::yes && !request.redo) {
-    const std::lock_guard<std::mutex> lock(shared.mutex);
+  const CaseOutcome outcome = run_case(request, segmenter, identity, one, turn.made(), view);
+  const double seconds = watch.lap();
+  Json line = Json::object().set("case", name_of_folder(outcome.folder)).set("scan", one.scan);
+  line.set("folder", outcome.folder);
+  if (!outcome.changed.empty()) line.set("changed", list(outcome.changed));
+  if (!outcome.replaced.empty()) line.set("replaced", outcome.replaced);
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  if (outcome.skipped) {
     ++shared.counts.skipped;
     view.line(title + ": finished before, skipped");
     report(request, line.set("status", "skipped"));
     return;
   }
-  check_replaceable(folder);
-  const Json manifest = run_case(request, segmenter, one, identity, view);
-  const double seconds = watch.lap();
-  const std::lock_guard<std::mutex> lock(shared.mutex);
   ++shared.counts.done;
-  view.line(title + ": " + clock_time(seconds) + ", " + folder);
+  shared.made.insert(name_of_folder(outcome.folder));
+  const std::string why = outcome.replaced.empty() ? "" : " (done again: " + outcome.replaced + ")";
+  view.line(title + ": " + clock_time(seconds) + ", " + outcome.folder + why);
   Json structures = Json::array();
-  for (const Json& each : manifest["structures"].items()) {
+  for (const Json& each : outcome.manifest["structures"].items()) {
     structures.push(
         Json::object().set("name", each["name"]).set("voxels", each["voxels"]).set("volume_mm3", each["volume_mm3"]));
   }
   line.set("status", "done").set("seconds", seconds).set("structures", std::move(structures));
-  report(request, line.set("warnings", manifest["warnings"]));
+  report(request, line.set("warnings", outcome.manifest["warnings"]));
 }
 
 /// Takes cases until none is left.
@@ -253,7 +226,10 @@ int run(const SegmentRequest& asked) {
   ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
   check_words(request, cases, view);
   make_output_folder(request.output);
-  remove_leftovers(request.output);
+  if (!clean_output_folder(request.output)) {
+    view.line("warning: the file system of " + request.output +
+              " has no locks: let no other run write there at the same time");
+  }
   view.start("model");
   view.stage("loading");
   std::vector<std::unique_ptr<Segmenter>> segmenters;

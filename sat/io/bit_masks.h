@@ -36,7 +36,7 @@ struct BitMasks {
     const int64_t bit = w * size[2] + d;
     return plane(prompt, h)[bit >> 3] >> (bit & 7) & 1;
   }
-  void set(int64_t prompt, int64_t h, int64_t w, int64_t d) {
+  void set(int64_t prompt, int64_t h, int64_t w, int64_t d) const {
     const int64_t bit = w * size[2] + d;
     uint8_t& byte = plane(prompt, h)[bit >> 3];
     byte = uint8_t(byte | 1u << (bit & 7));

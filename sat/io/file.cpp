@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -52,6 +53,14 @@ std::string temporary_name(const std::string& folder) {
   char name[64];
   std::snprintf(name, sizeof name, "/.sat-%08x%08x.tmp", unsigned(random()), unsigned(random()));
   return folder + name;
+}
+
+/// Is this a name of temporary_name(), or of a scratch file (scratch_file.cpp)?
+bool is_temporary_name(const std::string& name) {
+  constexpr size_t kDigits = 16;
+  if (name.rfind(".sat-scratch-", 0) == 0) return true;
+  return name.size() == 5 + kDigits + 4 && name.rfind(".sat-", 0) == 0 && name.compare(5 + kDigits, 4, ".tmp") == 0 &&
+         name.find_first_not_of("0123456789abcdef", 5) == 5 + kDigits;
 }
 
 /// One chunk as raw deflate blocks that end on a byte boundary; the last chunk ends the stream.
@@ -104,19 +113,27 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-std::string read_file(const std::string& path, int64_t max_bytes) {
-  int64_t size = 0;
-  const Descriptor file = open_regular(path, size);
-  SAT_CHECK(size <= max_bytes, "cannot read ", path, ": it has ", size, " bytes, at most ", max_bytes, " fit here");
-  std::string bytes(size_t(size), '\0');
-  int64_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file, &bytes[size_t(done)], size_t(std::min(size - done, kSystemStep)));
+FileReader::FileReader(const std::string& path) : path_(path), descriptor_(open_regular(path, size_).release()) {}
+
+FileReader::~FileReader() { ::close(descriptor_); }
+
+void FileReader::read(int64_t at, void* bytes, int64_t count) const {
+  char* to = static_cast<char*>(bytes);
+  for (int64_t done = 0; done < count;) {
+    const ssize_t got = ::pread(descriptor_, to + done, size_t(std::min(count - done, kSystemStep)), off_t(at + done));
     if (got < 0 && errno == EINTR) continue;
-    SAT_CHECK(got >= 0, "cannot read ", path, ": ", system_reason(errno));
-    SAT_CHECK(got > 0, "cannot read ", path, ": it shrank from ", size, " to ", done, " bytes while being read");
+    SAT_CHECK(got >= 0, "cannot read ", path_, ": ", system_reason(errno));
+    SAT_CHECK(got > 0, "cannot read ", path_, ": it shrank from ", size_, " to ", at + done, " bytes while being read");
     done += got;
   }
+}
+
+std::string read_file(const std::string& path, int64_t max_bytes) {
+  const FileReader file(path);
+  SAT_CHECK(file.size() <= max_bytes, "cannot read ", path, ": it has ", file.size(), " bytes, at most ", max_bytes,
+            " fit here");
+  std::string bytes(size_t(file.size()), '\0');
+  file.read(0, bytes.data(), file.size());
   return bytes;
 }
 
@@ -129,11 +146,17 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   }
   SAT_CHECK(path.back() != '/', "cannot write ", path, ": it names a folder");
   folder_ = folder_of(path);
-  do {
+  for (;;) {
     temporary_ = temporary_name(folder_);
-    descriptor_ = open_descriptor(temporary_, O_WRONLY | O_CREAT | O_EXCL).release();
-  } while (descriptor_ < 0 && errno == EEXIST);
-  SAT_CHECK(descriptor_ >= 0, "cannot write ", path, ": ", system_reason(errno));
+    Descriptor file = open_descriptor(temporary_, O_WRONLY | O_CREAT | O_EXCL);
+    SAT_CHECK(file || errno == EEXIST, "cannot write ", path, ": ", system_reason(errno));
+    // The lock tells remove_temporary_files() that somebody is at work; between these two lines it could not know.
+    if (!file || lock_descriptor(file, temporary_) == Lock::busy) continue;
+    SAT_CHECK(::fstat(file, &status) == 0, "cannot write ", path, ": ", system_reason(errno));
+    if (status.st_nlink == 0) continue;
+    descriptor_ = file.release();
+    return;
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -171,20 +194,31 @@ void AtomicFile::write_through(const char* bytes, int64_t count) {
 void AtomicFile::commit() {
   SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
   flush();
-  SAT_CHECK(::fsync(descriptor_) == 0, "cannot write ", path_, ": ", system_reason(errno));
+  while (::fsync(descriptor_) != 0) SAT_CHECK(errno == EINTR, "cannot write ", path_, ": ", system_reason(errno));
   SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", system_reason(errno));
   ::close(std::exchange(descriptor_, -1));
-  // The new name must outlive a power cut too. Some file systems cannot sync a folder; the file itself is safe then.
-  const Descriptor folder = open_descriptor(folder_, O_RDONLY | O_DIRECTORY);
-  if (folder >= 0 && ::fsync(folder) != 0) {
-    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", system_reason(errno));
-  }
+  sync_folder(folder_);  // the new name must outlive a power cut too
 }
 
 void write_file_atomically(const std::string& path, const std::string& bytes) {
   AtomicFile file(path);
   file.write(bytes);
   file.commit();
+}
+
+void remove_temporary_files(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::string> found;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code unknown;
+    const bool file = std::filesystem::is_regular_file(entry->symlink_status(unknown));
+    if (file && is_temporary_name(entry->path().filename().string())) found.push_back(entry->path().string());
+  }
+  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
+  for (const std::string& path : found) {
+    const Descriptor file = open_descriptor(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (file && lock_descriptor(file, path) == Lock::held) ::unlink(path.c_str());
+  }
 }
 
 bool is_gzip(const uint8_t* bytes, int64_t count) { return count >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B; }

@@ -31,6 +31,26 @@ class MappedFile {
   std::string path_;
 };
 
+/// A regular file, possibly empty, that is read piece by piece: unlike a mapped one it costs no more than an Error when
+/// another process shortens it. Missing and unreadable files, folders, pipes and devices throw Error.
+class FileReader {
+ public:
+  explicit FileReader(const std::string& path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  int64_t size() const { return size_; }  // when it was opened
+  const std::string& path() const { return path_; }
+  /// `count` bytes from byte `at` on; throws Error when they are not there.
+  void read(int64_t at, void* bytes, int64_t count) const;
+
+ private:
+  std::string path_;
+  int64_t size_ = 0;
+  int descriptor_ = -1;
+};
+
 /// The bytes of a regular file, possibly none; one larger than max_bytes throws Error before it is read.
 std::string read_file(const std::string& path, int64_t max_bytes);
 
@@ -58,6 +78,10 @@ class AtomicFile {
 };
 
 void write_file_atomically(const std::string& path, const std::string& bytes);
+
+/// Removes temporary and scratch files that killed writers left in a folder. Those of living writers carry a lock and
+/// stay; where the file system has no locks, all stay.
+void remove_temporary_files(const std::string& folder);
 
 /// Do these bytes start as a gzip member does?
 bool is_gzip(const uint8_t* bytes, int64_t count);

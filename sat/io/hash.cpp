@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "sat/io/file.h"
 
 namespace sat {
 
 namespace {
+
+constexpr int64_t kPiece = 1 << 20;  // bytes of a file that are read at once
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<uint32_t, 64> kRound{
@@ -85,9 +88,15 @@ std::string sha256(const std::string& bytes) {
 }
 
 std::string sha256_of_file(const std::string& path) {
-  const MappedFile file(path);
+  const FileReader file(path);
+  std::vector<uint8_t> piece(size_t(std::min(kPiece, std::max<int64_t>(1, file.size()))));
   Sha256 hash;
-  hash.update(file.data(), file.size());
+  for (int64_t at = 0; at < file.size();) {
+    const int64_t count = std::min(int64_t(piece.size()), file.size() - at);
+    file.read(at, piece.data(), count);
+    hash.update(piece.data(), count);
+    at += count;
+  }
   return hash.finish();
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -352,6 +353,43 @@ NiftiScan read_nifti(const std::string& path) {
   }
   scan.voxels->finish();
   return result;
+}
+
+void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt) {
+  OpenScan scan = open_scan(path);
+  const std::array<int64_t, 3>& size = scan.layout.header.geometry.size;
+  const auto [H, W, D] = size;
+  SAT_CHECK(size == masks.size, path, ": the mask has ", H, " x ", W, " x ", D, " voxels, its scan ", masks.size[0],
+            " x ", masks.size[1], " x ", masks.size[2]);
+  SAT_CHECK(prompt >= 0 && prompt < masks.prompts, path, ": is to be mask ", prompt, " of ", masks.prompts);
+  const ReadSlab read = reader_of_type(scan.layout.header.datatype, scan.layout.swapped);
+  const int64_t slice_bytes = scan.layout.voxel_bytes / D;
+  const int64_t at_once = std::min(D, slices_at_once(size, slice_bytes / (H * W)));
+  const Tensor values({H, W, at_once});
+  for (int64_t z = 0; z < D; z += at_once) {
+    const int64_t slices = std::min(at_once, D - z);
+    const uint8_t* stored = scan.voxels->take(slices * slice_bytes, scan.scratch, "the voxels");
+    read(stored, values.data<float>(), Slab{H, W, at_once, 0, slices}, Scaling{false, 1, 0});
+    parallel_for(H, 1, [&, W = W](int64_t first, int64_t last) {
+      for (int64_t h = first; h < last; ++h) {
+        for (int64_t w = 0; w < W; ++w) {
+          const float* row = values.data<float>() + (h * W + w) * at_once;
+          for (int64_t s = 0; s < slices; ++s) {
+            if (row[s] != 0) masks.set(prompt, h, w, z + s);
+          }
+        }
+      }
+    });
+  }
+  scan.voxels->finish();
+}
+
+std::vector<std::string> nifti_files(const std::string& path) {
+  const std::string header = other_of_pair(path, ".img", ".hdr"), image = other_of_pair(path, ".hdr", ".img");
+  std::error_code unknown;
+  if (!header.empty()) return {header, path};
+  if (!image.empty() && std::filesystem::exists(image, unknown)) return {path, image};
+  return {path};
 }
 
 void write_nifti(const std::string& path, const Tensor& voxels, const NiftiHeader& like,

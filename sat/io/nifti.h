@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sat/io/bit_masks.h"
 #include "sat/io/volume.h"
@@ -48,6 +49,13 @@ NiftiHeader read_nifti_header(const std::string& path);
 /// Throws Error naming the file for anything damaged, truncated, inconsistent, complex, coloured, or with more than
 /// one volume.
 NiftiScan read_nifti(const std::string& path);
+
+/// Reads a mask file into prompt `prompt` of masks of the same size: every voxel that is not 0 is set. Throws Error as
+/// read_nifti() does, and when the grid has another size. Memory: a slab as there.
+void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt);
+
+/// The files that make up a scan: the path itself, or header and image of a pair, in this order.
+std::vector<std::string> nifti_files(const std::string& path);
 
 struct NiftiWriteOptions {
   int gzip_level = 4;  // 1 fastest to 9 smallest; voxels of one byte are packed as runs, where levels differ little

@@ -3,9 +3,12 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "sat/tensor/error.h"
 
 namespace sat {
 
@@ -48,6 +51,15 @@ Descriptor::~Descriptor() {
   if (number_ >= 0) ::close(number_);
 }
 
+void sync_folder(const std::string& path) {
+  const Descriptor folder = open_descriptor(path, O_RDONLY | O_DIRECTORY);
+  SAT_CHECK(folder || errno == EACCES, "cannot open the folder ", path, ": ", system_reason(errno));
+  while (folder && ::fsync(folder) != 0) {
+    if (errno == EINVAL || errno == ENOTSUP || errno == EBADF) return;
+    SAT_CHECK(errno == EINTR, "cannot make the folder ", path, " durable: ", system_reason(errno));
+  }
+}
+
 Descriptor above_standard(int number) {
   if (number < 0 || number >= kFirstFree) return Descriptor(number);
   const int moved = ::fcntl(number, F_DUPFD_CLOEXEC, kFirstFree);
@@ -55,6 +67,21 @@ Descriptor above_standard(int number) {
   ::close(number);
   errno = error;
   return Descriptor(moved);
+}
+
+Lock lock_descriptor(int descriptor, const std::string& path, bool wait) {
+  for (;;) {
+    if (::flock(descriptor, wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0) return Lock::held;
+    switch (errno) {
+      case EINTR: continue;
+      case EWOULDBLOCK: return Lock::busy;
+      case ENOSYS:
+      case EOPNOTSUPP:
+      case ENOLCK:
+      case EINVAL: return Lock::unsupported;
+      default: fail("cannot lock ", path, ": ", system_reason(errno));
+    }
+  }
 }
 
 Descriptor open_descriptor(const std::string& path, int flags, int mode) {

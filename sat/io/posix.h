@@ -2,6 +2,7 @@
 // clear of the three standard ones.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -32,11 +33,22 @@ class Descriptor {
   int number_;
 };
 
-/// open(2), repeated when a signal interrupts it, always close-on-exec, and never 0, 1 or 2: in a process that was started
-/// without its standard streams, what is printed must not land in a file. None, with errno set, where it fails.
+/// open(2), repeated when a signal interrupts it, always close-on-exec, and never 0, 1 or 2: in a process that was
+/// started without its standard streams, what is printed must not land in a file. None, with errno set, where it fails.
 Descriptor open_descriptor(const std::string& path, int flags, int mode = 0666);
+
+/// What came of asking for an advisory lock. Some network file systems have none: `unsupported`.
+enum class Lock : uint8_t { held, busy, unsupported };
+
+/// An exclusive flock(2), which the system lets go of with the descriptor, however the process ends. `busy` where
+/// another one holds it; with `wait` it waits for that one instead. Throws Error, naming `path`, for any other failure.
+Lock lock_descriptor(int descriptor, const std::string& path, bool wait = false);
 
 /// A descriptor just made by another call, moved clear of the standard ones in the same way.
 Descriptor above_standard(int number);
+
+/// Makes the names in a folder durable. Some file systems cannot, and some folders may be written but not read: these
+/// are as safe as they get. Throws Error where the device fails.
+void sync_folder(const std::string& path);
 
 }  // namespace sat
