@@ -240,11 +240,62 @@ TEST_CASE("damaged gzip is refused with the reason") {
   std::string reserved = good;
   reserved[3] = char(0xE0);
   CHECK(contains(refused(reserved), "damaged"));
-  CHECK(contains(refused(good + "garbage"), "not gzip follow"));
-  CHECK(contains(refused(good + std::string(10, '\0') + "x"), "not gzip follow"));
   CHECK(contains(refused(good + std::string("\x1F\x8B", 2)), "ends too early"));
   CHECK(contains(refused("no gzip"), "not gzip"));
   CHECK(refused("") != "");
+}
+
+TEST_CASE("bytes after the last gzip member are left alone and counted, padding is not") {
+  const std::string good = gzip_of("a scan");
+  const auto garbage_after = [&](const std::string& rest, int64_t piece) {
+    const std::string bytes = good + rest;
+    int64_t at = 0;
+    const auto pull = [&](void* out, int64_t room) {
+      const int64_t step = std::min({room, int64_t(bytes.size()) - at, piece});
+      std::memcpy(out, bytes.data() + at, size_t(step));
+      at += step;
+      return step;
+    };
+    GzipReader reader(pull, int64_t(bytes.size()), "x.gz");
+    std::string out(6, '\0');
+    CHECK(reader.read(out.data(), 6) == 6);
+    CHECK(out == "a scan");
+    reader.finish(0);
+    return reader.garbage();
+  };
+  const int64_t whole = 1 << 20;
+  CHECK(garbage_after("", whole) == 0);
+  CHECK(garbage_after(std::string(300000, '\0'), whole) == 0);
+  CHECK(garbage_after("garbage", whole) == 7);
+  CHECK(garbage_after("\x1F", whole) == 1);
+  CHECK(garbage_after(std::string(300000, '\0') + "x", whole) == 300001);
+}
+
+TEST_CASE("a file read piece by piece gives its bytes, and an error when it becomes shorter meanwhile") {
+  const TempDir folder;
+  const std::string bytes = text_of(5000);
+  write_file_atomically(folder / "a", bytes);
+  FileReader reader(folder / "a");
+  CHECK(reader.size() == 5000);
+  std::string out(5000, '\0');
+  CHECK(reader.read(out.data(), 10) == 10);
+  reader.skip(90);
+  CHECK(reader.read(out.data() + 100, 900) == 900);
+  CHECK(out.substr(0, 10) == bytes.substr(0, 10));
+  CHECK(out.substr(100, 900) == bytes.substr(100, 900));
+  CHECK(reader.left() == 4000);
+  CHECK(truncate((folder / "a").c_str(), 1500) == 0);
+  CHECK(contains(error_of([&] { reader.read(out.data(), 4000); }), "it shrank from 5000 to 1500 bytes"));
+
+  write_file_atomically(folder / "b", bytes);
+  FileReader to_the_end(folder / "b");
+  CHECK(to_the_end.read(out.data(), 9000) == 5000);
+  CHECK(to_the_end.read(out.data(), 1) == 0);
+  CHECK(out == bytes);
+  CHECK(contains(error_of([&] { FileReader file(folder.path()); }), "is a folder"));
+  CHECK(contains(error_of([&] { FileReader file(folder / "absent"); }), "no such file"));
+  write_file_atomically(folder / "empty", "");
+  CHECK(contains(error_of([&] { FileReader file(folder / "empty"); }), "is empty"));
 }
 
 TEST_CASE("a reader takes no more from a bomb than it was asked for") {

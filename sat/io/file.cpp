@@ -22,6 +22,7 @@ namespace sat {
 namespace {
 
 constexpr int64_t kWriteBuffer = 1 << 16;
+constexpr int64_t kReadBuffer = 1 << 17;  // of compressed bytes
 constexpr int64_t kChunk = 1 << 18;       // of a gzip member: large enough that starting afresh costs under 1 %
 constexpr int64_t kChunksAtOnce = 16;     // deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
@@ -104,6 +105,36 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+FileReader::FileReader(const std::string& path) : path_(path) {
+  Descriptor file = open_regular(path, size_);
+  SAT_CHECK(size_ > 0, "cannot read ", path, ": it is empty");
+  descriptor_ = file.release();
+}
+
+FileReader::~FileReader() { ::close(descriptor_); }
+
+int64_t FileReader::read(void* out, int64_t count) {
+  const int64_t wanted = std::min(count, left());
+  int64_t done = 0;
+  while (done < wanted) {
+    const ssize_t got =
+        ::read(descriptor_, static_cast<char*>(out) + done, size_t(std::min(wanted - done, kSystemStep)));
+    if (got < 0 && errno == EINTR) continue;
+    SAT_CHECK(got >= 0, "cannot read ", path_, ": ", system_reason(errno));
+    SAT_CHECK(got > 0, "cannot read ", path_, ": it shrank from ", size_, " to ", at_ + done,
+              " bytes while being read");
+    done += got;
+  }
+  at_ += done;
+  return done;
+}
+
+void FileReader::skip(int64_t count) {
+  const int64_t step = std::min(count, left());
+  SAT_CHECK(::lseek(descriptor_, off_t(step), SEEK_CUR) >= 0, "cannot read ", path_, ": ", system_reason(errno));
+  at_ += step;
+}
+
 std::string read_file(const std::string& path, int64_t max_bytes) {
   int64_t size = 0;
   const Descriptor file = open_regular(path, size);
@@ -177,7 +208,8 @@ void AtomicFile::commit() {
   // The new name must outlive a power cut too. Some file systems cannot sync a folder; the file itself is safe then.
   const Descriptor folder = open_descriptor(folder_, O_RDONLY | O_DIRECTORY);
   if (folder >= 0 && ::fsync(folder) != 0) {
-    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", system_reason(errno));
+    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ",
+              system_reason(errno));
   }
 }
 
@@ -191,44 +223,68 @@ bool is_gzip(const uint8_t* bytes, int64_t count) { return count >= 2 && bytes[0
 
 struct GzipReader::State {
   z_stream stream{};
-  const uint8_t* bytes;
-  int64_t count;
+  Pull pull;
+  int64_t count = 0;
   std::string name;
-  int64_t fed = 0;  // bytes given to zlib so far, of which stream.avail_in are not yet used
-  int64_t members = 0;
+  std::vector<uint8_t> buffer = std::vector<uint8_t>(size_t{kReadBuffer});
+  int64_t fed = 0;  // bytes pulled so far, of which stream.avail_in are not yet used
+  int64_t members = 0, garbage = 0;
   bool inside = true;  // a member; otherwise at the end
+  bool dry = false;    // nothing is left to pull
 
   int64_t used() const { return fed - int64_t(stream.avail_in); }
 
+  /// Pulls more behind the bytes that are not yet used, which move to the front.
   void feed() {
-    if (stream.avail_in > 0) return;
-    stream.next_in = const_cast<Bytef*>(bytes + fed);
-    stream.avail_in = uInt(std::min(count - fed, kZlibStep));
-    fed += int64_t(stream.avail_in);
+    const auto kept = int64_t(stream.avail_in);
+    if (kept > 0) std::memmove(buffer.data(), stream.next_in, size_t(kept));
+    const int64_t got = pull(buffer.data() + kept, kReadBuffer - kept);
+    dry = got < kReadBuffer - kept;
+    fed += got;
+    stream.next_in = buffer.data();
+    stream.avail_in = uInt(kept + got);
   }
 
-  /// After a member: another one, or nothing but zeros.
+  /// After a member: another one, or padding and garbage to the end, which are counted.
   void next_member() {
     ++members;
-    const int64_t at = used();
-    inside = is_gzip(bytes + at, count - at);
+    if (stream.avail_in < 2 && !dry) feed();
+    inside = is_gzip(stream.next_in, int64_t(stream.avail_in));
     if (inside) {
       inflateReset(&stream);
       return;
     }
-    const uint8_t* odd = std::find_if(bytes + at, bytes + count, [](uint8_t byte) { return byte != 0; });
-    SAT_CHECK(odd == bytes + count, name, ": bytes that are not gzip follow the compressed data at byte ", odd - bytes);
+    const int64_t end = used();
+    bool odd = false;
+    while (!odd && stream.avail_in > 0) {
+      const Bytef* last = stream.next_in + stream.avail_in;
+      odd = std::any_of(static_cast<const Bytef*>(stream.next_in), last, [](Bytef byte) { return byte != 0; });
+      stream.avail_in = 0;
+      if (!dry) feed();
+    }
+    garbage = odd ? count - end : 0;
   }
 };
 
-GzipReader::GzipReader(const uint8_t* bytes, int64_t count, const std::string& name)
-    : state_(std::make_unique<State>()) {
-  state_->bytes = bytes;
-  state_->count = count;
-  state_->name = name;
-  SAT_CHECK(is_gzip(bytes, count), name, ": not gzip data");
-  SAT_CHECK(inflateInit2(&state_->stream, 15 + 16) == Z_OK, name, ": cannot start to decompress, out of memory");
+GzipReader::GzipReader(Pull pull, int64_t count, const std::string& name) : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  s.pull = std::move(pull);
+  s.count = count;
+  s.name = name;
+  s.feed();
+  SAT_CHECK(is_gzip(s.stream.next_in, int64_t(s.stream.avail_in)), name, ": not gzip data");
+  SAT_CHECK(inflateInit2(&s.stream, 15 + 16) == Z_OK, name, ": cannot start to decompress, out of memory");
 }
+
+GzipReader::GzipReader(const uint8_t* bytes, int64_t count, const std::string& name)
+    : GzipReader(
+          [bytes, count, at = int64_t(0)](void* out, int64_t room) mutable {
+            const int64_t step = std::min(room, count - at);
+            if (step > 0) std::memcpy(out, bytes + at, size_t(step));
+            at += step;
+            return step;
+          },
+          count, name) {}
 
 GzipReader::~GzipReader() { inflateEnd(&state_->stream); }
 
@@ -236,7 +292,7 @@ int64_t GzipReader::read(void* out, int64_t count) {
   State& s = *state_;
   int64_t done = 0;
   while (done < count && s.inside) {
-    s.feed();
+    if (s.stream.avail_in == 0 && !s.dry) s.feed();
     const int64_t room = std::min(count - done, kZlibStep);
     s.stream.next_out = static_cast<Bytef*>(out) + done;
     s.stream.avail_out = uInt(room);
@@ -249,8 +305,8 @@ int64_t GzipReader::read(void* out, int64_t count) {
     const char* what = s.stream.msg ? s.stream.msg : "damaged data";
     SAT_CHECK(status == Z_OK || status == Z_BUF_ERROR, s.name, ": gzip data is damaged at byte ", s.used(), " of ",
               s.count, ": ", status == Z_NEED_DICT ? "it needs a dictionary" : what);
-    SAT_CHECK(s.stream.avail_out == 0 || s.used() < s.count, s.name, ": gzip data ends too early, after ", s.count,
-              " compressed bytes");
+    SAT_CHECK(s.stream.avail_out == 0 || s.stream.avail_in > 0 || !s.dry, s.name, ": gzip data ends too early, after ",
+              s.count, " compressed bytes");
   }
   return done;
 }
@@ -264,6 +320,8 @@ void GzipReader::finish(int64_t max_extra) {
               " bytes follow the end of what it should hold");
   }
 }
+
+int64_t GzipReader::garbage() const { return state_->garbage; }
 
 GzipWriter::GzipWriter(AtomicFile& file, int level, Repeats repeats) : file_(file), level_(level), repeats_(repeats) {
   SAT_CHECK(level >= 1 && level <= 9, "gzip: level is ", level, ", needs 1 to 9");

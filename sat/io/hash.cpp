@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "sat/io/file.h"
 
 namespace sat {
 
 namespace {
+
+constexpr int64_t kPiece = 1 << 18;  // of a file
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<uint32_t, 64> kRound{
@@ -85,9 +88,13 @@ std::string sha256(const std::string& bytes) {
 }
 
 std::string sha256_of_file(const std::string& path) {
-  const MappedFile file(path);
+  FileReader file(path);
   Sha256 hash;
-  hash.update(file.data(), file.size());
+  std::vector<uint8_t> piece(size_t(std::min(file.size(), kPiece)));
+  while (file.left() > 0) {
+    const int64_t got = file.read(piece.data(), int64_t(piece.size()));
+    hash.update(piece.data(), got);
+  }
   return hash.finish();
 }
 
