@@ -53,6 +53,10 @@
 
 #include "sat/io/nifti.h"
 
+#include "sat/io/scan_checks.h"
+
+#include "sat/io/model_card.h"
+
 #include "sat/io/png.h"
 
 #include "sat/io/unicode.h"

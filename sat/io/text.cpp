@@ -77,4 +77,10 @@ std::string fixed(double value, int digits) {
   return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
 }
 
+std::string significant(double value, int digits) {
+  char text[64];
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, digits);
+  return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
+}
+
 }  // namespace sat

@@ -24,4 +24,7 @@ std::string quoted(std::string_view text);
 /// The number with so many digits behind the point, whatever the locale: fixed(2.346, 2) is "2.35".
 std::string fixed(double value, int digits);
 
+/// The number with at most so many significant digits, as short as that allows: significant(2.3456, 3) is "2.35".
+std::string significant(double value, int digits);
+
 }  // namespace sat
