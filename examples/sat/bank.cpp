@@ -3,6 +3,7 @@
 
 #include "examples/sat/command_line.h"
 #include "examples/sat/prompt_vocabulary.h"
+#include "sat/io/file.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
@@ -10,7 +11,30 @@
 
 namespace sat::cli {
 
+namespace {
+
+ModelCard read_card(const std::string& path) {
+  constexpr int64_t most = 1 << 20;
+  return model_card_from_json(Json::parse(read_file(path, most), path), path);
+}
+
+void write(const BankRequest& request, EmbeddingBank bank) {
+  if (!request.card.empty()) bank.card = read_card(request.card);
+  write_bank(request.output, bank);
+  std::fprintf(stderr, "%zu phrases in %s\n", bank.phrases.size(), request.output.c_str());
+}
+
+}  // namespace
+
 int run(const BankRequest& request) {
+  if (!request.from.empty()) {
+    const bool others = !request.prompts.list.empty() || !request.prompts.file.empty() || !request.pair_with.empty();
+    if (others) throw UsageError("--from takes a bank over as it is: no prompts and no --pair-with");
+    write(request, read_bank(request.from));
+    return 0;
+  }
+  if (request.text_model.empty()) throw UsageError("--text-model is required, or --from");
+  if (request.vocabulary.empty()) throw UsageError("--vocab is required beside --text-model");
   std::vector<std::string> phrases = prompts_of(request.prompts);
   if (phrases.empty()) {
     for (const KnownPrompt& known : read_prompt_vocabulary()) phrases.push_back(known.name);
@@ -28,10 +52,8 @@ int run(const BankRequest& request) {
     check_pairing(model, request.text_model, text_identity);
     model_identity = model.identity;
   }
-  const EmbeddingBank bank =
-      make_bank(open_text_encoder(request.text_model, request.vocabulary), phrases, text_identity, model_identity);
-  write_bank(request.output, bank);
-  std::fprintf(stderr, "%zu phrases in %s\n", bank.phrases.size(), request.output.c_str());
+  write(request,
+        make_bank(open_text_encoder(request.text_model, request.vocabulary), phrases, text_identity, model_identity));
   return 0;
 }
 

@@ -72,7 +72,8 @@ Json scan_json(const Json& fingerprint, const NiftiHeader& header) {
   Json json = fingerprint;
   const Geometry& geometry = header.geometry;
   json.set("size", list(geometry.size)).set("spacing_mm", list(column_norms(geometry.voxel_to_world_mm)));
-  json.set("orientation", orientation_code(geometry.voxel_to_world_mm));
+  json.set("orientation", orientation_code(geometry.voxel_to_world_mm)).set("geometry_from", name_of(header.form));
+  json.set("left_right", header.orientation_known ? "known" : "unreliable");
   json.set("datatype", name_of_nifti_type(header.datatype));
   return json.set("voxel_to_world_mm", affine_json(geometry.voxel_to_world_mm));
 }
@@ -157,6 +158,7 @@ Json request_json(const Case& one, const ResultOptions& wanted) {
   Json request = Json::object().set("modality", one.modality).set("prompts", list(one.prompts));
   request.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
   request.set("space", wanted.model_space ? "model" : "scan").set("probabilities", wanted.probabilities);
+  request.set("geometry", name_of(wanted.geometry));
   return request.set("preview", wanted.preview).set("mask_format", wanted.mask_extension.substr(1));
 }
 
@@ -244,8 +246,8 @@ Json write_case(const std::string& folder, const Case& one, const NiftiScan& sca
   write_file_atomically(folder + "/statistics.json", statistics.dump(2) + "\n");
   timed("statistics");
   if (wanted.preview) {
-    write_png(folder + "/preview.png",
-              preview(image, result.masks, result.prompts, display_window(image, one.modality)));
+    write_png(folder + "/preview.png", preview(image, result.masks, result.prompts, display_window(image, one.modality),
+                                               {scan.header.orientation_known}));
     timed("preview");
   }
   Json plan = Json::object().set("weights_bytes", result.plan.weights_bytes);

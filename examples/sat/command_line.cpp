@@ -100,6 +100,12 @@ DType parse_half(const std::string& name) {
   fail("unknown half type '", name, "'; it is one of f16, bf16");
 }
 
+void add_geometry(CLI::App* command, NiftiForm& geometry) {
+  add_parsed(command, "--geometry", geometry, parse_nifti_form,
+             "which part of the header says where voxels lie: sform,\nqform or pixdim; default: auto (docs/scans.md)")
+      ->type_name("FORM");
+}
+
 CLI::Option* add_modality(CLI::App* command, std::string& modality) {
   return command->add_option("--modality", modality, "what made the scan: ct, mri, pet or us")->type_name("M");
 }
@@ -161,6 +167,9 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
       ->add_option("--orientation", request.orientation,
                    "axes that the network sees, such as ASR; default: the model's")
       ->type_name("CODE");
+  add_geometry(command, request.result.geometry);
+  command->add_flag("--strict", request.strict,
+                    "refuse a scan that looks wrong (header, values, size)\nin place of warning of it");
   command->add_flag("--model-space", request.result.model_space,
                     "write masks on the network's own grid (resampled and\ncropped), and the image there");
   command->add_flag("--save-probabilities", request.result.probabilities,
@@ -192,8 +201,9 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
 statistics.json, preview.png and manifest.json, all on the scan's own grid. Finished cases are
-skipped when the same command is given again; an interrupted run leaves no partial case. A line of
-a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
+skipped when the same command is given again; an interrupted run leaves no partial case. What looks
+wrong with a scan is a warning, on the terminal and in manifest.json, and ends its case with
+--strict. A line of a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
 
 Examples:
   sat segment ct.nii.gz --prompts "spinal cord,brainstem" --modality ct -o results
@@ -221,6 +231,7 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
       ->excludes(model);
   add_file(command, "--text-model", request.text_model, "the text encoder, where prompts are encoded in the run");
   command->add_option("--orientation", request.orientation, "as for sat segment")->type_name("CODE");
+  add_geometry(command, request.geometry);
   command->add_flag("--model-space", request.model_space, "as for sat segment");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
   command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
@@ -269,18 +280,24 @@ Examples:
 CLI::App* add_bank(CLI::App& program, BankRequest& request) {
   CLI::App* command =
       program.add_subcommand("bank", "Encode prompts once, so that segmentation runs without the text encoder");
-  add_file(command, "--text-model", request.text_model, "the text encoder")->required();
-  add_file(command, "--vocab", request.vocabulary, "its word pieces (vocab.txt)")->required();
+  CLI::Option* text_model = add_file(command, "--text-model", request.text_model, "the text encoder");
+  add_file(command, "--vocab", request.vocabulary, "its word pieces (vocab.txt)");
   add_prompts(command, request.prompts);
+  add_file(command, "--from", request.from, "a bank to take over as it is, in place of encoding")->excludes(text_model);
+  add_file(command, "--card", request.card, "JSON that says which scans the model is for (below)");
   add_file(command, "--pair-with", request.pair_with, "record the segmentation model that the bank belongs to");
   add_file(command, "--config", request.config, "JSON description of that model, if it has none of its own");
   add_threads(command, request.threads);
   add_cpu(command, request.cpu);
   add_file(command, "-o,--output", request.output, "the bank to write (.safetensors)")->required();
-  command->footer(R"(Without prompts all names of the vocabulary are encoded.
+  command->footer(R"(Without prompts all names of the vocabulary are encoded. A card names, by modality, the part of the
+body that the model knows, and the millimetres that scans of it extend left-right, back-front and
+feet-head; sat segment warns of scans of less than half or more than twice that:
+  {"ct": {"region": "head and neck", "field_of_view_mm": [[300, 700], [300, 700], [150, 450]]}}
 
 Examples:
-  sat bank --text-model text.safetensors --vocab vocab.txt -o bank.safetensors)");
+  sat bank --text-model text.safetensors --vocab vocab.txt -o bank.safetensors
+  sat bank --from bank.safetensors --card card.json -o with-card.safetensors)");
   return command;
 }
 

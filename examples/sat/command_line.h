@@ -35,7 +35,7 @@ struct SegmentRequest {
   SegmenterOptions segmenter;
   DeviceChoice device;
   ResultOptions result;
-  bool redo = false, quiet = false, as_json = false, no_scratch = false, verify = false;
+  bool redo = false, quiet = false, as_json = false, no_scratch = false, verify = false, strict = false;
 };
 
 struct PlanRequest {
@@ -45,6 +45,7 @@ struct PlanRequest {
   std::string modality, orientation, model, config, architecture, text_model;
   bool model_space = false, as_json = false, no_scratch = false, kernels = false;
   int64_t max_ram = 0;  // bytes; 0: no limit
+  NiftiForm geometry = NiftiForm::automatic;
   DeviceChoice device;
   ContextOptions context;
 };
@@ -60,6 +61,7 @@ struct PromptsRequest {
 
 struct BankRequest {
   std::string text_model, vocabulary, pair_with, config, output;
+  std::string card, from;  // a card's JSON file; a bank to take all else from
   PromptChoice prompts;
   int threads = 0;
   CpuLevel cpu = best_cpu_level();

@@ -43,6 +43,7 @@ void describe_bank(Json& report, const std::string& path) {
   report.set("kind", "embedding bank").set("phrases", int64_t(bank.phrases.size()));
   report.set("width", bank.embeddings.shape[1]).set("text", to_json(bank.text));
   report.set("text_model_sha256", or_null(bank.text_identity)).set("model_sha256", or_null(bank.model_identity));
+  report.set("card", bank.card.entries.empty() ? Json() : to_json(bank.card));
 }
 
 void describe_text(Json& report, const std::string& path) {

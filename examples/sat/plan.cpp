@@ -89,7 +89,7 @@ int run(const PlanRequest& request) {
   options.space = request.model_space ? Space::model : Space::scan;
 
   const SatConfig config = config_of(request);
-  const NiftiHeader scan = read_nifti_header(request.scan);
+  const NiftiHeader scan = read_nifti_header(request.scan, {request.geometry});
   const int64_t text_bytes = request.text_model.empty() ? 0 : encoding_bytes(open_text_file({request.text_model}));
   const Scratch scratch = request.no_scratch ? Scratch::none : Scratch::offered;
   const SegmentationPlan plan =
@@ -100,13 +100,18 @@ int run(const PlanRequest& request) {
     json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
     json.set("scratch_bytes", plan.scratch_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
     if (plan.device_bytes > 0) json.set("device_bytes", plan.device_bytes);
+    Json warnings = Json::array();
+    for (const std::string& warning : scan.warnings) warnings.push(warning);
+    json.set("warnings", std::move(warnings));
     json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
     std::printf("%s\n", json.dump(2).c_str());
     return 0;
   }
+  for (const std::string& warning : scan.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
   std::printf("model        %s\n", config.architecture.c_str());
+  const std::string orientation = orientation_code(scan.geometry.voxel_to_world_mm);
   std::printf("scan         %s voxels, %s\n", times(scan.geometry.size).c_str(),
-              orientation_code(scan.geometry.voxel_to_world_mm).c_str());
+              scan.orientation_known ? orientation.c_str() : "orientation unknown");
   std::printf("resampled    %s voxels, before cropping\n", times(plan.grid).c_str());
   std::printf("windows      at most %lld of %s\n", static_cast<long long>(plan.windows), times(plan.window).c_str());
   const auto print_bytes = [](const char* what, int64_t bytes, const std::string& rest) {

@@ -100,9 +100,12 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   run.orientation = one.orientation;
   run.space = request.result.model_space ? Space::model : Space::scan;
   run.verify = request.verify;
+  run.strict = request.strict;
+  const NiftiReadOptions reading_options{request.result.geometry};
   // Throws when memory will not suffice, before time is spent on reading.
-  segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
-  const NiftiScan scan = read_nifti(one.scan);
+  segmenter.plan(read_nifti_header(one.scan, reading_options).geometry, run, int64_t(one.prompts.size()));
+  const NiftiScan scan = read_nifti(one.scan, reading_options);
+  run.scan_warnings = scan.header.warnings;
   const Json fingerprint = scan_fingerprint(one.scan);
   const double reading = watch.lap();
 

@@ -24,6 +24,8 @@ constexpr int64_t kLineVoxels = 3;                        // fewer than this in 
 constexpr int64_t kMargin = 14, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
 constexpr double kTint = 0.36;
+constexpr Colour kWarning{255, 176, 64};
+constexpr const char* kUnknownSides = "orientation unknown: left and right are unreliable";
 
 /// The scan seen in RAS order: axis k here is axis order.from[k] of the array, backwards where order.reversed[k].
 struct View {
@@ -383,7 +385,7 @@ PreviewPlanes preview_planes(const BitMasks& masks) {
 }
 
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
-               const DisplayWindow& window) {
+               const DisplayWindow& window, const PreviewOptions& options) {
   const Shape expected{masks.size[0], masks.size[1], masks.size[2]};
   SAT_CHECK(scan.voxels.shape == expected && scan.geometry.size == masks.size, "preview: masks are ", expected,
             ", the scan is ", scan.voxels.shape);
@@ -427,7 +429,10 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
   width = std::max(width, layout.column_pixels * layout.columns + 2 * kMargin - 28);
-  const int64_t captions_y = kMargin + row_height + 8, legend_y = captions_y + kLineHeight + kMargin;
+  width = std::max(width, options.orientation_known ? 0 : text_width(kUnknownSides, kTextScale) + 2 * kMargin);
+  const int64_t captions_y = kMargin + row_height + 8;
+  const int64_t notes_y = captions_y + kLineHeight;
+  const int64_t legend_y = notes_y + (options.orientation_known ? 0 : kLineHeight) + kMargin;
   const int64_t height = legend_y + layout.lines * kLineHeight + kMargin / 2;
 
   const Tensor image({height, width, 3}, DType::u8);
@@ -441,7 +446,7 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     for (int64_t prompt : in_plane(view, placed.panel, boxes, largest_first)) {
       draw_mask(image, placed, pixels, masks, prompt);
     }
-    draw_letters(image, placed);
+    if (options.orientation_known) draw_letters(image, placed);
     draw_scale_bar(image, placed);
     const std::string name = placed.panel.name;
     const int64_t name_width = text_width(name + " ", kTextScale);
@@ -450,6 +455,7 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     draw_text(image, x, captions_y, name, kTextScale, kInk);
     draw_text(image, x + name_width, captions_y, places[i], kTextScale, kFaint);
   }
+  if (!options.orientation_known) draw_text(image, kMargin, notes_y, kUnknownSides, kTextScale, kWarning);
   draw_legend(image, kMargin, legend_y, entries, layout);
   return image;
 }

@@ -22,6 +22,10 @@ struct DisplayWindow {
 /// sample of the voxels, those equal to the smallest value left out.
 DisplayWindow display_window(const Volume& scan, const std::string& modality);
 
+struct PreviewOptions {
+  bool orientation_known = true;  // false: a line says so, and no letters claim to know left from right
+};
+
 /// Where the three planes cut the scan.
 struct PreviewPlanes {
   std::array<int64_t, 3> voxel{};  // indices along H, W, D
@@ -39,6 +43,6 @@ PreviewPlanes preview_planes(const BitMasks& masks);
 /// Oblique scans are shown along their own axes under the nearest names. Throws Error when sizes or the number of names
 /// do not fit.
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
-               const DisplayWindow& window);
+               const DisplayWindow& window, const PreviewOptions& options = {});
 
 }  // namespace sat

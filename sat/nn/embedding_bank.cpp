@@ -110,6 +110,7 @@ Metadata metadata_of(const EmbeddingBank& bank) {
       {"format", kFormat}, {"version", kVersion}, {"phrases", phrases.dump()}, {"text", to_json(bank.text).dump()}};
   if (!bank.text_identity.empty()) metadata["text_sha256"] = bank.text_identity;
   if (!bank.model_identity.empty()) metadata["model_sha256"] = bank.model_identity;
+  if (!bank.card.entries.empty()) metadata["card"] = to_json(bank.card).dump();
   return metadata;
 }
 
@@ -133,6 +134,9 @@ EmbeddingBank read_bank(const std::string& path) {
   bank.text = text_config_from_json(Json::parse(entry(file.metadata, "text", path), path + ", text"), path);
   bank.text_identity = identity(file.metadata, "text_sha256", path);
   bank.model_identity = identity(file.metadata, "model_sha256", path);
+  if (file.metadata.count("card")) {
+    bank.card = model_card_from_json(Json::parse(file.metadata.at("card"), path + ", card"), path);
+  }
   bank.embeddings = file.weights.get("embeddings", file.weights.shape_of("embeddings"));
   bank.modality_embed = file.weights.get("modality_embed", file.weights.shape_of("modality_embed"));
   const std::vector<std::string> unknown = file.weights.never_read();
@@ -148,6 +152,7 @@ void write_bank(const std::string& path, const EmbeddingBank& bank) {
   const Metadata metadata = metadata_of(bank);
   identity(metadata, "text_sha256", bank.source);
   identity(metadata, "model_sha256", bank.source);
+  model_card_from_json(to_json(bank.card), bank.source);
   write_safetensors(path, {{"embeddings", bank.embeddings}, {"modality_embed", bank.modality_embed}}, metadata);
 }
 

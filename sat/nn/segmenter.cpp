@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "sat/io/restore.h"
+#include "sat/io/scan_checks.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/segment_volume.h"
@@ -98,6 +99,32 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
             " of memory, the limit is ", in_bytes(max_ram));
   return plan;
+}
+
+/// Do two words stand for one modality? A model may know others than text encoders do.
+bool same_modality(const std::string& a, const std::string& b) {
+  try {
+    return modality_code(a) == modality_code(b);
+  } catch (const Error&) {
+    return a == b;
+  }
+}
+
+/// Everything that looks wrong with a scan before the network has seen it.
+std::vector<std::string> doubts_of(const Volume& scan, const RunOptions& run, const ModelCard& card) {
+  std::vector<std::string> doubts = run.scan_warnings;
+  for (const std::string& doubt : content_warnings(scan, run.modality)) doubts.push_back(doubt);
+  for (const ModelCard::Entry& entry : card.entries) {
+    if (!same_modality(entry.modality, run.modality)) continue;
+    const std::string doubt = region_warning(entry, scan.geometry);
+    if (!doubt.empty()) doubts.push_back(doubt);
+  }
+  if (run.strict && !doubts.empty()) {
+    std::string all;
+    for (const std::string& doubt : doubts) all += (all.empty() ? "" : "; ") + doubt;
+    fail("refused, as the run is strict: ", all);
+  }
+  return doubts;
 }
 
 }  // namespace
@@ -270,9 +297,10 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   profile::Stopwatch watch;
 
   progress({"preprocess", 0, 0, 0});
+  result.warnings = doubts_of(scan, run, state.bank ? state.bank->card : ModelCard());
   Preprocessed prepared = preprocess(scan, preprocess_options(config(), run));
   result.grid = prepared.grid;
-  result.warnings = prepared.warnings;
+  result.warnings.insert(result.warnings.end(), prepared.warnings.begin(), prepared.warnings.end());
   for (const std::string& warning : result.warnings) {
     if (run.on_warning) run.on_warning(warning);
   }

@@ -48,6 +48,11 @@ struct RunOptions {
   /// Before the run, its middle window is also computed in f32 on the CPU, and what differs is said. Needs the memory
   /// and the time of that beside the run's.
   bool verify = false;
+  /// What the scan's reader found odd (NiftiHeader::warnings), to be passed on with what is found in its voxels, its
+  /// size against the bank's card, and in the run.
+  std::vector<std::string> scan_warnings;
+  /// Whatever looks wrong with the scan throws Error with all of it, before the network runs.
+  bool strict = false;
   /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room
   /// for every voxel [H, W, D] of that grid, where the probabilities are written.
   std::function<std::vector<float*>(const Geometry&)> probabilities;
