@@ -216,6 +216,8 @@ TEST_CASE("a name that is too long for its place is cut between characters, and 
   CHECK(shortened("\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F", 3) == "\xC3\xA4..");
   CHECK(fixed(1234.567, 1) == "1234.6");
   CHECK(fixed(-0.5, 3) == "-0.500");
+  CHECK(significant(2.3456, 3) == "2.35");
+  CHECK(significant(600, 4) == "600");
   CHECK(fixed(1e300, 0).size() == 301);
 }
 

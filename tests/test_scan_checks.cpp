@@ -65,7 +65,9 @@ TEST_CASE("a CT that is not in Hounsfield units is named with what became of the
   const auto picture = [](float hu) { return std::round(255 * std::min(1.f, std::max(0.f, (hu + 160) / 400))); };
   CHECK(contains(doubt(changed(picture), "ct"), "8-bit picture"));
   CHECK(contains(doubt(changed([](float hu) { return hu / 500; }), "ct"), "not the Hounsfield units"));
-  CHECK(contains(doubt(changed([](float hu) { return 3 * hu + 3500 - 1000; }), "ct"), "neither air near -1000"));
+  CHECK(contains(doubt(changed([](float hu) { return 3 * hu + 3500 - 1000; }), "ct"), "hardly a voxel lies about 0"));
+  CHECK(contains(doubt(changed([](float hu) { return std::min(240.f, std::max(-160.f, hu)); }), "ct"),
+                 "no voxel is below -160, but air in a CT has -1000: the values (-160 to 240) were clipped"));
 }
 
 TEST_CASE("an MR given as CT and a CT given as MR are named") {

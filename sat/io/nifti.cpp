@@ -81,6 +81,10 @@ class Source {
 
   void skip_to(int64_t offset, Tensor& scratch) {
     need(offset - at_, "bytes before the voxels");
+    if (!gzip_) {
+      file_.skip(std::max<int64_t>(0, offset - std::max(at_, head_size_)));
+      at_ = std::max(at_, offset);
+    }
     while (at_ < offset) take(std::min(offset - at_, kSlabBytes), scratch, "bytes before the voxels");
   }
 

@@ -16,10 +16,11 @@ constexpr double kLeastExtent = 2, kMostExtent = 3000;  // mm
 constexpr int64_t kSampled = 32768;                     // voxels
 constexpr double kAlmostAll = 0.99;                     // share of one value in a scan that shows nothing else
 constexpr int64_t kFewValues = 16, kMostLabels = 512;   // distinct values of a label map: surely, and at most
-constexpr double kPatches = 0.5;       // share of voxels equal to their neighbour: labels 0.8, scans 0.2
-constexpr int64_t kEnoughVoxels = 32;  // to speak of a share
-constexpr double kAir = -800, kSoftLow = -150, kSoftHigh = 150;  // HU
-constexpr double kLeastRange = 200;  // HU between the extremes of any CT that shows something
+constexpr double kPatches = 0.5;                    // share of voxels equal to their neighbour: labels 0.8, scans 0.2
+constexpr int64_t kEnoughVoxels = 32;               // to speak of a share
+constexpr double kSurelyAir = -200;                 // HU: fat is above, and lungs below
+constexpr double kSoftLow = -150, kSoftHigh = 150;  // HU
+constexpr double kLeastRange = 200;                 // HU between the extremes of any CT that shows something
 
 std::string lower(std::string text) {
   for (char& c : text) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
@@ -69,6 +70,7 @@ struct Sample {
     patches = outside_common > 0 ? double(equal) / double(outside_common) : 1;
   }
 
+  int64_t common_count() const { return int64_t(values.size()) - outside_common; }
   double least() const { return double(values.front()); }
   double most() const { return double(values.back()); }
   int64_t between(double low, double high) const {
@@ -89,19 +91,21 @@ std::string range_of(const Sample& sample) {
 
 /// What speaks against Hounsfield units, or "".
 std::string doubt_of_ct(const Sample& sample) {
-  if (sample.least() >= 0) {
-    const std::string begin = "no voxel is below 0, but air in a CT has -1000: ";
-    if (sample.most() <= 1) return begin + "the values (" + range_of(sample) + ") were scaled to 0 .. 1";
-    if (sample.most() <= 255) return begin + "the values (" + range_of(sample) + ") are those of an 8-bit picture";
-    return begin + "the values (" + range_of(sample) + ") are stored with an offset, such as +1024, or are no CT";
-  }
-  if (sample.most() - sample.least() < kLeastRange) {
+  if (sample.least() < 0 && sample.most() - sample.least() < kLeastRange) {
     return "the values span only " + range_of(sample) + ", which are not the Hounsfield units of a CT";
   }
-  const int64_t air = sample.between(-1e30, kAir), soft = sample.between(kSoftLow, kSoftHigh);
-  const auto count = int64_t(sample.values.size());
-  if (air * 100 < count && soft * 20 < count) {
-    return "the values (" + range_of(sample) + ") show neither air near -1000 nor soft tissue about 0, as a CT does";
+  if (sample.least() > kSurelyAir) {
+    const std::string begin = "no voxel is below " + significant(std::min(0.0, sample.least()), 4) +
+                              ", but air in a CT has -1000: the values (" + range_of(sample) + ") ";
+    if (sample.least() < 0) return begin + "were clipped, or are no CT";
+    if (sample.most() <= 1) return begin + "were scaled to 0 .. 1";
+    if (sample.most() <= 255) return begin + "are those of an 8-bit picture, or are no CT";
+    return begin + "are stored with an offset, such as +1024, or are no CT";
+  }
+  const bool padding_is_soft = double(sample.common) >= kSoftLow && double(sample.common) <= kSoftHigh;
+  const int64_t soft = sample.between(kSoftLow, kSoftHigh) - (padding_is_soft ? sample.common_count() : 0);
+  if (sample.outside_common >= kEnoughVoxels && soft * 50 < sample.outside_common) {
+    return "hardly a voxel lies about 0, where soft tissue lies in a CT, of values from " + range_of(sample);
   }
   return "";
 }

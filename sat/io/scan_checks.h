@@ -14,9 +14,9 @@ namespace sat {
 std::vector<std::string> geometry_warnings(const Geometry& geometry);
 
 /// Doubts about voxels f32 [H, W, D] said to be of `modality` ("ct" in any case; anything else counts as not CT). For
-/// all: one value almost everywhere, or few whole numbers in patches, as in a label map. For CT: nothing below 0, a
-/// range too small for Hounsfield units, neither air nor soft tissue. For others: air at -1000 and tissue about 0, as
-/// in CT. Reads a sample of at most 32768 voxels spread over the scan, the same in every run.
+/// all: one value almost everywhere, or few whole numbers in patches, as in a label map. For CT: nothing below -200, a
+/// range too small for Hounsfield units, hardly anything about 0 but padding. For others: air at -1000 and tissue about
+/// 0, as in CT. Reads a sample of at most 32768 voxels spread over the scan, the same in every run.
 std::vector<std::string> content_warnings(const Volume& scan, const std::string& modality);
 
 /// Is this the name of a mask, a label map or a segmentation, such as "case_seg.nii.gz", "liver-mask.nii",
