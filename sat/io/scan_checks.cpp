@@ -172,9 +172,9 @@ bool looks_like_a_segmentation_name(const std::string& path) {
   for (size_t at = 0; at < name.size(); ++at) {
     if (at > 0 && std::string("_-. ").find(name[at - 1]) == std::string::npos) continue;
     for (const char* word : {"seg", "dseg", "aseg", "label", "labels", "labelmap", "segmentation", "roi"}) {
-      const size_t length = std::string(word).size();
-      const bool ends = at + length == name.size() || !(name[at + length] >= 'a' && name[at + length] <= 'z');
-      if (ends && name.compare(at, length, word) == 0) return true;
+      const size_t end = at + std::string(word).size();
+      if (name.compare(at, end - at, word) != 0) continue;
+      if (end == name.size() || !(name[end] >= 'a' && name[end] <= 'z')) return true;
     }
   }
   return false;
