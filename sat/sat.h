@@ -81,6 +81,8 @@
 
 #include "sat/io/safe_name.h"
 
+#include "sat/io/open_file.h"
+
 #include "sat/io/stored_tensor.h"
 
 #include "sat/io/checkpoint.h"

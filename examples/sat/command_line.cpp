@@ -284,6 +284,12 @@ Examples:
   return command;
 }
 
+void add_max_header(CLI::App* command, CheckpointLimits& limits) {
+  add_parsed(command, "--max-header", limits.header, parse_bytes,
+             "how large a header, directory or pickle may be (16M); its\n256th part bounds the number of tensors")
+      ->type_name("BYTES");
+}
+
 CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
   CLI::App* command =
       program.add_subcommand("convert", "Turn a PyTorch or safetensors checkpoint into a sat model or text encoder");
@@ -299,9 +305,13 @@ CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
       ->type_name("KIND");
   add_file(command, "--text-config", request.text_config, "JSON description of how prompts are encoded");
   command->add_flag("--native", request.native, "a sentence encoder with its own start and end tokens, not SAT's");
+  add_max_header(command, request.limits);
   command->footer(R"(What the input is follows from its tensors. A text encoder may come in several files, for example
 an encoder and, apart from it, its projection and modality table; its identity is that of the file
-with the modality table.
+with the modality table. Names lose the wrappers of training (module., _orig_mod.,
+_fsdp_wrapped_module., Lightning's model.). Of a whole checkpoint the state dict is taken: the first of
+model_state_dict, state_dict, network_weights, model, net, ema, ema_state_dict and model_ema that holds
+tensors. Values that are not finite, or not in the new type, are refused.
 
 Examples:
   sat convert nano.pth nano.safetensors --dtype f16 --pair-with nano_text_encoder.pth
@@ -316,9 +326,11 @@ CLI::App* add_inspect(CLI::App& program, InspectRequest& request) {
   add_file(command, "--config", request.config, "JSON description of a model whose sizes were never published");
   command->add_flag("--all", request.all, "list every tensor");
   command->add_flag("--json", request.as_json, "print JSON");
+  add_max_header(command, request.limits);
   command->footer(R"(The identity of a model or text encoder is the sha256 of the file it was published in, kept through
-conversions. Ends with status 1 for a checkpoint that is no whole SAT model, saying what is missing
-or extra.
+conversions. Ends with status 1 for a checkpoint that is no whole SAT model, naming what is missing
+or extra, and for one with values that are not finite. "skipped" names what else a file holds (other
+dicts, objects of Python's): it is read over, and nothing of it is run.
 
 Examples:
   sat inspect nano.pth --all)");

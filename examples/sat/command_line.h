@@ -11,6 +11,7 @@
 #include "examples/sat/bench_run.h"
 #include "examples/sat/case_result.h"
 #include "examples/sat/devices.h"
+#include "sat/io/checkpoint.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_encoder.h"
 #include "sat/tensor/error.h"
@@ -71,11 +72,13 @@ struct ConvertRequest {
   std::string config, pair_with, text_config;
   std::optional<TextKind> text_kind;
   bool training_heads = false, native = false;
+  CheckpointLimits limits;
 };
 
 struct InspectRequest {
   std::string file, config;
   bool all = false, as_json = false;
+  CheckpointLimits limits;
 };
 
 struct BenchRequest {

@@ -28,7 +28,7 @@ int convert_text(const ConvertRequest& request, const std::vector<std::string>& 
   if (!request.config.empty() || !request.pair_with.empty() || request.training_heads) {
     throw UsageError("--config, --pair-with and --training-heads are for segmentation models; this is a text encoder");
   }
-  TextFile text = open_text_file(inputs);
+  TextFile text = open_text_file(inputs, request.limits);
   text.config = text_config(request, text.config);
   write_text_file(output, text, request.dtype);
   std::fprintf(stderr, "text encoder (%s) in %s\n", name_of(text.config.kind), output.c_str());
@@ -41,7 +41,7 @@ int convert_model(const ConvertRequest& request, const std::vector<std::string>&
   if (request.text_kind || !request.text_config.empty() || request.native) {
     throw UsageError("--text-kind, --text-config and --native are for text encoders; this is a segmentation model");
   }
-  const ModelFile model = open_model_file(inputs[0], request.config);
+  const ModelFile model = open_model_file(inputs[0], request.config, request.limits);
   std::string text_identity;
   if (!request.pair_with.empty()) {
     const std::string& text = request.pair_with;
@@ -62,8 +62,9 @@ int run(const ConvertRequest& request) {
   const std::string output = inputs.back();
   inputs.pop_back();
   if (!has_extension(output, ".safetensors")) throw UsageError("the file to write must end in .safetensors: " + output);
-  const bool text = std::any_of(inputs.begin(), inputs.end(),
-                                [](const std::string& input) { return is_text_file(open_checkpoint(input).weights); });
+  const bool text = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& input) {
+    return is_text_file(open_checkpoint(input, request.limits).weights);
+  });
   return text ? convert_text(request, inputs, output) : convert_model(request, inputs, output);
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "sat/io/file.h"
+#include "sat/io/open_file.h"
 #include "sat/io/safetensors.h"
 #include "sat/io/text.h"
 #include "sat/io/torch_file.h"
@@ -15,7 +15,8 @@ namespace sat {
 
 namespace {
 
-constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;
+constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;  // of the format; what is taken is a matter of limits
+constexpr int64_t kShown = 512;                          // bytes that tell the kinds of files apart
 
 bool is_safetensors(const uint8_t* bytes, int64_t count) {
   uint64_t length = 0;
@@ -60,12 +61,13 @@ std::string describe(std::string_view bytes) {
 
 }  // namespace
 
-Checkpoint open_checkpoint(const std::string& path) {
-  const MappedFile file(path);
-  const uint8_t* bytes = file.data();
-  if (is_zip(bytes, file.size()) || is_legacy_torch_file(bytes, file.size())) return read_torch_file(path);
-  if (is_safetensors(bytes, file.size())) return read_safetensors(path);
-  const std::string_view text(reinterpret_cast<const char*>(bytes), size_t(file.size()));
+Checkpoint open_checkpoint(const std::string& path, const CheckpointLimits& limits) {
+  const OpenFile file(path);
+  const std::string text = file.text(0, std::min(kShown, file.size()));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  const auto count = int64_t(text.size());
+  if (is_zip(bytes, count) || is_legacy_torch_file(bytes, count)) return read_torch_file(path, limits);
+  if (is_safetensors(bytes, count)) return read_safetensors(path, limits);
   fail(path, ": is no checkpoint (safetensors or PyTorch); it begins with ", quoted(text.substr(0, 16)), ", ",
        describe(text));
 }

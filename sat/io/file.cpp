@@ -27,25 +27,6 @@ constexpr int64_t kChunksAtOnce = 16;     // deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
 constexpr int64_t kSystemStep = 1 << 30;  // a system call moves at most 2 GB
 
-void check_path(const std::string& path) {
-  SAT_CHECK(!path.empty(), "a file name is empty");
-  SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
-}
-
-/// Opens a regular file and tells its size. Without O_NONBLOCK a pipe would wait here for a writer.
-Descriptor open_regular(const std::string& path, int64_t& size) {
-  check_path(path);
-  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
-  SAT_CHECK(file, "cannot open ", path, ": ", system_reason(errno));
-  struct stat status {};
-  SAT_CHECK(::fstat(file, &status) == 0, "cannot open ", path, ": ", system_reason(errno));
-  if (S_ISREG(status.st_mode)) {
-    size = int64_t(status.st_size);
-    return file;
-  }
-  fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
-}
-
 /// A name that no other writer of this folder uses, of a length that fits wherever the target's name does.
 std::string temporary_name(const std::string& folder) {
   std::random_device random;

@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
-#include "sat/io/file.h"
+#include "sat/io/open_file.h"
 
 namespace sat {
 
@@ -85,9 +86,15 @@ std::string sha256(const std::string& bytes) {
 }
 
 std::string sha256_of_file(const std::string& path) {
-  const MappedFile file(path);
+  constexpr int64_t kStep = 1 << 18;
+  const OpenFile file(path);
   Sha256 hash;
-  hash.update(file.data(), file.size());
+  std::vector<uint8_t> bytes(size_t(std::min(kStep, file.size())));
+  for (int64_t at = 0; at < file.size(); at += kStep) {
+    const int64_t count = std::min(kStep, file.size() - at);
+    file.read(at, bytes.data(), count);
+    hash.update(bytes.data(), count);
+  }
   return hash.finish();
 }
 

@@ -25,6 +25,6 @@ class Sha256 {
 };
 
 std::string sha256(const std::string& bytes);
-std::string sha256_of_file(const std::string& path);  // throws Error as MappedFile does, also for an empty file
+std::string sha256_of_file(const std::string& path);  // throws Error as OpenFile does, also for an empty file
 
 }  // namespace sat

@@ -3,9 +3,12 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "sat/tensor/error.h"
 
 namespace sat {
 
@@ -62,6 +65,25 @@ Descriptor open_descriptor(const std::string& path, int flags, int mode) {
     const int number = ::open(path.c_str(), flags | O_CLOEXEC, mode_t(mode));
     if (number >= 0 || errno != EINTR) return above_standard(number);
   }
+}
+
+void check_path(const std::string& path) {
+  SAT_CHECK(!path.empty(), "a file name is empty");
+  SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
+}
+
+Descriptor open_regular(const std::string& path, int64_t& size) {
+  check_path(path);
+  // Without O_NONBLOCK a pipe would wait here for a writer.
+  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
+  SAT_CHECK(file, "cannot open ", path, ": ", system_reason(errno));
+  struct stat status {};
+  SAT_CHECK(::fstat(file, &status) == 0, "cannot open ", path, ": ", system_reason(errno));
+  if (S_ISREG(status.st_mode)) {
+    size = int64_t(status.st_size);
+    return file;
+  }
+  fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
 }
 
 }  // namespace sat

@@ -2,6 +2,7 @@
 // clear of the three standard ones.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -38,5 +39,11 @@ Descriptor open_descriptor(const std::string& path, int flags, int mode = 0666);
 
 /// A descriptor just made by another call, moved clear of the standard ones in the same way.
 Descriptor above_standard(int number);
+
+/// Throws Error for a name that the system cannot take: an empty one, or one that goes on after a zero byte.
+void check_path(const std::string& path);
+
+/// Opens a regular file for reading and tells its size in bytes; anything else at the path throws Error.
+Descriptor open_regular(const std::string& path, int64_t& size);
 
 }  // namespace sat

@@ -2,6 +2,7 @@
 #include "sat/io/restore.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -145,33 +146,49 @@ class Neighbourhood {
   float outside_ = 0;  // weight of the other corners, which count as -1
 };
 
-/// Bit i: values[i] > 0, for up to 64 values.
-uint64_t positive_mask(const float* values, int64_t count) {
+/// Bit i: values[i] > 0, for up to 64 values. `finite` becomes false where one of them is a NaN: a score is in [-1, 1],
+/// so nothing else there is not finite.
+uint64_t positive_mask(const float* values, int64_t count, bool& finite) {
   uint64_t mask = 0;
+  bool numbers = true;
   int64_t i = 0;
 #if defined(__SSE2__)
+  __m128 strange = _mm_setzero_ps();
   for (; i + 4 <= count; i += 4) {
-    mask |= uint64_t(_mm_movemask_ps(_mm_cmpgt_ps(_mm_loadu_ps(values + i), _mm_setzero_ps()))) << i;
+    const __m128 four = _mm_loadu_ps(values + i);
+    mask |= uint64_t(_mm_movemask_ps(_mm_cmpgt_ps(four, _mm_setzero_ps()))) << i;
+    strange = _mm_or_ps(strange, _mm_cmpunord_ps(four, four));
   }
+  numbers = _mm_movemask_ps(strange) == 0;
 #endif
-  for (; i < count; ++i) mask |= uint64_t(values[i] > 0) << i;
+  for (; i < count; ++i) {
+    mask |= uint64_t(values[i] > 0) << i;
+    numbers = numbers && !std::isnan(values[i]);
+  }
+  finite = finite && numbers;
   return mask;
 }
 
-/// Bits of the prompts whose score is positive, for every voxel of the slab.
+/// Bits of the prompts whose score is positive, for every voxel of the slab. Throws Error where a score is none: a mask
+/// without those voxels would say that an organ is absent.
 Tensor positive_bits(const Tensor& scores, int64_t words) {
   const int64_t voxels = scores.shape[0] * scores.shape[1] * scores.shape[2], prompts = scores.shape[3];
   Tensor bits({voxels, words}, DType::i64);
   const float* values = scores.data<float>();
   uint64_t* out = static_cast<uint64_t*>(bits.raw());
+  std::atomic<bool> all_finite{true};
   parallel_for(voxels, 4096, [&](int64_t first, int64_t last) {
+    bool finite = true;
     for (int64_t v = first; v < last; ++v) {
       for (int64_t word = 0; word < words; ++word) {
         const int64_t begin = word * kWordBits, count = std::min(kWordBits, prompts - begin);
-        out[v * words + word] = positive_mask(values + v * prompts + begin, count);
+        out[v * words + word] = positive_mask(values + v * prompts + begin, count, finite);
       }
     }
+    if (!finite) all_finite = false;
   });
+  SAT_CHECK(all_finite, "the network gave scores that are not finite (NaN), so there is no mask: numbers in it grew ",
+            "beyond all bounds");
   return bits;
 }
 

@@ -7,6 +7,7 @@
 #include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/weights.h"
 
 namespace sat {
 
@@ -63,6 +64,19 @@ void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
   });
 }
 
+/// An organ is not absent because numbers in the network grew beyond all bounds: what every voxel's score is made from
+/// must be finite. Looks at a few thousand numbers, where they are on the CPU; the scores themselves are looked at when
+/// masks are made of them (io/restore.h).
+void check_finite(const Features& features, const Tensor& masks) {
+  if (Context::current().dry()) return;
+  for (const Tensor* x : {&masks, &features.center, &features.factor, &features.shift}) {
+    const int64_t wrong = x->device == Device::cpu ? count_not_finite(*x) : 0;
+    SAT_CHECK(wrong == 0, "the network gave ", wrong, " of ", x->numel(),
+              x == &masks ? " values of mask vectors" : " scales of features",
+              " that are not finite (NaN or infinite), so there is no mask: numbers in it grew ", "beyond all bounds");
+  }
+}
+
 }  // namespace
 
 const char* name_of(Waiting waiting) {
@@ -109,6 +123,7 @@ void Blender::add(Features features, const Tensor& masks) {
   const Window& window = windows_[added_];
   Kept part{window, 0, 0, std::move(features), masks};
   if (plan_.waiting != Waiting::scores) move(part, Device::cpu);
+  check_finite(part.features, part.masks);
   if (plan_.waiting == Waiting::spilled) spill(part);
   if (plan_.waiting != Waiting::scores) {
     kept_.push_back(std::move(part));

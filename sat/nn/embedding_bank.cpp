@@ -53,10 +53,12 @@ std::unordered_map<std::string, int64_t> index_of(const EmbeddingBank& bank) {
 }
 
 void check_finite(const Tensor& x, const char* name, const std::string& source) {
+  const int64_t wrong = count_not_finite(x);
+  if (wrong == 0) return;
   const float* values = x.data<float>();
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    SAT_CHECK(std::isfinite(values[i]), source, ": ", name, " holds ", values[i], " at element ", i);
-  }
+  const auto first = std::find_if(values, values + x.numel(), [](float value) { return !std::isfinite(value); });
+  fail(source, ": ", name, " holds ", *first, " at element ", first - values, ", and ", wrong, " of ", x.numel(),
+       " values in all that are not finite");
 }
 
 void check_bank(const EmbeddingBank& bank) {
@@ -115,11 +117,12 @@ Metadata metadata_of(const EmbeddingBank& bank) {
 
 }  // namespace
 
-bool is_bank(const std::string& path) {
-  const Metadata metadata = open_checkpoint(path).metadata;
-  const auto format = metadata.find("format");
-  return format != metadata.end() && format->second == kFormat;
+bool is_bank(const Checkpoint& file) {
+  const auto format = file.metadata.find("format");
+  return format != file.metadata.end() && format->second == kFormat;
 }
+
+bool is_bank(const std::string& path) { return is_bank(open_checkpoint(path)); }
 
 EmbeddingBank read_bank(const std::string& path) {
   const Checkpoint file = read_safetensors(path);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sat/io/checkpoint.h"
 #include "sat/nn/text_encoder.h"
 
 namespace sat {
@@ -25,6 +26,7 @@ struct EmbeddingBank {
 /// "model_sha256" (64 hex digits, or absent). Throws Error naming what does not fit.
 EmbeddingBank read_bank(const std::string& path);
 bool is_bank(const std::string& path);  // a safetensors file that says it is a bank
+bool is_bank(const Checkpoint& file);
 
 /// Writes a bank, embeddings as f32. Throws Error for one that read_bank() would refuse.
 void write_bank(const std::string& path, const EmbeddingBank& bank);

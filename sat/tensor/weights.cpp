@@ -8,6 +8,29 @@
 
 namespace sat {
 
+namespace {
+
+/// An exponent of ones alone is NaN or infinity, in all three types.
+template <class Bits>
+int64_t count_full_exponents(const void* values, int64_t count, Bits exponent) {
+  const Bits* bits = static_cast<const Bits*>(values);
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; ++i) found += (bits[i] & exponent) == exponent ? 1 : 0;
+  return found;
+}
+
+}  // namespace
+
+int64_t count_not_finite(const Tensor& x) {
+  if (x.numel() == 0) return 0;
+  switch (x.dtype) {
+    case DType::f32: return count_full_exponents<uint32_t>(x.raw(), x.numel(), 0x7F800000);
+    case DType::bf16: return count_full_exponents<uint16_t>(x.raw(), x.numel(), 0x7F80);
+    case DType::f16: return count_full_exponents<uint16_t>(x.raw(), x.numel(), 0x7C00);
+    default: return 0;
+  }
+}
+
 struct Weights::Table {
   std::map<std::string, Entry> entries;
   std::set<std::string> read;
@@ -40,6 +63,20 @@ Weights Weights::made(Maker make) {
 
 Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
     : table_(std::move(table)), prefix_(std::move(prefix)) {}
+
+Weights Weights::finite() const {
+  std::vector<Entry> checked = entries();
+  for (Entry& entry : checked) {
+    entry.load = [load = std::move(entry.load), name = entry.name, source = source()] {
+      Tensor tensor = load();
+      const int64_t wrong = count_not_finite(tensor);
+      SAT_CHECK(wrong == 0, source, ": tensor '", name, "' holds ", wrong, " of ", tensor.numel(),
+                " values that are not finite (NaN or infinite): the file is damaged, or its training went wrong");
+      return tensor;
+    };
+  }
+  return Weights(std::move(checked), source());
+}
 
 Weights Weights::operator/(const std::string& step) const { return Weights(table_, full(step)); }
 Weights Weights::operator/(int64_t step) const { return *this / std::to_string(step); }
