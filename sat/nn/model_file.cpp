@@ -121,28 +121,31 @@ void check_whole(const ModelFile& model, const std::map<std::string, std::string
 
 Weights canonical_weights(const Weights& weights) {
   struct Kept {
-    Weights::Entry entry;
-    std::string stored;  // its name in the file
+    size_t index;  // among the entries
     bool alias;
   };
+  std::vector<Weights::Entry> entries = weights.entries(), named;
   std::map<std::string, Kept> kept;
-  for (Weights::Entry& entry : weights.entries()) {
-    const std::string stored = entry.name, plain = without_wrappers(stored), name = original_name(plain);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Weights::Entry& entry = entries[i];
+    const std::string plain = without_wrappers(entry.name), name = original_name(plain);
     if (ends_with(name, "position_ids") || name == "n_averaged") continue;
-    entry.name = name;
     const bool alias = name != plain;
-    const auto [found, added] = kept.emplace(name, Kept{entry, stored, alias});
+    const auto [found, added] = kept.emplace(name, Kept{i, alias});
     if (added) continue;
-    Kept& before = found->second;
-    SAT_CHECK(before.entry.shape == entry.shape, weights.source(), ": '", stored, "' has shape ", entry.shape, ", '",
-              before.stored, "', which is the same tensor, has ", before.entry.shape);
-    SAT_CHECK(alias || before.alias, weights.source(), ": '", before.stored, "' and '", stored, "' are both '", name,
-              "' once the wrappers around the network are left out");
-    if (!alias) before = {entry, stored, alias};
+    const Weights::Entry& before = entries[found->second.index];
+    SAT_CHECK(before.shape == entry.shape, weights.source(), ": '", entry.name, "' has shape ", entry.shape, ", '",
+              before.name, "', which is the same tensor, has ", before.shape);
+    SAT_CHECK(alias || found->second.alias, weights.source(), ": '", before.name, "' and '", entry.name, "' are both '",
+              name, "' once the wrappers around the network are left out");
+    if (!alias) found->second = {i, alias};
   }
-  std::vector<Weights::Entry> entries;
-  for (auto& [name, one] : kept) entries.push_back(std::move(one.entry));
-  return Weights(std::move(entries), weights.source());
+  named.reserve(kept.size());
+  for (const auto& [name, one] : kept) {
+    named.push_back(std::move(entries[one.index]));
+    named.back().name = name;
+  }
+  return Weights(std::move(named), weights.source());
 }
 
 ModelFile open_model_file(const std::string& path, const std::string& config_path, const CheckpointLimits& limits) {
@@ -151,6 +154,7 @@ ModelFile open_model_file(const std::string& path, const std::string& config_pat
   model.path = path;
   model.metadata = std::move(checkpoint.metadata);
   model.weights = canonical_weights(checkpoint.weights).finite();
+  checkpoint.weights = {};
   model.text_identity = value_or_empty(model.metadata, "text_identity");
   model.identity = value_or_empty(model.metadata, "identity");
   if (model.identity.empty()) model.identity = sha256_of_file(path);

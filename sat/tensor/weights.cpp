@@ -67,10 +67,10 @@ Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
 Weights Weights::finite() const {
   std::vector<Entry> checked = entries();
   for (Entry& entry : checked) {
-    entry.load = [load = std::move(entry.load), name = entry.name, source = source()] {
-      Tensor tensor = load();
+    entry.load = [table = table_, name = entry.name] {
+      Tensor tensor = table->entries.at(name).load();
       const int64_t wrong = count_not_finite(tensor);
-      SAT_CHECK(wrong == 0, source, ": tensor '", name, "' holds ", wrong, " of ", tensor.numel(),
+      SAT_CHECK(wrong == 0, table->source, ": tensor '", name, "' holds ", wrong, " of ", tensor.numel(),
                 " values that are not finite (NaN or infinite): the file is damaged, or its training went wrong");
       return tensor;
     };

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "sat/io/hash.h"
 #include "sat/io/unicode.h"
@@ -257,7 +258,7 @@ class Template {
 std::string line_of(const Template& texts, char32_t c) {
   std::string line;
   if (c < 0xD800 || c > 0xDFFF) {
-    for (const std::u32string& word : split_words({texts.with(c)})) {
+    for (const std::u32string& word : split_words(texts.with(c))) {
       if (!line.empty()) line += ' ';
       line += encode_utf8(word);
     }
