@@ -81,11 +81,12 @@ TEST_CASE("an open checkpoint takes at most about ten times its header") {
   const std::string header = many_tensors(20'000), pickled = many_pickled(10'000);
   write_bytes(folder / "safetensors", safetensors(header, ""));
   write_bytes(folder / "pickle", torch_zip(pickled, {{"0", std::string(24, '\0')}}));
-  for (const auto& [name, bytes] : {std::pair{"safetensors", header.size()}, {"pickle", pickled.size()}}) {
+  for (const auto& file : {std::pair{"safetensors", header.size()}, {"pickle", pickled.size()}}) {
+    const char* name = file.first;
     CAPTURE(name);
     const int64_t before = bytes_in_use();
     const Checkpoint checkpoint = open_checkpoint(folder / name);
-    CHECK(bytes_in_use() - before < 12 * int64_t(bytes));
+    CHECK(bytes_in_use() - before < 12 * int64_t(file.second));
   }
 }
 #endif
@@ -117,10 +118,11 @@ TEST_CASE("a checkpoint shortened while it is open gives an error and no signal"
       {"zip", torch_zip(object, {{"0", floats}})},
       {"legacy", torch_legacy(object, {{"0", 100'000, floats}})}};
   const TempDir folder;
-  for (const auto& [name, bytes] : files) {
+  for (const auto& file : files) {
+    const char* name = file.first;
     for (const int64_t left : {int64_t(0), int64_t(200'000)}) {
       CAPTURE(name);
-      write_bytes(folder / name, bytes);
+      write_bytes(folder / name, file.second);
       const Checkpoint checkpoint = open_checkpoint(folder / name);
       REQUIRE(::truncate((folder / name).c_str(), left) == 0);
       std::string message;

@@ -163,9 +163,11 @@ TEST_CASE("weights that are not finite are refused at load and at conversion, by
   const TempDir folder;
   write_tiny_model(folder / "plain", folder / "bank", 4);
   CHECK(segment(folder / "plain", folder / "bank") == "accepted");
-  for (const auto& [name, value] : {std::pair{"backbone.encoder.stages.0.0.convs.0.conv.weight", kNan},
-                                    {"transformer_decoder.norm.weight", kInfinite},
-                                    {"mask_embed_proj.0.weight", -kInfinite}}) {
+  for (const auto& spoilt : {std::pair{"backbone.encoder.stages.0.0.convs.0.conv.weight", kNan},
+                             {"transformer_decoder.norm.weight", kInfinite},
+                             {"mask_embed_proj.0.weight", -kInfinite}}) {
+    const char* name = spoilt.first;
+    const float value = spoilt.second;
     CAPTURE(name);
     Tensors tensors = tiny_tensors();
     tensors[name] = tensors[name].clone();

@@ -96,9 +96,9 @@ TEST_CASE("pickle: objects beside the state dict are skipped by the name of thei
       {dict({{"a", integer(1)}}), "a dict"},
       {list({tensor()}), "a list"},
       {tensor(), "a tensor"}};
-  for (const auto& [value, what] : cases) {
-    CAPTURE(what);
-    CHECK(beside(value).skipped == Texts{{"extra", what}});
+  for (const auto& one : cases) {
+    CAPTURE(one.second);
+    CHECK(beside(one.first).skipped == Texts{{"extra", one.second}});
   }
 }
 
@@ -137,9 +137,11 @@ TEST_CASE("pickle: keys that are no names are skipped, and the rest of the dict 
 }
 
 TEST_CASE("pickle: tensors of types that nothing here has are skipped, in both containers") {
-  for (const auto& [type, bytes] : {std::pair{"ShortStorage", 2}, {"CharStorage", 1}, {"ComplexDoubleStorage", 16}}) {
+  const std::pair<const char*, int> types[] = {{"ShortStorage", 2}, {"CharStorage", 1}, {"ComplexDoubleStorage", 16}};
+  for (const auto& one : types) {
+    const char* type = one.first;
     CAPTURE(type);
-    const std::string data(size_t(6 * bytes), '\1');
+    const std::string data(size_t(6 * one.second), '\1');
     const std::string odd = tensor({.type = type, .key = "1"});
     const std::string object = whole(dict({{"odd", odd}, {"w", tensor()}}));
     for (const std::string& file :
