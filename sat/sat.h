@@ -22,6 +22,8 @@
 
 #include "sat/tensor/tensor.h"
 
+#include "sat/tensor/machine.h"
+
 #include "sat/tensor/memory.h"
 
 #include "sat/tensor/parallel.h"
@@ -46,6 +48,8 @@
 #include "sat/io/hash.h"
 
 #include "sat/io/text.h"
+
+#include "sat/io/modality.h"
 
 #include "sat/io/json.h"
 

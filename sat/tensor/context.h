@@ -41,7 +41,7 @@ struct ProfileEvent {
 };
 
 struct ContextOptions {
-  int threads = 0;        // 0: as many as the machine has
+  int threads = 0;        // 0: as many processors as this process may use
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;

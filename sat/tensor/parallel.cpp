@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/machine.h"
 
 namespace sat {
 
@@ -60,7 +61,7 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
-  if (threads <= 0) threads = int(std::max(1u, std::thread::hardware_concurrency()));
+  if (threads <= 0) threads = usable_processors();
   try {
     for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->serve(); });
   } catch (const std::system_error&) {
@@ -106,8 +107,13 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   if (count <= 0) return;
   Context& context = Context::current();
   if (context.dry()) return;
-  if (context.cancelled()) throw Cancelled("cancelled");
+  const auto caller = std::this_thread::get_id();
+  const auto stop_if_cancelled = [&] {
+    if (std::this_thread::get_id() == caller && context.cancelled()) throw Cancelled("cancelled");
+  };
+  stop_if_cancelled();
   context.threads().run(pieces(count, grain), [&](int64_t piece) {
+    stop_if_cancelled();      // an op may take seconds, a piece of it does not
     UseContext use(context);  // workers see the caller's context
     body(piece * grain, std::min(count, (piece + 1) * grain));
   });

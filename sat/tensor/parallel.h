@@ -11,7 +11,7 @@ namespace sat {
 /// Worker threads of one context. The calling thread works too, so `threads` = 1 starts none.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // 0: as many as the machine has
+  explicit ThreadPool(int threads);  // 0: usable_processors() of machine.h
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
