@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "sat/io/posix.h"
+#include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -25,7 +26,7 @@ constexpr int64_t kWriteBuffer = 1 << 16;
 constexpr int64_t kChunk = 1 << 18;       // of a gzip member: large enough that starting afresh costs under 1 %
 constexpr int64_t kChunksAtOnce = 16;     // deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
-constexpr int64_t kSystemStep = 1 << 30;  // a system call moves at most 2 GB
+constexpr int64_t kSystemStep = 1 << 25;  // of a system call: bytes that move before the user is asked again
 
 void check_path(const std::string& path) {
   SAT_CHECK(!path.empty(), "a file name is empty");
@@ -160,6 +161,7 @@ void AtomicFile::flush() {
 
 void AtomicFile::write_through(const char* bytes, int64_t count) {
   while (count > 0) {
+    if (Context::current().cancelled()) throw Cancelled("cancelled");
     const ssize_t done = ::write(descriptor_, bytes, size_t(std::min(count, kSystemStep)));
     if (done < 0 && errno == EINTR) continue;
     SAT_CHECK(done >= 0, "cannot write ", path_, ": ", system_reason(errno));
@@ -171,13 +173,14 @@ void AtomicFile::write_through(const char* bytes, int64_t count) {
 void AtomicFile::commit() {
   SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
   flush();
-  SAT_CHECK(::fsync(descriptor_) == 0, "cannot write ", path_, ": ", system_reason(errno));
+  SAT_CHECK(sync_descriptor(descriptor_) == 0, "cannot write ", path_, ": ", system_reason(errno));
   SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", system_reason(errno));
   ::close(std::exchange(descriptor_, -1));
   // The new name must outlive a power cut too. Some file systems cannot sync a folder; the file itself is safe then.
   const Descriptor folder = open_descriptor(folder_, O_RDONLY | O_DIRECTORY);
-  if (folder >= 0 && ::fsync(folder) != 0) {
-    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ", system_reason(errno));
+  if (folder >= 0 && sync_descriptor(folder) != 0) {
+    SAT_CHECK(errno == EINVAL || errno == ENOTSUP || errno == EBADF, "cannot write ", path_, ": ",
+              system_reason(errno));
   }
 }
 

@@ -6,12 +6,15 @@
 #include <cstring>
 
 #include "sat/io/file.h"
+#include "sat/tensor/context.h"
 
 namespace sat {
 
 namespace {
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes.
+constexpr int64_t kStep = 1 << 22;  // bytes between two looks at whether the user wants to stop
+
 constexpr std::array<uint32_t, 64> kRound{
     0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
     0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
@@ -87,7 +90,10 @@ std::string sha256(const std::string& bytes) {
 std::string sha256_of_file(const std::string& path) {
   const MappedFile file(path);
   Sha256 hash;
-  hash.update(file.data(), file.size());
+  for (int64_t done = 0; done < file.size(); done += kStep) {
+    if (Context::current().cancelled()) throw Cancelled("cancelled");
+    hash.update(file.data() + done, std::min(kStep, file.size() - done));
+  }
   return hash.finish();
 }
 

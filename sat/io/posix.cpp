@@ -29,6 +29,8 @@ const char* words_for(int error) {
     case EMFILE:
     case ENFILE: return "too many files are open";
     case EIO: return "the device reported an input/output error";
+    case EPIPE: return "nobody reads it any more";
+    case EBADF: return "it is closed";
     case ENOMEM: return "out of memory";
     default: return nullptr;
   }
@@ -55,6 +57,12 @@ Descriptor above_standard(int number) {
   ::close(number);
   errno = error;
   return Descriptor(moved);
+}
+
+int sync_descriptor(int number) {
+  int result = ::fsync(number);
+  while (result != 0 && errno == EINTR) result = ::fsync(number);
+  return result;
 }
 
 Descriptor open_descriptor(const std::string& path, int flags, int mode) {

@@ -32,9 +32,12 @@ class Descriptor {
   int number_;
 };
 
-/// open(2), repeated when a signal interrupts it, always close-on-exec, and never 0, 1 or 2: in a process that was started
-/// without its standard streams, what is printed must not land in a file. None, with errno set, where it fails.
+/// open(2), repeated when a signal interrupts it, always close-on-exec, and never 0, 1 or 2: in a process that was
+/// started without its standard streams, what is printed must not land in a file. None, with errno set, where it fails.
 Descriptor open_descriptor(const std::string& path, int flags, int mode = 0666);
+
+/// fsync(2), repeated when a signal interrupts it; 0, or -1 with errno set.
+int sync_descriptor(int number);
 
 /// A descriptor just made by another call, moved clear of the standard ones in the same way.
 Descriptor above_standard(int number);

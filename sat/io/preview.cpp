@@ -8,6 +8,7 @@
 
 #include "sat/io/bitmap_font.h"
 #include "sat/io/label_map.h"
+#include "sat/io/modality.h"
 #include "sat/io/resample.h"
 #include "sat/io/text.h"
 #include "sat/tensor/parallel.h"
@@ -321,9 +322,7 @@ void draw_legend(const Tensor& image, int64_t x, int64_t y, const std::vector<Le
 }  // namespace
 
 DisplayWindow display_window(const Volume& scan, const std::string& modality) {
-  std::string lower = modality;
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
-  if (lower == "ct") return {-160, 240};
+  if (find_modality(modality) == Modality::ct) return {-160, 240};
 
   const float* values = scan.voxels.data<float>();
   const int64_t count = scan.voxels.numel(), step = std::max<int64_t>(count / 200000, 1);

@@ -18,8 +18,8 @@ struct DisplayWindow {
   float low = 0, high = 1;
 };
 
-/// Soft tissue (-160 .. 240 HU) for "ct" in any case; for anything else the 1st and 99.5th percentiles of a regular
-/// sample of the voxels, those equal to the smallest value left out.
+/// Soft tissue (-160 .. 240 HU) where the word means ct (modality.h); for anything else the 1st and 99.5th percentiles
+/// of a regular sample of the voxels, those equal to the smallest value left out.
 DisplayWindow display_window(const Volume& scan, const std::string& modality);
 
 /// Where the three planes cut the scan.

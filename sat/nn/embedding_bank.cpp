@@ -99,8 +99,11 @@ int64_t edits_between(const std::u32string& a, const std::u32string& b) {
   std::partial_sort(nearest.begin(), nearest.begin() + int64_t(named), nearest.end());
   std::string list;
   for (size_t i = 0; i < named; ++i) list += (i ? ", " : "") + quoted(bank.phrases[nearest[i].second]);
-  fail(bank.source, ": prompt ", quoted(prompt), " is not among the ", bank.phrases.size(), " phrases; did you mean ",
-       list, "? For other words give the text model instead of the bank");
+  const std::string unseen = invisible_character(prompt);
+  fail(bank.source, ": prompt ", quoted(prompt),
+       unseen.empty() ? "" : " holds a character that cannot be seen, " + unseen + ", and", " is not among the ",
+       bank.phrases.size(), " phrases; did you mean ", list,
+       "? For other words give the text model instead of the bank");
 }
 
 Metadata metadata_of(const EmbeddingBank& bank) {

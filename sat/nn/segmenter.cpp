@@ -68,12 +68,12 @@ PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& 
 }
 
 SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, const RunOptions& run, int64_t prompts,
-                            int64_t max_ram, int64_t text_bytes, Scratch scratch) {
+                            int64_t max_ram, int64_t text_bytes, Scratch scratch, int64_t spill_above) {
   SAT_CHECK(prompts > 0, "there are no prompts");
   const ModalityConfig& modality = config.modality(run.modality);
   const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
   const int64_t kept_queries = text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
-  const int64_t most = (max_ram > 0 ? max_ram : kSpillAbove) - kProgramBytes - kept_queries;
+  const int64_t most = (max_ram > 0 ? max_ram : spill_above) - kProgramBytes - kept_queries;
   const Rehearsal rehearsal =
       rehearse(config, modality, prompts, grid, target, scratch == Scratch::offered ? most : INT64_MAX);
   SegmentationPlan plan;
@@ -92,20 +92,25 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
     plan.device_chunks = rehearsal.device_chunks;
     plan.device_bytes = rehearsal.device_bytes() + accelerator->fixed_bytes();
     const int64_t room = accelerator->memory()->max_bytes();
-    SAT_CHECK(room == 0 || rehearsal.device_bytes() <= room, "this run needs ", in_bytes(plan.device_bytes), " of ",
-              accelerator->name(), ", the limit is ", in_bytes(room + accelerator->fixed_bytes()));
+    if (room != 0 && rehearsal.device_bytes() > room) {
+      fail_as<MemoryError>("this run needs ", in_bytes(plan.device_bytes), " of ", accelerator->name(),
+                           ", the limit is ", in_bytes(room + accelerator->fixed_bytes()));
+    }
   }
-  SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
-            " of memory, the limit is ", in_bytes(max_ram));
+  if (max_ram > 0 && plan.process_bytes > max_ram) {
+    fail_as<MemoryError>("this run needs ", in_bytes(plan.process_bytes), " of memory, the limit is ",
+                         in_bytes(max_ram));
+  }
   return plan;
 }
 
 }  // namespace
 
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram, int64_t text_bytes, Scratch scratch) {
+                                   int64_t prompts, int64_t max_ram, int64_t text_bytes, Scratch scratch,
+                                   int64_t spill_above) {
   const ModelGrid grid = plan_grid(scan, preprocess_options(config, run));
-  return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch);
+  return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch, spill_above);
 }
 
 struct Segmenter::State {
@@ -124,8 +129,10 @@ struct Segmenter::State {
   Scratch scratch() const { return options.scratch.empty() ? Scratch::none : Scratch::offered; }
 
   static ContextOptions context_options(const SegmenterOptions& chosen) {
-    SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", in_bytes(chosen.max_ram),
-              " is less than the program itself needs, ", in_bytes(kProgramBytes));
+    if (chosen.max_ram > 0 && chosen.max_ram <= kProgramBytes) {
+      fail_as<MemoryError>("the memory limit of ", in_bytes(chosen.max_ram), " is less than the program itself needs, ",
+                           in_bytes(kProgramBytes));
+    }
     ContextOptions options;
     options.threads = chosen.threads;
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
@@ -188,8 +195,10 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   UseContext use(state.context);
   state.file = open_model_file(options.model, options.config);
   const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
-  SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
-            in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
+  if (options.max_ram > 0 && needed > options.max_ram) {
+    fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(needed), " of memory, the limit is ",
+                         in_bytes(options.max_ram));
+  }
   if (state.bank) {
     state.text_identity = state.bank->text_identity;
     const std::string& made_for = state.bank->model_identity;
@@ -226,8 +235,8 @@ Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
   UseContext use(state_->context);
-  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes,
-                           state_->scratch());
+  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes, state_->scratch(),
+                           state_->options.spill_above);
 }
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
@@ -279,7 +288,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   result.stages.push_back({"preprocess", watch.lap()});
 
   result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
-                           state.text_bytes, state.scratch());
+                           state.text_bytes, state.scratch(), state.options.spill_above);
   result.windows = result.plan.windows;
   result.stages.push_back({"plan", watch.lap()});
   const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);

@@ -18,15 +18,20 @@
 
 namespace sat {
 
+/// Where a folder is offered, features are spilled to it if the run would pass this many bytes otherwise, or max_ram
+/// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
+inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
+
 struct SegmenterOptions {
-  std::string model;       // .safetensors, .pth, .pt or .bin
-  std::string config;      // JSON description for a model that carries none; overrides one that it carries
-  std::string bank;        // prompt embeddings made before; or
-  std::string text_model;  // the text encoder, with
-  std::string vocabulary;  // its word pieces (vocab.txt)
-  int threads = 0;         // 0: as many as the machine has
-  int64_t max_ram = 0;     // bytes the whole process may hold; 0: no limit
-  std::string scratch;     // folder where large intermediate results may wait on disk; empty: nothing does
+  std::string model;                  // .safetensors, .pth, .pt or .bin
+  std::string config;                 // JSON description for a model that carries none; overrides one that it carries
+  std::string bank;                   // prompt embeddings made before; or
+  std::string text_model;             // the text encoder, with
+  std::string vocabulary;             // its word pieces (vocab.txt)
+  int threads = 0;                    // 0: as many processors as this process may use
+  int64_t max_ram = 0;                // bytes the whole process may hold; 0: no limit
+  std::string scratch;                // folder where large intermediate results may wait on disk; empty: nothing does
+  int64_t spill_above = kSpillAbove;  // bytes; with max_ram that is what counts
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
   std::shared_ptr<Accelerator> accelerator;  // cuda::open_device(); none: everything on the CPU
@@ -42,7 +47,7 @@ struct Progress {
 };
 
 struct RunOptions {
-  std::string modality;     // "ct", "mri", "pet" or "us"; published models know other names by what they contain
+  std::string modality;     // "ct", "mri", "pet", "us", or another word that means one of them (modality.h)
   std::string orientation;  // three letters; empty: the model's
   Space space = Space::scan;
   /// Before the run, its middle window is also computed in f32 on the CPU, and what differs is said. Needs the memory
@@ -74,17 +79,13 @@ struct SegmentationPlan {
 /// Whether a run has a folder for what waits on disk.
 enum class Scratch : uint8_t { none, offered };
 
-/// Where a folder is offered, features are spilled to it if the run would pass this many bytes otherwise, or max_ram
-/// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
-inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
-
 /// Plans a run of `prompts` prompts with the current context's threads, CPU level, precision and accelerator; computes
-/// nothing and needs no weights. Throws Error with the figure needed when no way of running fits the accelerator's
-/// memory, or with max_ram > 0 the CPU's. `text_bytes` is what encoding prompts holds beside the model
+/// nothing and needs no weights. Throws MemoryError with the figure needed when no way of running fits the
+/// accelerator's memory, or with max_ram > 0 the CPU's. `text_bytes` is what encoding prompts holds beside the model
 /// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
                                    int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0,
-                                   Scratch scratch = Scratch::none);
+                                   Scratch scratch = Scratch::none, int64_t spill_above = kSpillAbove);
 
 /// One bit a voxel a prompt, and every decision that led there.
 struct Segmentation {

@@ -49,8 +49,10 @@ Arena::Chunk& Arena::add_chunk(int64_t bytes) {
     }
     chunk.base = reinterpret_cast<char*>(kEndless * int64_t(chunks_.size() + 1));
   } else {
-    SAT_CHECK(max_bytes() == 0 || bytes <= max_bytes() - held(), "out of device memory: ", bytes,
-              " more bytes asked for, ", held(), " held, the limit is ", max_bytes());
+    if (max_bytes() != 0 && bytes > max_bytes() - held()) {
+      fail_as<MemoryError>("out of device memory: ", bytes, " more bytes asked for, ", held(), " held, the limit is ",
+                           max_bytes());
+    }
     chunk.base = static_cast<char*>(source_.take(bytes));
   }
   if (chunk.capacity > 0) chunk.gaps.emplace(0, chunk.capacity);

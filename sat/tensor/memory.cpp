@@ -79,8 +79,10 @@ void* Memory::allocate(int64_t bytes) {
     return this;
   }
   const int64_t most = max_bytes_ > 0 ? max_bytes_ : INT64_MAX;
-  SAT_CHECK(size <= most - live_, "out of tensor memory: ", size, " more bytes asked for, ", live_,
-            " in use, the cap is ", max_bytes_);
+  if (size > most - live_) {
+    fail_as<MemoryError>("out of tensor memory: ", size, " more bytes asked for, ", live_, " in use, the cap is ",
+                         max_bytes_);
+  }
   release_until(std::max<int64_t>(0, std::min(most, std::max(peak_, live_ + size)) - live_ - size));
   void* block = system_allocate(size);
   live_ += size;

@@ -28,7 +28,7 @@ class Memory {
   int64_t max_bytes() const;           // the cap, 0 for none
   virtual void reset_peak();           // peak := live; kept blocks are given back
 
-  virtual void* allocate(int64_t bytes);  // throws Error when the cap would be passed
+  virtual void* allocate(int64_t bytes);  // throws MemoryError when the cap would be passed
   virtual void deallocate(void* block, int64_t bytes);
 
   static int64_t rounded(int64_t bytes);  // what a request of this size costs
