@@ -1,7 +1,7 @@
 // sat bank: prompts encoded once and for all.
-#include <cstdio>
-
 #include "examples/sat/command_line.h"
+#include "examples/sat/interrupt.h"
+#include "examples/sat/output.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
@@ -30,9 +30,11 @@ int run(const BankRequest& request) {
   }
   const EmbeddingBank bank =
       make_bank(open_text_encoder(request.text_model, request.vocabulary), phrases, text_identity, model_identity);
-  write_bank(request.output, bank);
-  std::fprintf(stderr, "%zu phrases in %s\n", bank.phrases.size(), request.output.c_str());
-  return 0;
+  watch_for_interrupts();
+  context.set_cancelled(interrupted);
+  failing_as(FailureKind::output, [&] { write_bank(request.output, bank); });
+  say(std::to_string(bank.phrases.size()) + " phrases in " + request.output);
+  return kDone;
 }
 
 }  // namespace sat::cli

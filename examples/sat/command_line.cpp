@@ -5,12 +5,14 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
 #include "examples/sat/nearest.h"
 #include "sat/io/file.h"
+#include "sat/io/modality.h"
 #include "sat/tensor/context.h"
 
 namespace sat::cli {
@@ -100,12 +102,17 @@ DType parse_half(const std::string& name) {
   fail("unknown half type '", name, "'; it is one of f16, bf16");
 }
 
-CLI::Option* add_modality(CLI::App* command, std::string& modality) {
-  return command->add_option("--modality", modality, "what made the scan: ct, mri, pet or us")->type_name("M");
+void add_modality(CLI::App* command, std::string& modality) {
+  const auto meaning = [](const std::string& word) { return std::string(name_of(parse_modality(word))); };
+  add_parsed(command, "--modality", modality, meaning,
+             "what made the scan: ct, mri (also mr, t1, t2, flair, dwi,\nadc, swi and the like), pet or us")
+      ->type_name("M");
 }
 
 void add_threads(CLI::App* command, int& threads) {
-  command->add_option("--threads", threads, "default: 0, as many as the machine has")
+  command
+      ->add_option("--threads", threads,
+                   "default: 0, as many processors as this process may use\n(affinity, control groups)")
       ->type_name("N")
       ->check(CLI::Range(0, kMostThreads));
 }
@@ -175,11 +182,14 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
       "--no-preview", [&request] { request.result.preview = false; }, "no preview.png");
   command->add_flag("--overwrite", request.redo, "redo finished cases");
   add_threads(command, options.threads);
-  add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
+  add_parsed(command, "--max-ram", options.max_ram, parse_bytes,
+             "refuse what would need more memory, for example 6G;\n"
+             "default: what the machine has or its control group allows")
       ->type_name("BYTES");
   CLI::Option* scratch = command->add_option("--scratch", options.scratch,
                                              "where features of many windows and prompts wait on disk\n"
-                                             "once memory would pass --max-ram (without it: 6G);\n"
+                                             "once memory would pass --max-ram (without it: 6G, or\n"
+                                             "less where the machine has less);\n"
                                              "default: the output folder");
   scratch->type_name("DIR");
   command->add_flag("--no-scratch", request.no_scratch, "keep everything in memory")->excludes(scratch);
@@ -189,11 +199,20 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   command->add_flag("--verify", request.verify,
                     "compute each scan's middle window in f32 on the CPU too,\nand say what differs");
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
-  command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
+  command->add_flag("--json", request.as_json, "one line of JSON a case on stdout, and nothing else there");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
 statistics.json, preview.png and manifest.json, all on the scan's own grid. Finished cases are
-skipped when the same command is given again; an interrupted run leaves no partial case. A line of
-a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
+skipped when the same command is given again; an interrupted run leaves no partial case.
+
+A folder stands for the scans in it, not those in folders below; hidden files are passed over, and
+a link to nowhere counts as a failed case. A line of a .jsonl file holds image, label, modality,
+dataset, and perhaps orientation_code. A relative image is sought beside the file first, then from
+the working folder, as SAT's own tool does; where both exist, the one beside the file is taken, with
+a warning. Text files may begin with a byte order mark and end their lines in any way.
+
+With --json a failed case's line holds "status": "failed" and "error": {"kind", "message", "file"};
+what ends the run is one last line {"error": {...}}. A line that cannot be written stops no case,
+but the run ends with status 1.
 
 Examples:
   sat segment ct.nii.gz --prompts "spinal cord,brainstem" --modality ct -o results
@@ -231,7 +250,8 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   command->add_flag("--kernels", request.kernels, "how each convolution of the model would be computed");
   command->add_flag("--json", request.as_json, "print JSON");
   command->footer(R"(Reads only the headers of the scan and the model. With --max-ram it ends with status 1 when the
-run would not fit, naming the figure needed.
+run would not fit, naming the figure needed. Without, it says what this process may use: the least of
+the machine's memory and the limits of its control groups.
 
 Examples:
   sat plan scan.nii.gz --modality ct --prompts-count 30 --architecture UNET
@@ -412,6 +432,16 @@ Request read_command_line(int count, const char* const* words) {
   program.get_formatter()->label("Positionals", "Arguments");
   program.footer(R"(sat COMMAND --help explains a command.
 
+Status at the end:
+  0    done
+  1    something failed
+  2    of several cases some failed
+  64   wrong usage
+  129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM
+
+With --json whatever fails prints {"error": {"kind", "message", "file"}} on stdout. The kinds are usage,
+input, memory, device, output, interrupted and internal; file is null where no file is to blame.
+
 Examples:
   sat segment scan.nii.gz --modality ct --prompts "spinal cord,brainstem" -o results)");
 
@@ -447,6 +477,46 @@ Examples:
   if (*inspect_command) return inspect;
   if (*bench_command) return bench;
   return Page{program.help(), false};
+}
+
+bool wants_json(int count, const char* const* words) {
+  const std::vector<std::string> all(words + std::min(count, 1), words + count);
+  const auto found = std::find_if(all.begin(), all.end(), [](const std::string& word) {
+    return word == "--json" || word == "--json=-" || word == "--json=true";
+  });
+  if (found == all.end()) return false;
+  return all.front() != "bench" || *found == "--json=-" || (found + 1 != all.end() && found[1] == "-");
+}
+
+std::vector<std::string> paths_of(const Request& request) {
+  struct Paths {
+    using List = std::vector<std::string>;
+    List operator()(const SegmentRequest& one) const {
+      List paths = one.scans;
+      const SegmenterOptions& options = one.segmenter;
+      for (const std::string& path : {one.prompts.file, one.output, options.model, options.config, options.bank,
+                                      options.text_model, options.vocabulary, options.scratch}) {
+        paths.push_back(path);
+      }
+      return paths;
+    }
+    List operator()(const PlanRequest& one) const {
+      return {one.scan, one.prompts.file, one.model, one.config, one.text_model};
+    }
+    List operator()(const PromptsRequest& one) const { return {one.prompts.file}; }
+    List operator()(const BankRequest& one) const {
+      return {one.text_model, one.vocabulary, one.pair_with, one.config, one.output, one.prompts.file};
+    }
+    List operator()(const ConvertRequest& one) const {
+      List paths = one.files;
+      for (const std::string& path : {one.config, one.pair_with, one.text_config}) paths.push_back(path);
+      return paths;
+    }
+    List operator()(const InspectRequest& one) const { return {one.file, one.config}; }
+    List operator()(const BenchRequest& one) const { return {one.json, one.chart}; }
+    List operator()(const Page&) const { return {}; }
+  };
+  return std::visit(Paths(), request);
 }
 
 }  // namespace sat::cli

@@ -11,17 +11,11 @@
 #include "examples/sat/bench_run.h"
 #include "examples/sat/case_result.h"
 #include "examples/sat/devices.h"
+#include "examples/sat/failure.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_encoder.h"
-#include "sat/tensor/error.h"
 
 namespace sat::cli {
-
-/// The request makes no sense; the program ends with status 2. Everything else that goes wrong ends with 1.
-class UsageError : public Error {
- public:
-  using Error::Error;
-};
 
 /// Names of structures: a list with commas, or a file with one a line; both empty when none are given.
 struct PromptChoice {
@@ -99,6 +93,13 @@ using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRe
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
 Request read_command_line(int count, const char* const* words);
+
+/// Do these words ask for JSON on stdout? Known before they are understood, since what is wrong with them is said in
+/// it.
+bool wants_json(int count, const char* const* words);
+
+/// The files and folders that a request names.
+std::vector<std::string> paths_of(const Request& request);
 
 // Each carries out one request, in the file of that name, and returns the exit status.
 int run(const SegmentRequest& request);

@@ -1,19 +1,33 @@
 // sat convert: official checkpoints to safetensors that say what they are.
 #include <algorithm>
-#include <cstdio>
 
 #include "examples/sat/command_line.h"
+#include "examples/sat/interrupt.h"
+#include "examples/sat/output.h"
 #include "sat/io/checkpoint.h"
 #include "sat/io/file.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
+#include "sat/tensor/context.h"
 
 namespace sat::cli {
 
 namespace {
 
 constexpr int64_t kLargestConfig = 1 << 20;  // bytes of JSON
+
+/// From here on an interrupt must leave no half of a file.
+template <class Body>
+void write_interruptibly(Body body) {
+  watch_for_interrupts();
+  ContextOptions options;
+  options.threads = 1;
+  options.cancelled = interrupted;
+  Context context(options);
+  UseContext use(context);
+  failing_as(FailureKind::output, body);
+}
 
 TextEncoderConfig text_config(const ConvertRequest& request, const TextEncoderConfig& found) {
   if (!request.text_config.empty()) {
@@ -30,9 +44,9 @@ int convert_text(const ConvertRequest& request, const std::vector<std::string>& 
   }
   TextFile text = open_text_file(inputs);
   text.config = text_config(request, text.config);
-  write_text_file(output, text, request.dtype);
-  std::fprintf(stderr, "text encoder (%s) in %s\n", name_of(text.config.kind), output.c_str());
-  return 0;
+  write_interruptibly([&] { write_text_file(output, text, request.dtype); });
+  say(std::string("text encoder (") + name_of(text.config.kind) + ") in " + output);
+  return kDone;
 }
 
 int convert_model(const ConvertRequest& request, const std::vector<std::string>& inputs, const std::string& output) {
@@ -49,9 +63,9 @@ int convert_model(const ConvertRequest& request, const std::vector<std::string>&
     SAT_CHECK(!text_identity.empty(), text, ": this bank does not say which text encoder it was made with");
     check_pairing(model, text, text_identity);
   }
-  write_model_file(output, model, request.dtype, request.training_heads, text_identity);
-  std::fprintf(stderr, "segmentation model %s in %s\n", model.config.architecture.c_str(), output.c_str());
-  return 0;
+  write_interruptibly([&] { write_model_file(output, model, request.dtype, request.training_heads, text_identity); });
+  say("segmentation model " + model.config.architecture + " in " + output);
+  return kDone;
 }
 
 }  // namespace

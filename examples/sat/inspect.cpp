@@ -1,9 +1,9 @@
 // sat inspect: what a checkpoint is, and what belongs to it.
-#include <cstdio>
-
 #include "examples/sat/command_line.h"
+#include "examples/sat/output.h"
 #include "sat/io/checkpoint.h"
 #include "sat/io/hash.h"
+#include "sat/io/text.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
@@ -68,20 +68,25 @@ int describe_model(Json& report, const Weights& weights, const std::string& path
     report.set("architecture", model.config.architecture).set("identity", model.identity);
     report.set("text_model_sha256", or_null(model.text_identity)).set("config", to_json(model.config));
     report.set("training_heads", (model.weights / "mid_mask_embed_proj").has_any());
-    return 0;
+    return kDone;
   } catch (const Cancelled&) {
     throw;
   } catch (const Error& error) {
     describe_damaged(report, weights);
-    report.set("problem", error.what());
-    return 1;
+    const std::string problem = message_of(error);
+    report.set("problem", problem).set("error", failure_json(kind_of(error), problem, {path, config}));
+    return kFailed;
   }
+}
+
+std::string padded(const std::string& text, size_t width) {
+  return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
 }
 
 void print_value(const std::string& key, const Json& value, int indent) {
   const std::string name = std::string(size_t(indent), ' ') + key;
   if (value.kind() == Json::Kind::object && value.size() > 0) {
-    std::printf("%s\n", name.c_str());
+    print_line(name);
     for (const Json::Member& member : value.members()) print_value(member.first, member.second, indent + 2);
     return;
   }
@@ -89,18 +94,19 @@ void print_value(const std::string& key, const Json& value, int indent) {
                            : value.kind() == Json::Kind::string  ? value.string()
                            : value.kind() == Json::Kind::boolean ? (value.boolean() ? "yes" : "no")
                                                                  : value.dump();
-  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+  print_line(padded(name, 24) + " " + text);
 }
 
-void print(const Json& report) {
+void print_report(const Json& report) {
   for (const Json::Member& member : report.members()) {
+    if (member.first == "error") continue;  // says what "problem" says
     if (member.first != "all_tensors") {
       print_value(member.first, member.second, 0);
       continue;
     }
     for (const Json& tensor : member.second.items()) {
-      std::printf("  %-5s %-22s %s\n", tensor["dtype"].string().c_str(), tensor["shape"].dump().c_str(),
-                  tensor["name"].string().c_str());
+      print_line("  " + padded(tensor["dtype"].string(), 5) + " " + padded(tensor["shape"].dump(), 22) + " " +
+                 tensor["name"].string());
     }
   }
 }
@@ -111,8 +117,8 @@ int run(const InspectRequest& request) {
   const std::string& path = request.file;
   const Checkpoint checkpoint = open_checkpoint(path);
   Json report = Json::object();
-  report.set("file", path).set("file_sha256", sha256_of_file(path));
-  int status = 0;
+  report.set("file", printable(path)).set("file_sha256", sha256_of_file(path));
+  int status = kDone;
   if (is_bank(path)) {
     describe_bank(report, path);
   } else if (is_text_file(checkpoint.weights)) {
@@ -122,9 +128,9 @@ int run(const InspectRequest& request) {
   }
   add_tensors(report, checkpoint.weights, request.all);
   if (request.as_json) {
-    std::printf("%s\n", report.dump(2).c_str());
+    print(report.dump(2) + "\n");
   } else {
-    print(report);
+    print_report(report);
   }
   return status;
 }

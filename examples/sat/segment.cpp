@@ -11,9 +11,13 @@
 #include "examples/sat/cases.h"
 #include "examples/sat/command_line.h"
 #include "examples/sat/interrupt.h"
+#include "examples/sat/memory_limits.h"
+#include "examples/sat/output.h"
 #include "examples/sat/progress.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "examples/sat/shipped.h"
+#include "sat/io/modality.h"
+#include "sat/io/text.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/segmenter.h"
 #include "sat/tensor/profile.h"
@@ -34,6 +38,14 @@ SegmentRequest completed(SegmentRequest request) {
     if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
   }
   if (options.scratch.empty() && !request.no_scratch) options.scratch = request.output;
+  options.spill_above = spill_above();
+  // What a manifest or a line of JSON names must be UTF-8; better said now than after the work.
+  for (const std::string& path : {request.output, options.model, options.bank, options.text_model}) {
+    if (!path.empty() && !is_utf8(absolute_path(path))) {
+      throw UsageError("the path " + sat::quoted(absolute_path(path)) +
+                       " is not UTF-8, so that no manifest could name it");
+    }
+  }
   return request;
 }
 
@@ -47,7 +59,7 @@ std::vector<Case> cases_of(const SegmentRequest& request) {
     one.prompts = prompts;
     one.modality = request.modality;
     if (one.prompts.empty()) throw UsageError("--prompts or --prompts-file is missing");
-    if (one.modality.empty()) throw UsageError("--modality is missing: ct, mri, pet or us");
+    if (one.modality.empty()) throw UsageError(std::string("--modality is missing: ") + kModalityWords);
   }
   return cases;
 }
@@ -61,6 +73,7 @@ void check_words(const SegmentRequest& request, std::vector<Case>& cases, Progre
   std::set<std::string> said;
   for (Case& one : cases) {
     if (!one.error.empty()) continue;
+    if (!one.warning.empty()) view.line("warning: " + one.warning);
     try {
       check_prompts(one.prompts);
       if (bank) bank_queries(*bank, one.prompts, one.modality);  // refuses, with suggestions
@@ -101,12 +114,13 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   run.space = request.result.model_space ? Space::model : Space::scan;
   run.verify = request.verify;
   // Throws when memory will not suffice, before time is spent on reading.
-  segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
+  check_memory(segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size())),
+               request.segmenter.max_ram);
   const NiftiScan scan = read_nifti(one.scan);
   const Json fingerprint = scan_fingerprint(one.scan);
   const double reading = watch.lap();
 
-  CaseFolder folder(request.output, one.folder);
+  CaseFolder folder = failing_as(FailureKind::output, [&] { return CaseFolder(request.output, one.folder); });
   std::optional<MappedScratch> scratch;
   run.on_progress = [&](const Progress& progress) { view.update(progress); };
   run.on_warning = [&](const std::string& warning) { view.line(one.folder + ": warning: " + warning); };
@@ -133,11 +147,13 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   }
   interruptible.emplace(segmenter.context());  // the run had its own
   view.stage("writing");
-  const Json manifest = write_case(folder.path(), one, scan, result, segmenter, identity, fingerprint, request.result,
-                                   scratch ? &*scratch : nullptr, reading);
-  if (interrupted()) throw Cancelled("interrupted");
-  folder.commit();
-  return manifest;
+  return failing_as(FailureKind::output, [&] {
+    const Json manifest = write_case(folder.path(), one, scan, result, segmenter, identity, fingerprint, request.result,
+                                     scratch ? &*scratch : nullptr, reading);
+    if (interrupted()) throw Cancelled("interrupted");
+    folder.commit();
+    return manifest;
+  });
 }
 
 struct Counts {
@@ -152,10 +168,9 @@ struct Shared {
   std::exception_ptr stopped;  // by whom the others are stopped too
 };
 
-void report(const SegmentRequest& request, Json line) {
-  if (!request.as_json) return;
-  std::printf("%s\n", line.dump().c_str());
-  std::fflush(stdout);
+/// Masks are worth more than their line: what cannot be printed stops nothing, and is said at the end.
+void report(const SegmentRequest& request, const Json& line) {
+  if (request.as_json) print_now(line.dump() + "\n");
 }
 
 void process(const SegmentRequest& request, const Segmenter& segmenter, Identity identity, Case one,
@@ -213,14 +228,14 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& error) {
-      const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
-      const std::string reason = memory ? "out of memory" : error.what();
+      const std::string reason = message_of(error);
       const std::lock_guard<std::mutex> lock(shared.mutex);
       ++shared.counts.failed;
       view.clear();
-      std::fprintf(stderr, "sat: %s: %s\n", one.folder.c_str(), reason.c_str());
+      say("sat: " + one.folder + ": " + reason);
+      const Json what = failure_json(kind_of(error), reason, {one.scan});
       report(request,
-             Json::object().set("case", one.folder).set("scan", one.scan).set("status", "failed").set("error", reason));
+             Json::object().set("case", one.folder).set("scan", one.scan).set("status", "failed").set("error", what));
     }
   }
 }
@@ -248,11 +263,11 @@ void work_on_all(const SegmentRequest& request, const std::vector<std::unique_pt
 int run(const SegmentRequest& asked) {
   const SegmentRequest request = completed(asked);
   std::vector<Case> cases = cases_of(request);
-  watch_for_interrupts();
-  const std::vector<std::shared_ptr<Accelerator>> devices = open_devices(request.device);
+  const std::vector<std::shared_ptr<Accelerator>> devices =
+      failing_as(FailureKind::device, [&] { return open_devices(request.device); });
   ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
   check_words(request, cases, view);
-  make_output_folder(request.output);
+  failing_as(FailureKind::output, [&] { make_output_folder(request.output); });
   remove_leftovers(request.output);
   view.start("model");
   view.stage("loading");
@@ -264,6 +279,7 @@ int run(const SegmentRequest& asked) {
   }
   const Identity identity = identity_of(*segmenters[0], request.segmenter);
 
+  watch_for_interrupts();  // from here on something could be left behind
   Shared shared;
   work_on_all(request, segmenters, identity, cases, view, shared);
   view.clear();
@@ -272,7 +288,7 @@ int run(const SegmentRequest& asked) {
     view.line(std::to_string(counts.done) + " done, " + std::to_string(counts.skipped) + " skipped, " +
               std::to_string(counts.failed) + " failed");
   }
-  return counts.failed > 0 ? 1 : 0;
+  return counts.failed == 0 ? kDone : cases.size() > 1 ? kSomeFailed : kFailed;
 }
 
 }  // namespace sat::cli
