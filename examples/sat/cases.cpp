@@ -82,7 +82,8 @@ void add_folder(std::vector<Case>& cases, const std::string& folder) {
   if (scans.empty()) {
     std::string found = others + folders == 0 ? "; it is empty" : "; it holds ";
     if (others > 0) found += counted(others, "other file") + " such as " + sat::quoted(example);
-    if (folders > 0) found += (others > 0 ? " and " : "") + counted(folders, "folder") + ", which are not looked into";
+    if (folders > 0)
+      found += (others > 0 ? " and " : "") + counted(folders, "folder") + "; sat does not look into folders below";
     fail("the folder ", folder, " holds no .nii or .nii.gz file", found);
   }
   std::sort(scans.begin(), scans.end());
