@@ -85,15 +85,15 @@ TEST_CASE("a name that is unknown for a character that cannot be seen says which
                                         {"liver\ufeff", "U+FEFF"}}) {
     const Ran ran = sat_run({"prompts", "check", "--prompts", name});
     CHECK(ran.status == 1);
-    CHECK(contains(ran.out, std::string("holds a character that cannot be seen, ") + character));
+    CHECK(contains(ran.out, std::string("holds an invisible character, ") + character));
   }
   const Ran bank = sat_run(tiny.segment({tiny.scan}, {"--prompts",
                                                       "prompt\u00a0"
                                                       "0",
                                                       "--modality", "mri"}));
-  CHECK(contains(bank.err, "holds a character that cannot be seen, U+00A0"));
+  CHECK(contains(bank.err, "holds an invisible character, U+00A0"));
   CHECK(contains(bank.err, "did you mean 'prompt 0'"));
-  CHECK_FALSE(contains(sat_run({"prompts", "check", "--prompts", "livr"}).out, "cannot be seen"));
+  CHECK_FALSE(contains(sat_run({"prompts", "check", "--prompts", "livr"}).out, "invisible"));
 }
 
 TEST_CASE("a request's image lies beside the file or is seen from the working folder, and the choice is said") {

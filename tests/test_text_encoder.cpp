@@ -214,7 +214,7 @@ TEST_CASE("a modality's name is read as SAT reads it") {
     CAPTURE(name);
     CHECK(modality_code(name) == code);
   }
-  for (const char* name : {"", "ultrasound", "x-ray", "usa"}) CHECK_THROWS_AS(modality_code(name), Error);
+  for (const char* name : {"", "x-ray", "usa"}) CHECK_THROWS_AS(modality_code(name), Error);
   CHECK_THROWS_WITH_AS(small_encoder(TextKind::ours).encode({"liver"}, "microscopy"),
                        doctest::Contains("the table has 4 rows"), Error);
 }

@@ -480,12 +480,15 @@ Examples:
 }
 
 bool wants_json(int count, const char* const* words) {
-  const std::vector<std::string> all(words + std::min(count, 1), words + count);
-  const auto found = std::find_if(all.begin(), all.end(), [](const std::string& word) {
-    return word == "--json" || word == "--json=-" || word == "--json=true";
-  });
-  if (found == all.end()) return false;
-  return all.front() != "bench" || *found == "--json=-" || (found + 1 != all.end() && found[1] == "-");
+  for (int i = 1; i < count; ++i) {
+    const std::string_view word = words[i];
+    const bool bench = std::string_view(words[1]) == "bench";
+    if (word == "--json=-" ||
+        (word == "--json" && (!bench || (i + 1 < count && std::string_view(words[i + 1]) == "-")))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::vector<std::string> paths_of(const Request& request) {

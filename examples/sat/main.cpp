@@ -2,6 +2,7 @@
 // command_line.cpp).
 #include <cstdio>
 #include <exception>
+#include <new>
 
 #include "examples/sat/command_line.h"
 #include "examples/sat/failure.h"
@@ -30,21 +31,30 @@ int status_of(FailureKind kind) {
   return kind == FailureKind::usage ? kWrongUsage : kind == FailureKind::interrupted ? interrupted_status() : kFailed;
 }
 
-/// Says what went wrong on stderr, and on stdout where JSON goes there.
+/// Says what went wrong on stderr, and on stdout where JSON goes there. Where memory is at an end, a message may be
+/// too.
 int report(const std::exception& error, bool as_json, const std::vector<std::string>& paths) {
   const FailureKind kind = kind_of(error);
-  const std::string message = message_of(error);
-  const char* more = kind == FailureKind::usage ? " (--help explains)" : "";
-  std::fprintf(stderr, "sat: %s%s\n", message.c_str(), more);
-  if (as_json) print_now(line_of(kind, message, paths));
+  try {
+    const std::string message = message_of(error);
+    const char* more = kind == FailureKind::usage ? " (--help explains)" : "";
+    std::fprintf(stderr, "sat: %s%s\n", message.c_str(), more);
+    if (as_json) print_now(line_of(kind, message, paths));
+  } catch (const std::bad_alloc&) {
+    std::fputs("sat: out of memory\n", stderr);
+    if (as_json)
+      std::fputs(R"({"error":{"kind":"memory","message":"out of memory","file":null}})"
+                 "\n",
+                 stdout);
+  }
   return status_of(kind);
 }
 
 int run_program(int count, const char* const* words) {
   const bool as_json = wants_json(count, words);
-  end_when_interrupted(as_json ? line_of(FailureKind::interrupted, "interrupted", {}) : "");
   std::vector<std::string> paths;
   try {
+    end_when_interrupted(as_json ? line_of(FailureKind::interrupted, "interrupted", {}) : "");
     const Request request = read_command_line(count, words);
     paths = paths_of(request);
     const int status = std::visit([](const auto& one) { return run(one); }, request);

@@ -58,7 +58,7 @@ std::string prompt_warning(const std::vector<KnownPrompt>& vocabulary, const std
   for (const KnownPrompt& known : vocabulary) names.push_back(known.name);
   const std::vector<std::string> near = nearest_names(name, names, 3);
   const std::string unseen = invisible_character(prompt);
-  return quoted(prompt) + (unseen.empty() ? "" : " holds a character that cannot be seen, " + unseen + ", and") +
+  return quoted(prompt) + (unseen.empty() ? "" : " holds an invisible character, " + unseen + ", and") +
          " is not among the names that SAT was trained on" +
          (near.empty() ? "" : "; did you mean " + either(near) + "?");
 }

@@ -101,7 +101,7 @@ int64_t edits_between(const std::u32string& a, const std::u32string& b) {
   for (size_t i = 0; i < named; ++i) list += (i ? ", " : "") + quoted(bank.phrases[nearest[i].second]);
   const std::string unseen = invisible_character(prompt);
   fail(bank.source, ": prompt ", quoted(prompt),
-       unseen.empty() ? "" : " holds a character that cannot be seen, " + unseen + ", and", " is not among the ",
+       unseen.empty() ? "" : " holds an invisible character, " + unseen + ", and", " is not among the ",
        bank.phrases.size(), " phrases; did you mean ", list,
        "? For other words give the text model instead of the bank");
 }

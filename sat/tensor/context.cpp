@@ -115,6 +115,7 @@ ContextOptions Context::rehearsal() const {
   options.cpu = cpu_;
   options.precision = precision_;
   if (accelerator_) options.accelerator = accelerator_->rehearsal();
+  options.cancelled = cancelled_;
   options.dry = true;
   return options;
 }

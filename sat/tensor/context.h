@@ -47,7 +47,7 @@ struct ContextOptions {
   Precision precision = Precision::exact;
   std::shared_ptr<Accelerator> accelerator = {};  // the device that models live and compute on; none: the CPU
   std::function<void(const ProfileEvent&)> on_profile = {};  // called on the computing thread after each op, if set
-  std::function<bool()> cancelled = {};  // asked before each op, if set; when true, the op throws Cancelled
+  std::function<bool()> cancelled = {};  // asked often, if set, in a rehearsal too; when true, the op throws Cancelled
   bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
 };
 

@@ -106,12 +106,12 @@ void ThreadPool::run(int64_t chunks, const std::function<void(int64_t)>& body) {
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
   Context& context = Context::current();
-  if (context.dry()) return;
   const auto caller = std::this_thread::get_id();
   const auto stop_if_cancelled = [&] {
     if (std::this_thread::get_id() == caller && context.cancelled()) throw Cancelled("cancelled");
   };
   stop_if_cancelled();
+  if (context.dry()) return;
   context.threads().run(pieces(count, grain), [&](int64_t piece) {
     stop_if_cancelled();      // an op may take seconds, a piece of it does not
     UseContext use(context);  // workers see the caller's context
