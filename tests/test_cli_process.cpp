@@ -230,4 +230,13 @@ TEST_CASE("a path that no manifest could name is refused before the model is rea
     CHECK(contains(ran.err, "is not UTF-8"));
   }
   CHECK_FALSE(fs::exists(tiny.folder / "o\xff"));
+
+  const std::string scan = tiny.folder /
+                           "sc\xff"
+                           "an.nii";
+  fs::copy_file(tiny.scan, scan);
+  const Ran ran = sat_run(tiny.segment({scan}, tiny.asked({"--json"})));
+  CHECK(ran.status == 1);
+  CHECK_FALSE(contains(ran.err, "reading"));
+  CHECK(contains(Json::parse(ran.out, "stdout")["error"]["message"].string(), "is not UTF-8"));
 }

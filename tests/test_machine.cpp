@@ -1,4 +1,4 @@
-// What the system grants a process, read from forged trees of its files.
+// What the system grants a process, read from forged trees of its files; what is made of it; and stopping at once.
 #include "sat/tensor/machine.h"
 
 #include <doctest/doctest.h>
@@ -10,9 +10,12 @@
 
 #include "sat/io/file.h"
 #include "sat/io/hash.h"
+#include "sat/nn/segmenter.h"
 #include "sat/tensor/context.h"
+#include "sat/tensor/memory.h"
 #include "sat/tensor/parallel.h"
 #include "tests/support/golden.h"
+#include "tests/support/tiny_model.h"
 
 namespace sat::test {
 
@@ -116,6 +119,38 @@ TEST_CASE("an op stops between its pieces, and hashing and writing stop, when th
   CHECK_THROWS_AS(sha256_of_file(folder / "bytes"), Cancelled);
   CHECK_THROWS_AS(write_file_atomically(folder / "fresh", "text"), Cancelled);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 1);
+}
+
+TEST_CASE("features go to disk above what the caller says, and want of memory is an error of its own kind") {
+  Geometry scan;
+  scan.size = {60, 50, 40};
+  scan.voxel_to_world_mm.m[2][2] = 3;
+  RunOptions run;
+  run.modality = "mri";
+  const auto plan = [&](int64_t max_ram, Scratch scratch, int64_t spill_above) {
+    return plan_segmentation(tiny_config(), scan, run, 40, max_ram, 0, scratch, spill_above);
+  };
+  const SegmentationPlan roomy = plan(0, Scratch::offered, kSpillAbove);
+  CHECK(roomy.waiting != Waiting::spilled);
+  CHECK(plan(0, Scratch::offered, roomy.process_bytes - 1).waiting == Waiting::spilled);
+  CHECK(plan(0, Scratch::none, roomy.process_bytes - 1).waiting != Waiting::spilled);
+  CHECK_THROWS_AS(plan(roomy.process_bytes - 1, Scratch::none, kSpillAbove), MemoryError);
+  Memory capped(1000);
+  CHECK_THROWS_AS(capped.allocate(2000), MemoryError);
+}
+
+TEST_CASE("a rehearsal stops when the user wants to") {
+  ContextOptions options;
+  int64_t asked = 0;
+  options.cancelled = [&] { return ++asked > 5; };
+  options.threads = 1;
+  Context context(options);
+  UseContext use(context);
+  Geometry scan;
+  scan.size = {200, 200, 60};
+  RunOptions run;
+  run.modality = "mri";
+  CHECK_THROWS_AS(plan_segmentation(tiny_config(), scan, run, 4), Cancelled);
 }
 
 }  // namespace sat::test

@@ -46,14 +46,16 @@ int run(const BenchRequest& asked) {
   BenchRequest request = asked;
   const auto& device = request.settings.device =
       failing_as(FailureKind::device, [&] { return only_device(request.device); });
-  const std::vector<BenchOperation> operations = device ? device_operations(*device) : bench_operations();
+  const FailureKind kind = device ? FailureKind::device : FailureKind::input;
+  const std::vector<BenchOperation> operations =
+      failing_as(kind, [&] { return device ? device_operations(*device) : bench_operations(); });
   if (request.list) {
     give(request, json_of(operations), list_of(operations));
     return kDone;
   }
   const BenchSelection selection = select_jobs(request, operations);
   for (const std::string& refused : selection.refused) say("sat: left out: " + refused);
-  const BenchReport report = measured(request.settings, selection.jobs);
+  const BenchReport report = failing_as(kind, [&] { return measured(request.settings, selection.jobs); });
   watch_for_interrupts();  // files are written whole
   if (!request.chart.empty()) {
     failing_as(FailureKind::output, [&] { write_png(request.chart, draw(chart_of(report))); });
