@@ -81,7 +81,9 @@ TEST_CASE("safetensors: what is written is read back to the same bits, scalars a
   const Checkpoint checkpoint = read_safetensors(folder / "a");
   CHECK(checkpoint.metadata.at("note") == "\xC3\xA9");
   CHECK(checkpoint.weights.entries().size() == tensors.size());
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& each : tensors) {
+    const std::string& name = each.first;
+    const Tensor& tensor = each.second;
     CAPTURE(name);
     const bool stored_half = tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;
     const Tensor want = stored_half ? tensor.cast(DType::f32) : tensor;

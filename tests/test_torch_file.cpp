@@ -242,7 +242,9 @@ TEST_CASE("checkpoint: files of other kinds are described by their first bytes")
        "compressed data"},
       {"short", "no kind of file known here"}};
   const TempDir folder;
-  for (const auto& [bytes, kind] : kinds) {
+  for (const auto& each : kinds) {
+    const auto& bytes = each.first;
+    const auto& kind = each.second;
     CAPTURE(kind);
     write_bytes(folder / "x", bytes);
     std::string message = "accepted";
