@@ -497,7 +497,7 @@ TEST_CASE("a word that the bank lacks is an error with suggestions, before anyth
 TEST_CASE("an interrupted run says so and leaves nothing") {
   const TempDir folder;
   const std::string scan = write_scan(folder / "head.nii.gz"), output = folder / "out";
-  for (int signal : {SIGINT, SIGTERM}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const pid_t child = start(segment({scan, scan, scan, scan, scan, scan}, output, {"--save-probabilities"}),
                               folder / "stdout", folder / "stderr");
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
