@@ -98,9 +98,10 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdPartie
 
 /// Headers with a dot or a slash that come with the compiler or the system, beside those of sys/; the standard
 /// library's have neither.
-const std::set<std::string> kPlatform = {"cpuid.h",  "dirent.h", "emmintrin.h", "errno.h",    "fcntl.h",  "immintrin.h",
-                                         "limits.h", "signal.h", "stdbool.h",   "stddef.h",   "stdint.h", "stdio.h",
-                                         "stdlib.h", "string.h", "time.h",      "ucontext.h", "unistd.h"};
+const std::set<std::string> kPlatform = {"cpuid.h",  "dirent.h",    "dlfcn.h",    "emmintrin.h", "errno.h",
+                                         "fcntl.h",  "immintrin.h", "limits.h",   "signal.h",    "stdbool.h",
+                                         "stddef.h", "stdint.h",    "stdio.h",    "stdarg.h",    "stdlib.h",
+                                         "string.h", "time.h",      "ucontext.h", "unistd.h"};
 
 std::string stem_of(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 

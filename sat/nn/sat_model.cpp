@@ -51,8 +51,10 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
   features.tokens = project_tokens_(joined.reshape({grid[0] * grid[1] * grid[2], joined.shape[4]}));  // [T, Q]
 
   // Keys carry position, values do not.
-  const auto [position, is_new] = positions_.try_emplace(grid);
-  if (is_new) position->second = resident(positional_code(grid, config_.query_dim));
+  auto position = positions_.find(grid);
+  if (position == positions_.end()) {
+    position = positions_.emplace(grid, resident(positional_code(grid, config_.query_dim))).first;
+  }
   features.memory = decoder_.remember(features.tokens, position->second);
   features.per_voxel = std::move(visual.per_voxel);
   return features;

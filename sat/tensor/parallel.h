@@ -29,7 +29,7 @@ class ThreadPool {
 
 /// Calls body(first, last) on consecutive pieces of [0, count) of `grain` elements, on the current context's threads.
 /// The pieces depend on count and grain alone, so a body that owns its piece gives the same bits for any thread count.
-/// Throws Cancelled when the context says so; does nothing in a dry context.
+/// Throws Cancelled when the context says so, which is asked before every piece; does nothing else in a dry context.
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t first, int64_t last)>& body);
 
 /// Number of pieces that parallel_for makes, for per-piece partial sums that are merged in order.
