@@ -79,6 +79,8 @@
 
 #include "sat/io/mapped_scratch.h"
 
+#include "sat/io/disk_room.h"
+
 #include "sat/io/safe_name.h"
 
 #include "sat/io/stored_tensor.h"

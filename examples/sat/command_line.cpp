@@ -222,6 +222,7 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   add_file(command, "--text-model", request.text_model, "the text encoder, where prompts are encoded in the run");
   command->add_option("--orientation", request.orientation, "as for sat segment")->type_name("CODE");
   command->add_flag("--model-space", request.model_space, "as for sat segment");
+  command->add_flag("--save-probabilities", request.probabilities, "as for sat segment: what they take on disk");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
   command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
   add_device(command, request.device, "auto");

@@ -43,7 +43,7 @@ struct PlanRequest {
   PromptChoice prompts;
   int64_t prompts_count = 0;  // 0: as many as `prompts` holds
   std::string modality, orientation, model, config, architecture, text_model;
-  bool model_space = false, as_json = false, no_scratch = false, kernels = false;
+  bool model_space = false, probabilities = false, as_json = false, no_scratch = false, kernels = false;
   int64_t max_ram = 0;  // bytes; 0: no limit
   DeviceChoice device;
   ContextOptions context;

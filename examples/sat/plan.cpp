@@ -87,6 +87,7 @@ int run(const PlanRequest& request) {
   options.modality = request.modality;
   options.orientation = request.orientation;
   options.space = request.model_space ? Space::model : Space::scan;
+  options.probabilities_on_disk = request.probabilities;
 
   const SatConfig config = config_of(request);
   const NiftiHeader scan = read_nifti_header(request.scan);
@@ -98,7 +99,8 @@ int run(const PlanRequest& request) {
     Json json = Json::object();
     json.set("peak_bytes", plan.process_bytes).set("tensor_bytes", plan.tensor_bytes);
     json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
-    json.set("scratch_bytes", plan.scratch_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
+    json.set("scratch_bytes", plan.scratch_bytes).set("probability_bytes", plan.probability_bytes);
+    json.set("windows", plan.windows).set("window", sizes(plan.window));
     if (plan.device_bytes > 0) json.set("device_bytes", plan.device_bytes);
     json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
     std::printf("%s\n", json.dump(2).c_str());
@@ -116,6 +118,9 @@ int run(const PlanRequest& request) {
   const std::string weights = ", of which weights " + std::to_string(megabytes(plan.weights_bytes)) + " MiB";
   print_bytes("peak memory  ", plan.process_bytes, plan.device_bytes > 0 ? "" : weights);
   if (plan.device_bytes > 0) print_bytes("on a device  ", plan.device_bytes, weights);
+  if (plan.probability_bytes > 0) {
+    print_bytes("on disk      ", 2 * plan.probability_bytes, " for probabilities: half while it runs, half to stay");
+  }
   std::printf("until blended, windows wait as %s", name_of(plan.waiting));
   if (plan.scratch_bytes > 0) {
     std::printf(", %lld MiB on disk", static_cast<long long>(megabytes(plan.scratch_bytes)));

@@ -14,6 +14,7 @@
 #include "examples/sat/progress.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "examples/sat/shipped.h"
+#include "sat/io/disk_room.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/segmenter.h"
 #include "sat/tensor/profile.h"
@@ -78,28 +79,18 @@ void check_words(const SegmentRequest& request, std::vector<Case>& cases, Progre
   }
 }
 
-/// While it lives, reading and writing in the segmenter's context stop when the user interrupts.
-class InterruptScope {
- public:
-  explicit InterruptScope(Context& context) : context_(context) { context_.set_cancelled(interrupted); }
-  ~InterruptScope() { context_.set_cancelled({}); }
-
- private:
-  Context& context_;
-};
-
 /// One case from scan to its finished folder; returns the manifest.
 Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const Case& one, const Identity& identity,
               ProgressView& view) {
   const UseContext use(segmenter.context());
   profile::Stopwatch watch;
-  std::optional<InterruptScope> interruptible(std::in_place, segmenter.context());
   view.stage("reading");
   RunOptions run;
   run.modality = one.modality;
   run.orientation = one.orientation;
   run.space = request.result.model_space ? Space::model : Space::scan;
   run.verify = request.verify;
+  run.probabilities_on_disk = request.result.probabilities;
   // Throws when memory will not suffice, before time is spent on reading.
   segmenter.plan(read_nifti_header(one.scan).geometry, run, int64_t(one.prompts.size()));
   const NiftiScan scan = read_nifti(one.scan);
@@ -111,6 +102,10 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
   run.on_progress = [&](const Progress& progress) { view.update(progress); };
   run.on_warning = [&](const std::string& warning) { view.line(one.folder + ": warning: " + warning); };
   run.cancelled = interrupted;
+  run.on_plan = [&](const SegmentationPlan& plan) {
+    check_disk_room({{request.segmenter.scratch, plan.scratch_bytes, "features of windows"},
+                     {folder.path(), 2 * plan.probability_bytes, "probabilities, while they are made and as files,"}});
+  };
   if (request.result.probabilities) {
     run.probabilities = [&](const Geometry& grid) {
       const int64_t bytes = grid.voxels() * int64_t(sizeof(float));
@@ -131,7 +126,6 @@ Json run_case(const SegmentRequest& request, const Segmenter& segmenter, const C
                   result.verification->largest_difference, 100 * result.verification->changed);
     view.line(one.folder + ": " + text);
   }
-  interruptible.emplace(segmenter.context());  // the run had its own
   view.stage("writing");
   const Json manifest = write_case(folder.path(), one, scan, result, segmenter, identity, fingerprint, request.result,
                                    scratch ? &*scratch : nullptr, reading);
@@ -229,6 +223,7 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
 void work_on_all(const SegmentRequest& request, const std::vector<std::unique_ptr<Segmenter>>& segmenters,
                  const Identity& identity, const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
   std::vector<std::thread> others;
+  others.reserve(segmenters.size());
   const auto guarded = [&](const Segmenter& segmenter) {
     try {
       work(request, segmenter, identity, cases, view, shared);
@@ -237,7 +232,14 @@ void work_on_all(const SegmentRequest& request, const std::vector<std::unique_pt
       if (!shared.stopped) shared.stopped = std::current_exception();
     }
   };
-  for (size_t i = 1; i < segmenters.size(); ++i) others.emplace_back([&, i] { guarded(*segmenters[i]); });
+  for (size_t i = 1; i < segmenters.size(); ++i) {
+    try {
+      others.emplace_back([&, i] { guarded(*segmenters[i]); });
+    } catch (...) {  // no thread, or no memory for one: those that work are told to stop, and waited for
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      if (!shared.stopped) shared.stopped = std::current_exception();
+    }
+  }
   guarded(*segmenters[0]);
   for (std::thread& other : others) other.join();
   if (shared.stopped) std::rethrow_exception(shared.stopped);
@@ -260,6 +262,7 @@ int run(const SegmentRequest& asked) {
   for (const auto& device : devices) {
     SegmenterOptions options = request.segmenter;
     options.accelerator = device;
+    options.cancelled = interrupted;  // loading, reading and writing too
     segmenters.push_back(std::make_unique<Segmenter>(options));
   }
   const Identity identity = identity_of(*segmenters[0], request.segmenter);

@@ -77,15 +77,13 @@ Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3
       prompts_(prompts),
       plan_(plan),
       sink_(std::move(sink)),
-      windows_(sliding_windows(size, window)),
+      windows_(size, window, plan.axis),
       device_(Context::current().accelerator() ? Device::cuda : Device::cpu),
       importance_(resident(importance_map(window, importance))) {
   SAT_CHECK(prompts > 0, "blender: there are no prompts");
   SAT_CHECK((plan_.waiting != Waiting::spilled && device_ == Device::cpu) || plan_.axis == 0,
             "blender: spilled rows, and those of a device, leave along axis 0, not ", plan_.axis);
   const auto axis = size_t(plan_.axis);
-  std::stable_sort(windows_.begin(), windows_.end(),
-                   [&](const Window& a, const Window& b) { return a.start[axis] < b.start[axis]; });
   if (plan_.waiting != Waiting::scores) {
     const std::array<int64_t, 3> row = box(1);
     // What lives on a device through the loop is there before it (window_runner.h).
@@ -106,7 +104,7 @@ std::array<int64_t, 3> Blender::box(int64_t rows) const {
 void Blender::add(Features features, const Tensor& masks) {
   SAT_CHECK(added_ < windows_.size(), "blender: all ", windows_.size(), " windows have been added");
   const auto axis = size_t(plan_.axis);
-  const Window& window = windows_[added_];
+  const Window window = windows_[added_];
   Kept part{window, 0, 0, std::move(features), masks};
   if (plan_.waiting != Waiting::scores) move(part, Device::cpu);
   if (plan_.waiting == Waiting::spilled) spill(part);
@@ -235,6 +233,7 @@ void Blender::finish_features(int64_t until) {
   const int64_t area = one_row[0] * one_row[1] * one_row[2];
   const int64_t row_bytes = area * std::min(kChunk, prompts_) * int64_t(sizeof(float));
   const int64_t rows_at_once = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, kSlabRows);
+  const bool dry = Context::current().dry();
   if (last_row_.empty()) last_row_ = Tensor({prompts_, area}, DType::f32, device_);
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
@@ -246,7 +245,9 @@ void Blender::finish_features(int64_t until) {
     const bool fetch = plan_.waiting == Waiting::spilled || device_ == Device::cuda;
     const std::vector<Kept> fetched = fetch ? fetched_rows(final_, stop) : std::vector<Kept>();
     const std::vector<Kept>& parts = fetch ? fetched : kept_;
-    for (const Kept& part : parts) count(part.window, weights, decided_, final_, stop);
+    for (const Kept& part : parts) {
+      if (!dry) count(part.window, weights, decided_, final_, stop);
+    }
     for (int64_t first = 0; first < prompts_; first += kChunk) {
       const int64_t width = std::min(kChunk, prompts_ - first);
       const Tensor scores = zeros({extent[0], extent[1], extent[2], width}, DType::f32, device_);
@@ -255,6 +256,7 @@ void Blender::finish_features(int64_t until) {
       if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
       for (const Kept& part : parts) {
         accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
+        if (dry) break;  // the others would take the same memory, one after another
       }
       normalise(scores, weights, final_ - decided_, extent[axis]);
       if (decided_ < decide) leave(scores, origin, decided_, decide, first);
@@ -299,7 +301,8 @@ void Blender::spill(Kept& part) {
   const int64_t row_bytes = values.bytes() / values.shape[1];
   const bool dry = Context::current().dry();
   if (added_ == 0) {
-    for (const Window& window : windows_) scratch_bytes_ += (window.end[0] - window.start[0]) * row_bytes;
+    for (int64_t i = 0; i < windows_.size(); ++i)
+      scratch_bytes_ += (windows_[i].end[0] - windows_[i].start[0]) * row_bytes;
     if (!dry) scratch_.emplace(plan_.scratch, scratch_bytes_);
   }
   part.place = next_place_;

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 
+#include "sat/io/disk_room.h"
 #include "sat/io/restore.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
@@ -26,14 +28,16 @@ std::string in_bytes(int64_t bytes) {
   return std::to_string(bytes) + " bytes (" + std::to_string((bytes >> 20) + (bytes % (1 << 20) != 0)) + " MiB)";
 }
 
-/// A context that can be cancelled while this lives.
+/// A context that can be cancelled by `cancelled`, where that is set, while this lives.
 class CancelScope {
  public:
   CancelScope(Context& context, const std::function<bool()>& cancelled)
       : context_(context), before_(context.on_cancelled()) {
-    context_.set_cancelled(cancelled);
+    if (cancelled) context_.set_cancelled(cancelled);
   }
-  ~CancelScope() { context_.set_cancelled(before_); }
+  ~CancelScope() { context_.set_cancelled(std::move(before_)); }
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
 
  private:
   Context& context_;
@@ -85,6 +89,12 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   const int64_t scan_bytes = grid.scan.voxels() * int64_t(sizeof(float));
   plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes) + kept_queries;
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
+  const int64_t probability_bytes = target.scan.voxels() * prompts * int64_t(sizeof(float));
+  if (run.probabilities_on_disk) {
+    plan.probability_bytes = probability_bytes;
+  } else if (run.probabilities) {
+    plan.process_bytes += probability_bytes;
+  }
   plan.slow_axis = rehearsal.plan.axis;
   plan.waiting = rehearsal.plan.waiting;
   plan.scratch_bytes = rehearsal.scratch_bytes;
@@ -108,6 +118,14 @@ SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan
   return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch);
 }
 
+namespace {
+
+/// What a plan depends on beside the segmenter.
+using PlanKey =
+    std::tuple<std::array<int64_t, 3>, decltype(Affine::m), std::string, std::string, Space, bool, bool, int64_t>;
+
+}  // namespace
+
 struct Segmenter::State {
   SegmenterOptions options;
   Context context;
@@ -117,6 +135,7 @@ struct Segmenter::State {
   std::string text_identity;
   int64_t text_bytes = 0;
   bool pairing_checked = false;
+  std::optional<std::pair<PlanKey, SegmentationPlan>> planned;    // the last scan's, which is asked for more than once
   std::map<std::pair<std::string, std::string>, Tensor> queries;  // by modality and prompt: [text_dim]
 
   explicit State(const SegmenterOptions& chosen) : options(chosen), context(context_options(chosen)) {}
@@ -132,6 +151,7 @@ struct Segmenter::State {
     options.cpu = chosen.cpu;
     options.precision = chosen.precision;
     options.accelerator = chosen.accelerator;
+    options.cancelled = chosen.cancelled;
     return options;
   }
 
@@ -143,7 +163,7 @@ struct Segmenter::State {
     of_exact.cancelled = context.on_cancelled();
     if (of_exact.max_bytes > 0) of_exact.max_bytes -= context.memory()->live_bytes();
     Context exact(of_exact);
-    const auto windows = sliding_windows({voxels.shape[0], voxels.shape[1], voxels.shape[2]}, modality.window);
+    const WindowGrid windows({voxels.shape[0], voxels.shape[1], voxels.shape[2]}, modality.window);
     const Tensor window = cut_window(voxels, windows[windows.size() / 2], modality.window);
     UseContext use(exact);
     const ModelFile again = open_model_file(options.model, options.config);
@@ -225,9 +245,17 @@ std::string Segmenter::device() const {
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
-  UseContext use(state_->context);
-  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes,
-                           state_->scratch());
+  State& state = *state_;
+  PlanKey key(scan.size, scan.voxel_to_world_mm.m, run.modality, run.orientation, run.space, run.probabilities_on_disk,
+              !run.probabilities_on_disk && run.probabilities, prompts);
+  if (!state.planned || state.planned->first != key) {
+    UseContext use(state.context);
+    const CancelScope cancel(state.context, run.cancelled);
+    SegmentationPlan made =
+        plan_segmentation(config(), scan, run, prompts, state.options.max_ram, state.text_bytes, state.scratch());
+    state.planned.emplace(std::move(key), std::move(made));
+  }
+  return state.planned->second;
 }
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
@@ -256,7 +284,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   SAT_CHECK(queries.shape == Shape({int64_t(prompts.size()), config().text_dim}) && !prompts.empty(),
             "queries have shape ", queries.shape, ", need [", prompts.size(), ", ", config().text_dim, "]");
   State& state = *state_;
-  plan(scan.geometry, run, int64_t(prompts.size()));
+  const SegmentationPlan of_whole_scan = plan(scan.geometry, run, int64_t(prompts.size()));
   UseContext use(state.context);
   const CancelScope cancel(state.context, run.cancelled);
   state.context.memory()->reset_peak();
@@ -278,8 +306,12 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   }
   result.stages.push_back({"preprocess", watch.lap()});
 
-  result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
-                           state.text_bytes, state.scratch());
+  const bool cropped = prepared.grid.model.size != prepared.grid.resampled.size;
+  result.plan = cropped ? plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
+                                     state.text_bytes, state.scratch())
+                        : of_whole_scan;
+  check_disk_room({{state.options.scratch, result.plan.scratch_bytes, "features of windows"}});
+  if (run.on_plan) run.on_plan(result.plan);
   result.windows = result.plan.windows;
   result.stages.push_back({"plan", watch.lap()});
   const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);

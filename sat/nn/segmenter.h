@@ -30,7 +30,10 @@ struct SegmenterOptions {
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
   std::shared_ptr<Accelerator> accelerator;  // cuda::open_device(); none: everything on the CPU
+  std::function<bool()> cancelled;           // as RunOptions::cancelled, for loading and for runs that have none
 };
+
+struct SegmentationPlan;  // below
 
 enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
 
@@ -51,6 +54,9 @@ struct RunOptions {
   /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room
   /// for every voxel [H, W, D] of that grid, where the probabilities are written.
   std::function<std::vector<float*>(const Geometry&)> probabilities;
+  bool probabilities_on_disk = false;  // those pointers lie in a file (MappedScratch), and are planned as such
+  /// If set, called once before the network with the plan of the cropped scan; what it throws ends the run.
+  std::function<void(const SegmentationPlan&)> on_plan;
   std::function<void(const Progress&)> on_progress;    // on the calling thread
   std::function<bool()> cancelled;                     // asked often, from the calling thread; true: throws Cancelled
   std::function<void(const std::string&)> on_warning;  // something odd that did not stop the run
@@ -58,13 +64,14 @@ struct RunOptions {
 
 /// What a run will take, known before anything is loaded.
 struct SegmentationPlan {
-  int64_t windows = 0;                 // of the uncropped scan: an upper bound
-  std::array<int64_t, 3> window{};     // voxels
-  std::array<int64_t, 3> grid{};       // voxels after resampling, before cropping
-  int64_t weights_bytes = 0;           // of the segmentation model, as it lies in memory
-  int64_t tensor_bytes = 0;            // peak of all tensors, weights included
-  int64_t process_bytes = 0;           // what max_ram is compared with: tensors and the program itself
-  int64_t scratch_bytes = 0;           // on disk, only where features are spilled
+  int64_t windows = 0;              // of the uncropped scan: an upper bound
+  std::array<int64_t, 3> window{};  // voxels
+  std::array<int64_t, 3> grid{};    // voxels after resampling, before cropping
+  int64_t weights_bytes = 0;        // of the segmentation model, as it lies in memory
+  int64_t tensor_bytes = 0;         // peak of all tensors, weights included
+  int64_t process_bytes = 0;  // what max_ram is compared with: tensors, the program itself, and probabilities in memory
+  int64_t scratch_bytes = 0;  // on disk, only where features are spilled
+  int64_t probability_bytes = 0;       // on disk, only where probabilities lie there; once more when they are written
   int64_t device_bytes = 0;            // with an accelerator: all that is held there, weights included
   std::vector<int64_t> device_chunks;  // of its arena: the model's, the run's
   int slow_axis = 0;                   // the axis along which finished rows leave
