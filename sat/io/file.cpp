@@ -59,6 +59,7 @@ std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeat
   z_stream stream{};
   const int strategy = repeats == Repeats::runs ? Z_RLE : Z_DEFAULT_STRATEGY;
   SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, strategy) == Z_OK, "gzip: cannot start at level ", level);
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> ended(&stream, deflateEnd);
   std::string out(size_t(deflateBound(&stream, uLong(count))) + 16, '\0');
   stream.next_in = const_cast<Bytef*>(bytes);
   stream.avail_in = uInt(count);
@@ -67,7 +68,6 @@ std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeat
   const int status = deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
   const bool complete = stream.avail_in == 0 && stream.avail_out > 0 && status == (last ? Z_STREAM_END : Z_OK);
   out.resize(out.size() - stream.avail_out);
-  deflateEnd(&stream);
   SAT_CHECK(complete, "gzip: deflate stopped with status ", status);
   return out;
 }

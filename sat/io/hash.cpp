@@ -6,10 +6,13 @@
 #include <cstring>
 
 #include "sat/io/file.h"
+#include "sat/tensor/context.h"
 
 namespace sat {
 
 namespace {
+
+constexpr int64_t kAtOnce = int64_t(4) << 20;  // bytes between two questions whether to go on
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<uint32_t, 64> kRound{
@@ -87,7 +90,10 @@ std::string sha256(const std::string& bytes) {
 std::string sha256_of_file(const std::string& path) {
   const MappedFile file(path);
   Sha256 hash;
-  hash.update(file.data(), file.size());
+  for (int64_t at = 0; at < file.size(); at += kAtOnce) {
+    Context::current().stop_if_cancelled();
+    hash.update(file.data() + at, std::min(kAtOnce, file.size() - at));
+  }
   return hash.finish();
 }
 

@@ -18,6 +18,7 @@ namespace sat {
 namespace {
 
 constexpr int64_t kWordBits = 64;
+constexpr int64_t kLinesAtOnce = kWordBits;  // of a plane: their bits fill whole words, so threads share none
 
 /// One slab of scores and where it lies.
 struct Slab {
@@ -217,11 +218,13 @@ void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, co
     const std::array<double, 2> by_w = reach(m[a][1], size[1]), by_d = reach(m[a][2], size[2]);
     planes.keep(m[a][3], m[a][0], limits.from[a] - by_w[1] - by_d[1], limits.before[a] - by_w[0] - by_d[0]);
   }
-  parallel_for(planes.last - planes.first, 1, [&](int64_t begin, int64_t end) {
+  const int64_t blocks = pieces(size[1], kLinesAtOnce);  // of a plane
+  parallel_for((planes.last - planes.first) * blocks, 1, [&](int64_t begin, int64_t end) {
     Neighbourhood around(grid, limits, slab);
     std::array<double, 3> start, position;
-    for (int64_t h = planes.first + begin; h < planes.first + end; ++h) {
-      Range lines{0, size[1]};
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t h = planes.first + piece / blocks, first_line = piece % blocks * kLinesAtOnce;
+      Range lines{first_line, std::min(first_line + kLinesAtOnce, size[1])};
       for (size_t a = 0; a < 3; ++a) {
         const std::array<double, 2> by_d = reach(m[a][2], size[2]);
         lines.keep(m[a][0] * double(h) + m[a][3], m[a][1], limits.from[a] - by_d[1], limits.before[a] - by_d[0]);
