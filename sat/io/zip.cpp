@@ -202,7 +202,7 @@ class Reader {
 }  // namespace
 
 ZipArchive::ZipArchive(const uint8_t* bytes, int64_t count, std::string source)
-    : bytes_(bytes), count_(count), source_(std::move(source)), members_(Reader(bytes, count, source_).read()) {}
+    : bytes_(bytes), source_(std::move(source)), members_(Reader(bytes, count, source_).read()) {}
 
 const ZipMember* ZipArchive::find(const std::string& name) const {
   const auto found = members_.find(name);

@@ -32,7 +32,6 @@ class ZipArchive {
 
  private:
   const uint8_t* bytes_;
-  int64_t count_;
   std::string source_;
   std::map<std::string, ZipMember> members_;
 };

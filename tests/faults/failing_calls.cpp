@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -160,6 +161,14 @@ SAT_FAILING(void*, mmap, (void* at, size_t size, int protection, int flags, int 
 SAT_FAILING(int, posix_fallocate, (int file, off_t from, off_t size), (file, from, size), "fallocate", fault.error)
 SAT_FAILING(int, pthread_create, (pthread_t * thread, const pthread_attr_t* how, void* (*body)(void*), void* argument),
             (thread, how, body, argument), "thread", EAGAIN)
+
+/// A disk without room: the call works, and tells of no free block.
+extern "C" int statvfs(const char* path, struct statvfs* room) {
+  static auto* const next = real<int(const char*, struct statvfs*)>("statvfs");
+  const int status = next(path, room);
+  if (hit("statvfs")) room->f_bavail = 0;
+  return status;
+}
 
 extern "C" {
 void* malloc(size_t size) { return hit("malloc") ? nullptr : __libc_malloc(size); }

@@ -43,7 +43,7 @@ struct Place {
     int status;  // -signal where one ended it
     std::string err;
   };
-  Ran run(const std::string& prompts, const std::string& fault = "") const {
+  Ran run(const std::string& prompts, const std::string& fault = "", const char* more = "--no-preview") const {
     const std::string err = folder / "err";
     const pid_t child = ::fork();
     if (child == 0) {
@@ -59,7 +59,7 @@ struct Place {
       const std::string model = folder / "model.safetensors", bank = folder / "bank.safetensors";
       const std::string scan = folder / "scan.nii.gz";
       ::execl(SAT_PROGRAM, "sat", "segment", scan.c_str(), "--modality", "mri", "--prompts", prompts.c_str(), "--model",
-              model.c_str(), "--bank", bank.c_str(), "--threads", "2", "--no-preview", "-o", out.c_str(), nullptr);
+              model.c_str(), "--bank", bank.c_str(), "--threads", "2", more, "-o", out.c_str(), nullptr);
       ::_exit(127);
     }
     int status = 0;
@@ -187,4 +187,16 @@ TEST_CASE("a call that fails leaves an earlier result as it was") { check_faults
 
 TEST_CASE("the program says that memory ran out, whenever it does") {
   check_faults({{"malloc", {"ENOMEM", "ENOMEM+"}, 30}}, false);
+}
+
+TEST_CASE("a disk without room for probabilities is refused before the first window, with the figures") {
+  const Place place;
+  const Place::Ran ran = place.run("prompt 0", "statvfs:1:FULL+", "--save-probabilities");
+  CHECK(ran.status > 0);
+  CHECK(ran.err.find("this run needs 24480 bytes of disk (1 MiB for probabilities") != std::string::npos);
+  CHECK(ran.err.find("0 bytes (0 MiB) are free") != std::string::npos);
+  CHECK(ran.err.find("windows") == std::string::npos);
+  CHECK(place.result().empty());
+  CHECK(place.left_over().empty());
+  CHECK(place.run("prompt 0", "", "--save-probabilities").status == 0);
 }
