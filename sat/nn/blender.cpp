@@ -316,9 +316,11 @@ void Blender::spill(Kept& part) {
 /// to the device.
 std::vector<Blender::Kept> Blender::fetched_rows(int64_t first, int64_t last) const {
   std::vector<Kept> parts;
-  for (const Kept& part : kept_) {
+  const auto over = [&](const Kept& part) { return part.window.end[0] <= first; };  // those come first
+  for (auto at = std::partition_point(kept_.begin(), kept_.end(), over); at != kept_.end(); ++at) {
+    const Kept& part = *at;
     const int64_t from = std::max(first, part.window.start[0]), to = std::min(last, part.window.end[0]);
-    if (from >= to) continue;
+    if (from >= to) break;  // as all that follow
     Kept fetched = part;
     fetched.cut = from - part.window.start[0];
     Tensor& values = fetched.features.values;
