@@ -1,11 +1,13 @@
 // Plans: quick for any number of windows, ended at once where that is asked for, and with all that goes to disk.
 #include <doctest/doctest.h>
 
-#include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "sat/io/disk_room.h"
 #include "sat/nn/segmenter.h"
 #include "sat/tensor/context.h"
+#include "sat/tensor/parallel.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
 
@@ -60,6 +62,28 @@ TEST_CASE("planning stops when it is told to, from the start and in the middle")
     UseContext use(context);
     CHECK_THROWS_AS(plan_segmentation(tiny_config(), grid_of({400, 400, 40}), mri(), 3), Cancelled);
     CHECK(asked == most + 1);
+  }
+}
+
+TEST_CASE("a loop asks before every piece whether to go on, and only its caller's thread asks") {
+  for (int threads : {1, 3}) {
+    const auto caller = std::this_thread::get_id();
+    std::atomic<int> asked{0}, elsewhere{0};
+    ContextOptions options;
+    options.threads = threads;
+    options.cancelled = [&] {
+      elsewhere += std::this_thread::get_id() != caller;
+      return ++asked > 40;
+    };
+    Context context(options);
+    UseContext use(context);
+    std::atomic<int> ran{0};
+    parallel_for(30, 1, [&](int64_t, int64_t) { ++ran; });
+    CHECK(ran == 30);
+    CHECK(elsewhere == 0);
+    if (threads == 1) CHECK(asked == 31);
+    CHECK_THROWS_AS(parallel_for(1000000, 1, [&](int64_t, int64_t) { ++ran; }), Cancelled);
+    CHECK(ran < 1000030);
   }
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Usage: sh tests/fuzz/one.sh NAME SECONDS BUILD : runs one fuzzer for tests/fuzz.sh, which reads its log and result.
 set -u
+[ ! -d /dev/shm ] || export TMPDIR=/dev/shm  # inputs are files, and need no disk
 name=$1 seconds=$2 build=$3
 mkdir -p "$build/corpus/$name" "$build/seeds/$name" "$build/finds/$name"
 found=tests/fuzz/found/$name
