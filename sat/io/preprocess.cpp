@@ -14,7 +14,7 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 18;    // voxels a piece, for sums over pieces
+constexpr int64_t kGrain = 1 << 18;     // voxels a piece, for sums over pieces
 constexpr int64_t kAskEachLines = 256;  // whether to go on
 
 void check_scan(const Volume& scan) {
@@ -137,7 +137,7 @@ class OrderStatistics {
 
   template <class BucketOf>
   std::vector<int64_t> histogram(BucketOf bucket) const {
-    constexpr int64_t kMostPieces = 16;              // each has counters of its own
+    constexpr int64_t kMostPieces = 16;                // each has counters of its own
     constexpr int64_t kMostAtOnce = int64_t(1) << 28;  // voxels
     const int64_t some = std::min(count_, kMostAtOnce);
     const int64_t grain = std::max(kGrain, (some + kMostPieces - 1) / kMostPieces);

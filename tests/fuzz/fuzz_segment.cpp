@@ -12,7 +12,7 @@ using namespace sat::test;
 
 namespace {
 
-constexpr int64_t kMostWindowsHere = 12;  // more would be tried too seldom
+constexpr int64_t kMostWindowsHere = 4;  // more would be tried too seldom
 
 struct Engine {
   TempDir folder;
