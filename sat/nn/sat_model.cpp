@@ -3,9 +3,10 @@
 
 namespace sat {
 
-SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads)
+SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads,
+                   const std::vector<BackboneLayer>& layers)
     : config_(config),
-      backbone_(weights / "backbone", config),
+      backbone_(weights / "backbone", config, layers),
       project_tokens_(weights / "projection_layer", config.pooled_channels(), config.token_hidden, config.query_dim),
       decoder_(weights / "transformer_decoder", config.query_dim, config.heads, config.decoder_layers,
                config.feedforward) {
