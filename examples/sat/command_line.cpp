@@ -129,6 +129,16 @@ void add_half(CLI::App* command, DType& half) {
       ->type_name("TYPE");
 }
 
+std::string parse_rung(const std::string& name) {
+  constexpr const char* kRungs[] = {"automatic", "plain", "tiled", "mma", "composed", "wgmma", "cudnn"};
+  std::string known;
+  for (const char* rung : kRungs) {
+    if (name == rung) return name;
+    known += (known.empty() ? "" : ", ") + std::string(rung);
+  }
+  fail("unknown convolution '", name, "'; it is one of ", known);
+}
+
 /// Where it computes. Devices hold what `fast` rounds in one of two half types.
 void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   command
@@ -141,6 +151,10 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
              "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
       ->type_name("BYTES");
   add_half(command, device.half);
+  add_parsed(command, "--conv", device.conv, parse_rung,
+             "how a device convolves: automatic (default), which takes\nwgmma on sm_90 if it passes its self-test; "
+             "composed, the\nsame without wgmma; plain, tiled, mma, wgmma or cudnn")
+      ->type_name("RUNG");
 }
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {

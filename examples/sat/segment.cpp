@@ -251,6 +251,7 @@ int run(const SegmentRequest& asked) {
   watch_for_interrupts();
   const std::vector<std::shared_ptr<Accelerator>> devices = open_devices(request.device);
   ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
+  for (const std::string& remark : remarks_on(request.device)) view.line(remark);
   check_words(request, cases, view);
   make_output_folder(request.output);
   remove_leftovers(request.output);
