@@ -312,7 +312,7 @@ TEST_CASE("every CPU level finds the same structures, but for a handful of voxel
   };
   const Tensor best = found(name_of(best_cpu_level()));
   CHECK(std::count(best.data<float>(), best.data<float>() + best.numel(), 0.f) < best.numel());
-  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2}) {
+  for (CpuLevel level : {CpuLevel::plain, CpuLevel::avx2, CpuLevel::avx512}) {
     if (level >= best_cpu_level()) continue;
     const std::string name = name_of(level);
     CAPTURE(name);
