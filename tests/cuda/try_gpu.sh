@@ -33,7 +33,7 @@ try() {  # NAME OPTION...: a run whose report goes to a folder of that name
 cat > "$scratch/works" << END
 #!/bin/sh
 case "\$*" in
-  *--list-test-cases*"whole model"*) printf '%s\n' "a rehearsal" ;;
+  *--list-test-cases*--test-suite="whole model"*) printf '%s\n' "a rehearsal" ;;
   *--list-test-cases*) "$emulator" "\$@" | head -n 4 ;;
   *"--test-case=a rehearsal"*) exit 0 ;;
   *" bench "*"--variant mma"*) exec "$emulator" "\$@" ;;
