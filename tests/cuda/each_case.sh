@@ -7,23 +7,29 @@ set -u
 program=$1 limit=$2
 shift 2
 cases=$(mktemp) filters=$(mktemp)
+child=
 trap 'rm -f "$cases" "$filters"' EXIT
+# A case has a process group of its own, which whoever ends this script does not reach.
+trap '[ -z "$child" ] || kill "$child"; exit 143' TERM INT
 # The filters are kept as a list of one a line, since what is behind them is the launcher.
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   printf '%s\n' "$1" >> "$filters"
   shift
 done
 [ $# -eq 0 ] || shift
-with_filters() {  # COMMAND...: with the filters behind it
+with_filters() {  # COMMAND...: becomes it, with the filters behind it
   while IFS= read -r filter; do set -- "$@" "$filter"; done < "$filters"
-  "$@" < /dev/null
+  exec "$@" < /dev/null
 }
 passed=0 failed=0 hung=0
 with_filters "$@" "$program" --no-intro --list-test-cases | grep -v '^\[doctest\]\|^=====' > "$cases"
 while IFS= read -r name; do
   # A comma separates names of a filter, so that one in a name stands as any character.
   status=0
-  with_filters timeout -k 5 "$limit" "$@" "$program" --no-intro "--test-case=$(echo "$name" | tr ',' '?')" || status=$?
+  with_filters timeout -k 5 "$limit" "$@" "$program" --no-intro "--test-case=$(echo "$name" | tr ',' '?')" &
+  child=$!
+  wait "$child" || status=$?
+  child=
   case $status in
     0)
       passed=$((passed + 1)) hung=0

@@ -110,7 +110,7 @@ cat > "$scratch/cases" << 'END'
 #!/bin/sh
 case "$*" in
   *--list-test-cases*) printf '[doctest] listing\n=====\nfine, and quick\nhangs a\nhangs b\nhangs c\nnever reached\n=====\n' ;;
-  *--test-case=hangs*--some=filter*) exec sleep 20 ;;
+  *--test-case=hangs*--some=filter*) exec sleep 20.125 ;;
   *"--test-case=fine? and quick"*"--some=filter of two words"*) exit 0 ;;
   *) exit 1 ;;
 esac
@@ -119,5 +119,9 @@ chmod +x "$scratch/cases"
 claim "cases that hang fail" fails sh "$here/each_case.sh" "$scratch/cases" 1 "--some=filter of two words" -- env > "$scratch/table"
 claim "a case that does not hang passes beside them, and after three in a row no other is tried" says '^1 passed, 3 failed$'
 claim "which is said" says '^given up: '
+timeout 1 sh "$here/each_case.sh" "$scratch/cases" 15 "--some=filter of two words" -- env > /dev/null
+nothing_hangs() { ! ps -eo args | grep -v grep | grep -q 'sleep 20.125'; }
+sleep 0.2
+claim "who ends the run ends its case too" nothing_hangs
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
