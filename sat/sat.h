@@ -22,6 +22,8 @@
 
 #include "sat/tensor/tensor.h"
 
+#include "sat/tensor/machine.h"
+
 #include "sat/tensor/memory.h"
 
 #include "sat/tensor/parallel.h"
@@ -47,11 +49,17 @@
 
 #include "sat/io/text.h"
 
+#include "sat/io/modality.h"
+
 #include "sat/io/json.h"
 
 #include "sat/io/volume.h"
 
 #include "sat/io/nifti.h"
+
+#include "sat/io/scan_checks.h"
+
+#include "sat/io/model_card.h"
 
 #include "sat/io/png.h"
 
@@ -79,7 +87,11 @@
 
 #include "sat/io/mapped_scratch.h"
 
+#include "sat/io/disk_room.h"
+
 #include "sat/io/safe_name.h"
+
+#include "sat/io/open_file.h"
 
 #include "sat/io/stored_tensor.h"
 

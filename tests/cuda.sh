@@ -50,10 +50,12 @@ if [ -n "$emulator" ]; then
     "$emulator" "$tests" "$elsewhere"
   step "suite as sm_80, uninitialised reads" 600 env CUDA_ON_CPU_ARCH=80 CUDA_ON_CPU_INITCHECK=1 \
     "$emulator" "$tests" "$elsewhere"
-  step "suite as sm_90, races and uninitialised reads, shuffled" 900 env CUDA_ON_CPU_ARCH=90 \
-    CUDA_ON_CPU_RACECHECK=1 CUDA_ON_CPU_INITCHECK=1 CUDA_ON_CPU_SHUFFLE=11 "$emulator" "$tests" "$elsewhere"
-  step "whole models as sm_90" 600 env CUDA_ON_CPU_ARCH=90 sh tests/cuda/each_case.sh "$tests" "whole model" "$emulator"
-  step "whole models as sm_80" 600 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/each_case.sh "$tests" "whole model" "$emulator"
+  step "suite as sm_90, races of warps and of lanes, uninitialised reads, shuffled" 900 env CUDA_ON_CPU_ARCH=90 \
+    CUDA_ON_CPU_LANES=1 CUDA_ON_CPU_INITCHECK=1 CUDA_ON_CPU_SHUFFLE=11 "$emulator" "$tests" "$elsewhere"
+  step "whole models as sm_90" 600 env CUDA_ON_CPU_ARCH=90 sh tests/cuda/each_case.sh "$tests" 300 \
+    "--test-suite=whole model" -- "$emulator"
+  step "whole models as sm_80" 600 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/each_case.sh "$tests" 300 \
+    "--test-suite=whole model" -- "$emulator"
   step "equal bits in 5 shuffled orders as sm_90" 300 env CUDA_ON_CPU_ARCH=90 sh tests/cuda/bits.sh "$counts" 5 "$emulator"
   step "equal bits in 5 shuffled orders as sm_80" 300 env CUDA_ON_CPU_ARCH=80 sh tests/cuda/bits.sh "$counts" 5 "$emulator"
   step "memory caps, on a device of 256 MB" 300 env CUDA_ON_CPU_MEMORY=256M \
@@ -66,17 +68,22 @@ if [ -n "$emulator" ]; then
   step "two devices share the cases" 300 env CUDA_ON_CPU_DEVICES=2 \
     sh tests/cuda/two_devices.sh "$build/examples/sat" "$emulator"
   step "what the kernels move" 600 sh tests/cuda/counters.sh "$counts" "$emulator"
+  step "probe as sm_90" 60 env CUDA_ON_CPU_ARCH=90 "$emulator" "$build/tests/cuda/sat_cuda_probe" emulated
+  step "probe as sm_80" 60 env CUDA_ON_CPU_ARCH=80 "$emulator" "$build/tests/cuda/sat_cuda_probe" emulated
   step "tests/gpu.sh and its failures" 600 sh tests/cuda/try_gpu.sh "$build" "$emulator"
 fi
 
 if [ "$gpus" -gt 0 ]; then
-  step "suite on the GPU" 600 "$tests" "$elsewhere"
+  step "probe on the GPU" 60 "$build/tests/cuda/sat_cuda_probe"
+  step "suite on the GPU" 1800 sh tests/cuda/each_case.sh "$tests" 60 "$elsewhere" --
   step "whole models on the GPU" 600 "$tests" '--test-suite=whole model'
   step "equal bits on the GPU" 300 sh tests/cuda/bits.sh "$counts" 5
   [ "$gpus" -lt 2 ] || step "several GPUs" 300 "$tests" '--test-suite=several devices'
   if command -v compute-sanitizer > /dev/null 2>&1; then
     for tool in memcheck racecheck initcheck synccheck; do
-      step "compute-sanitizer $tool" 900 compute-sanitizer --tool "$tool" --error-exitcode 99 "$tests" "$elsewhere"
+      step "compute-sanitizer $tool" 900 compute-sanitizer --tool "$tool" --kernel-name-exclude kns=conv3d_wgmma \
+        --error-exitcode 99 "$tests" "$elsewhere" '--source-file-exclude=*test_conv3d_wgmma.cpp'
+      step "compute-sanitizer $tool, wgmma" 900 sh tests/cuda/sanitize_wgmma.sh "$tool" "$tests"
     done
   else
     absent "compute-sanitizer" "is not installed"

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Usage: sh tests/gpu.sh [--out DIR] [--build DIR] [--runs N] [--quick] [--no-build] [--with LAUNCHER]
-# Everything worth knowing about the CUDA backend on the GPU of this machine: builds it, runs the device suite, the
-# sanitizers, the same kernels N times (20), memory caps, and benchmarks of every rung beside cuDNN and PyTorch where
-# they are installed. Needs the CUDA toolkit, CMake, a C++20 compiler and the packages of tests/run.sh. Writes
-# DIR/REPORT-DATE-DEVICE.md (DIR: docs/gpu). A step that fails is written down and the next one taken; the exit status
-# is 0 where none failed. --quick: small benchmarks. --with: programs are run by a launcher (one word).
+# Everything worth knowing about the CUDA backend on the GPU of this machine: builds it, asks a probe what decides the
+# rest, runs the device suite a case a process, the sanitizers, memory caps, the same kernels N times (20), and
+# benchmarks of every rung beside cuDNN and PyTorch where they are installed; what uses wgmma comes last. Needs the CUDA
+# toolkit, CMake, a C++20 compiler and the packages of tests/run.sh. Writes DIR/REPORT-DATE-DEVICE.md (DIR: docs/gpu).
+# A step that fails is written down and the next one taken; the exit status is 0 where none failed. --quick: small
+# benchmarks. --with: programs are run by a launcher (one word).
 set -u
 export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
@@ -25,13 +26,14 @@ while [ $# -gt 0 ]; do
       esac
       shift
       ;;
-    *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;;
   esac
   shift
 done
 mkdir -p "$out" "$build" || exit 1
 out=$(cd "$out" && pwd) build=$(cd "$build" && pwd)
 tests=$build/tests/cuda/sat_cuda_tests counts=$build/tests/cuda/sat_cuda_counts program=$build/examples/sat
+probe=$build/tests/cuda/sat_cuda_probe
 plain_device='--test-suite-exclude=memory cap,several devices,whole model,two gigabytes,six gigabytes'
 open_steps "$build/gpu-steps"
 
@@ -54,39 +56,65 @@ else
   record "finds a device" failed 0 0 1 "$("$launcher" "$counts" device 2>&1 | tail -n 1)"
 fi
 
+# First what decides the rest, then what was seen to work elsewhere, then what needs wgmma: a kernel that hangs or takes
+# the device's context along does so to as little as possible. Each case has a process and a minute of its own.
+emulated=emulated
+[ "$launcher" != env ] || emulated=
+# The word is one or none.
+# shellcheck disable=SC2086
+step "probe" 60 "$launcher" "$probe" $emulated
 step "registers, spills and shared memory" 60 sh tests/cuda/budgets.sh "$build"
-step "device suite" 900 "$launcher" "$tests" "$plain_device"
-step "whole models" 900 "$launcher" "$tests" '--test-suite=whole model'
+cases() {  # NAME FILTER...: of the device suite
+  name=$1
+  shift
+  step "$name" 1800 sh tests/cuda/each_case.sh "$tests" 60 "$@" -- "$launcher"
+}
+with_wgmma='*test_conv3d_wgmma.cpp,*test_self_test.cpp,*test_device_segmenter.cpp'
+cases "device suite" "$plain_device" "--source-file-exclude=$with_wgmma"
+sanitized=no
 if ! command -v compute-sanitizer > /dev/null 2>&1; then
   absent "compute-sanitizer" "is not installed"
 elif [ "$launcher" != env ]; then
   absent "compute-sanitizer" "takes no launcher"
 else
+  sanitized=yes
   for tool in memcheck racecheck initcheck synccheck; do
-    step "compute-sanitizer $tool" 1800 compute-sanitizer --tool "$tool" --error-exitcode 99 "$tests" "$plain_device"
+    step "compute-sanitizer $tool" 1800 compute-sanitizer --tool "$tool" --kernel-name-exclude kns=conv3d_wgmma \
+      --error-exitcode 99 "$tests" "$plain_device" "--source-file-exclude=$with_wgmma"
   done
 fi
-step "equal bits in $runs runs" 900 sh tests/cuda/bits.sh "$counts" "$runs" "$launcher"
 step "memory caps" 600 "$launcher" "$tests" '--test-suite=memory cap'
+
+# Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
+# of a U-Net, or quickly on one.
+bench() {  # RUNG
+  case $1/$device/$has_cudnn in
+    wgmma/*sm_90*) ;;
+    wgmma/*) absent "bench conv3d $1" "is for sm_90"; return ;;
+    cudnn/*/ON) ;;
+    cudnn/*) absent "bench conv3d $1" "is not built in: there is no cudnn.h"; return ;;
+  esac
+  # What is quick are words.
+  # shellcheck disable=SC2086
+  step "bench conv3d $1" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$1"
+}
+for rung in plain tiled mma cudnn; do bench $rung; done
+
+cases "device suite, wgmma" '--source-file=*test_conv3d_wgmma.cpp,*test_self_test.cpp'
+cases "device suite, whole runs" "$plain_device" '--source-file=*test_device_segmenter.cpp'
+cases "whole models" '--test-suite=whole model'
+step "equal bits in $runs runs" 900 sh tests/cuda/bits.sh "$counts" "$runs" "$launcher"
 case $device in
   *"devices: "[2-9]*) step "several devices" 600 "$launcher" "$tests" '--test-suite=several devices' ;;
   *) absent "several devices" "there is one at most" ;;
 esac
-
-# Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
-# of a U-Net, or quickly on one. Then everything else in one run.
-for variant in plain tiled mma wgmma cudnn; do
-  case $variant/$device/$has_cudnn in
-    wgmma/*sm_90*) ;;
-    wgmma/*) absent "bench conv3d $variant" "is for sm_90"; continue ;;
-    cudnn/*/ON) ;;
-    cudnn/*) absent "bench conv3d $variant" "is not built in: there is no cudnn.h"; continue ;;
-  esac
-  # What is quick are words.
-  # shellcheck disable=SC2086
-  step "bench conv3d $variant" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$variant"
-done
+bench wgmma
 [ -n "$quick" ] || step "bench everything" 3600 "$launcher" "$program" bench --device cuda
+if [ $sanitized = yes ]; then
+  for tool in memcheck racecheck initcheck synccheck; do
+    step "compute-sanitizer $tool, wgmma" 1800 sh tests/cuda/sanitize_wgmma.sh "$tool" "$tests"
+  done
+fi
 if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then
   step "bench PyTorch" 900 python3 tests/bench/torch_gpu.py --size $size
 else
@@ -113,6 +141,8 @@ fenced() { printf '```\n'; cat; printf '```\n'; }
       [ ! -e "$log" ] || tail -n 40 "$log" | fenced
     done
   fi
+  printf '\n## Probe\n'
+  fenced < "$(log_of "probe")"
   printf '\n## Benchmarks\n'
   for log in "$steps"/bench_*.log; do
     [ -e "$log" ] || continue

@@ -237,7 +237,7 @@ TEST_CASE("the CPU is where sat bench runs unless a device is named") {
   CHECK(sat_run({"bench", "--list"}).out == sat_run({"bench", "--list", "--device", "cpu"}).out);
 }
 
-TEST_CASE("wrong names and sizes end with status 2 and the nearest name or what would have fit") {
+TEST_CASE("wrong names and sizes end with status 64 and the nearest name or what would have fit") {
   const struct {
     Words words;
     const char* message;
@@ -267,7 +267,7 @@ TEST_CASE("wrong names and sizes end with status 2 and the nearest name or what 
     const Ran ran = sat_run(words);
     CAPTURE(ran.err);
     CAPTURE(use.message);
-    CHECK(ran.status == 2);
+    CHECK(ran.status == 64);
     CHECK(contains(ran.err, use.message));
     CHECK(ran.out == "");
   }

@@ -195,7 +195,8 @@ TEST_CASE("all forms of a Winograd method give the same bits, for any number of 
 }
 
 TEST_CASE("every method keeps its error bound on uniform and on realistic data, short sums and long") {
-  for (const auto& [in, side] : {std::pair<int64_t, int64_t>{64, 18}, {512, 8}}) {
+  for (const auto& sizes : {std::pair<int64_t, int64_t>{64, 18}, {512, 8}}) {
+    const int64_t in = sizes.first, side = sizes.second;
     const Features uniform{field("x", {1, side, side, side, in}, 1)};
     const Features smooth = realistic({side, side, side}, in);
     const Tensor weight = offset_weight(32, in);

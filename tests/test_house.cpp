@@ -98,9 +98,10 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdPartie
 
 /// Headers with a dot or a slash that come with the compiler or the system, beside those of sys/; the standard
 /// library's have neither.
-const std::set<std::string> kPlatform = {"cpuid.h",  "dirent.h", "emmintrin.h", "errno.h",    "fcntl.h",  "immintrin.h",
-                                         "limits.h", "signal.h", "stdbool.h",   "stddef.h",   "stdint.h", "stdio.h",
-                                         "stdlib.h", "string.h", "time.h",      "ucontext.h", "unistd.h"};
+const std::set<std::string> kPlatform = {"cpuid.h",     "dirent.h",  "dlfcn.h",    "emmintrin.h", "errno.h", "fcntl.h",
+                                         "immintrin.h", "limits.h",  "malloc.h",   "pty.h",       "sched.h", "signal.h",
+                                         "stdarg.h",    "stdbool.h", "stddef.h",   "stdint.h",    "stdio.h", "stdlib.h",
+                                         "string.h",    "time.h",    "ucontext.h", "unistd.h"};
 
 std::string stem_of(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
@@ -139,6 +140,11 @@ std::vector<std::string> complaints(const Source& source) {
   }
   if ((kind == ".h" || kind == ".cuh") && source.text.find("\n#pragma once\n") == std::string::npos)
     complain("a header without #pragma once");
+  if (starts_with(source.path, "sat/cuda/") && source.path != "sat/cuda/queue.cpp") {
+    for (const char* call : {"cudaMemcpy2D", "cudaMemset2D", "cudaMemcpy3D", "cudaMemset3D"}) {
+      if (source.text.find(call) != std::string::npos) complain(std::string(call) + " is for sat/cuda/queue.cpp");
+    }
+  }
   for (const Include& include : includes_of(source)) {
     const std::string complaint = include_complaint(source.path, include);
     if (!complaint.empty()) complain(complaint);
@@ -266,6 +272,12 @@ TEST_CASE("a file that is too long or begins without its purpose is found") {
   CHECK(first_line("") == 1);
   CHECK(judge("sat/io/x.h", "#pragma once\n") == "");
   CHECK(judge("sat/io/x.h", "struct X {};\n") == "sat/io/x.h: a header without #pragma once\n");
+}
+
+TEST_CASE("a copy with a pitch that goes past the one door for them is found") {
+  const std::string call = "void copy() { cudaMemcpy2DAsync(a, b, c, d, e, f, g, h); }\n";
+  CHECK(judge("sat/cuda/blending.cpp", call) == "sat/cuda/blending.cpp: cudaMemcpy2D is for sat/cuda/queue.cpp\n");
+  CHECK(judge("sat/cuda/queue.cpp", call) == "");
 }
 
 TEST_CASE("a header that the door forgets, a private one that leaks and a circle are found") {

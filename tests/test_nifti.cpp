@@ -82,28 +82,33 @@ TEST_CASE("every recorded scan reads to the reference's voxels and affine, bit f
   }
 }
 
-TEST_CASE("a scan keeps its grid, affine, codes, spacing and units through a mask") {
+TEST_CASE("a scan whose forms agree keeps its grid, affine, codes, spacing and units through a mask") {
   const TempDir folder;
+  const Tensor mask = counting<uint8_t>({5, 4, 3}, DType::u8, 2);
+  int kept = 0;
   for (const Recorded& source : recorded_scans()) {
     CAPTURE(source.name);
     const NiftiHeader want = read_nifti_header(golden_path("nifti/" + source.name + ".nii"));
-    if (source.name.find("one_volume") == 0) continue;  // a mask has three axes, so MONAI's rule for four is moot
-    const Tensor mask = counting<uint8_t>({5, 4, 3}, DType::u8, 2);
     write_nifti(folder / "mask.nii", mask, want);
-    const NiftiScan got = read_nifti(folder / "mask.nii");
-    CHECK(got.header.geometry.size == want.geometry.size);
-    CHECK(got.header.geometry.voxel_to_world_mm.m == want.geometry.voxel_to_world_mm.m);
-    CHECK(got.header.version == want.version);
-    CHECK(got.header.pixdim == want.pixdim);
-    CHECK(got.header.qform_code == want.qform_code);
-    CHECK(got.header.sform_code == want.sform_code);
-    CHECK(got.header.quaternion == want.quaternion);
-    CHECK(got.header.offset == want.offset);
-    CHECK(got.header.srow == want.srow);
-    CHECK(got.header.units == want.units);
-    CHECK(got.header.description == want.description);
-    CHECK(std::string(name_of_nifti_type(got.header.datatype)) == "uint8");
+    const NiftiHeader got = read_nifti_header(folder / "mask.nii");
+    CHECK(got.geometry.size == want.geometry.size);
+    CHECK(got.version == want.version);
+    CHECK(got.units == want.units);
+    CHECK(got.description == want.description);
+    CHECK(std::string(name_of_nifti_type(got.datatype)) == "uint8");
+    const bool has_odd_fields = source.name == "spacing_negative" || source.name.find("unknown") != std::string::npos ||
+                                source.name == "one_volume_4d_time_step";
+    if (!want.warnings.empty() || has_odd_fields) continue;  // made to agree: test_nifti_geometry.cpp
+    ++kept;
+    CHECK(got.geometry.voxel_to_world_mm.m == want.geometry.voxel_to_world_mm.m);
+    CHECK(got.pixdim == want.pixdim);
+    CHECK(got.qform_code == want.qform_code);
+    CHECK(got.sform_code == want.sform_code);
+    CHECK(got.quaternion == want.quaternion);
+    CHECK(got.offset == want.offset);
+    CHECK(got.srow == want.srow);
   }
+  CHECK(kept > 30);
 }
 
 TEST_CASE("voxels written as u8, boolean, i32 and f32 read back the same, plain and compressed") {

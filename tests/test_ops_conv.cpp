@@ -135,7 +135,8 @@ TEST_CASE("a sum over many channels keeps single precision") {
 }
 
 TEST_CASE("a transposed convolution puts each voxel's eight corners where they belong") {
-  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {5, 3}, {64, 24}, {33, 64}, {300, 10}}) {
+  for (const auto& sizes : {std::pair<int64_t, int64_t>{1, 1}, {5, 3}, {64, 24}, {33, 64}, {300, 10}}) {
+    const int64_t in = sizes.first, out = sizes.second;
     const Tensor x = field("x", {2, 2, 3, 5, in}, 1), weight = field("weight", {in, out, 2, 2, 2}, 1 / double(in));
     const Tensor bias = field("bias", {out}, 1), want({2, 4, 6, 10, out});
     for (int64_t at = 0; at < want.numel(); ++at) {

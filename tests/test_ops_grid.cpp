@@ -60,7 +60,8 @@ Tensor accumulated(const Scene& s) {
 }  // namespace
 
 TEST_CASE("mask scores are accumulated where the region lies, and nowhere else") {
-  for (const auto& [C, N] : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {64, 33}, {24, 70}, {300, 4}}) {
+  for (const auto& sizes : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {64, 33}, {24, 70}, {300, 4}}) {
+    const int64_t C = sizes.first, N = sizes.second;
     const Scene s = scene(C, N);
     const Tensor want = s.before.clone();
     const auto at = [](const Tensor& grid, const std::array<int64_t, 3>& first, int64_t h, int64_t w, int64_t d) {
@@ -93,7 +94,8 @@ TEST_CASE("mask scores are accumulated where the region lies, and nowhere else")
 }
 
 TEST_CASE("mask scores take half-width features and a pending norm as if they had been made final before") {
-  for (const auto& [C, N] : {std::pair<int64_t, int64_t>{3, 17}, {64, 70}, {21, 5}}) {
+  for (const auto& sizes : {std::pair<int64_t, int64_t>{3, 17}, {64, 70}, {21, 5}}) {
+    const int64_t C = sizes.first, N = sizes.second;
     const Scene s = scene(C, N);
     const Features pending{s.features, field("center", {1, C}, 0.4), field("factor", {1, C}, 0.5, 1.5),
                            field("shift", {1, C}, 0.3), 0.01f};

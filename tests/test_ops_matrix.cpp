@@ -62,7 +62,8 @@ Tensor attention_defined(const Tensor& q, const Tensor& k, const Tensor& v, int6
 
 TEST_CASE("a dense layer follows its definition at awkward sizes") {
   for (int64_t rows : {1, 5, 6, 7, 33, 200}) {
-    for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {96, 64}, {300, 130}, {513, 31}}) {
+    for (const auto& sizes : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {96, 64}, {300, 130}, {513, 31}}) {
+      const int64_t in = sizes.first, out = sizes.second;
       const Tensor x = field("x", {rows, in}, 1), weight = field("weight", {out, in}, 2 / std::sqrt(double(in)));
       const Tensor bias = field("bias", {out}, 1);
       for (Activation act : {Activation::none, Activation::relu, Activation::gelu}) {
@@ -118,13 +119,14 @@ TEST_CASE("a row's result does not depend on the other rows, nor any bit on the 
 }
 
 TEST_CASE("attention follows its definition with and without a bias") {
-  for (const auto& [N, T, heads, width] :
+  for (const auto& sizes :
        {std::array<int64_t, 4>{1, 1, 1, 1}, {7, 31, 2, 3}, {33, 17, 3, 16}, {3, 243, 2, 96}, {200, 100, 1, 24}}) {
+    const int64_t N = sizes[0], T = sizes[1], heads = sizes[2], width = sizes[3];
     const int64_t C = heads * width;
     const Tensor q = field("q", {N, C}, 2), k = field("k", {T, C}, 2), v = field("v", {T, C}, 1);
     for (const Tensor& bias : {Tensor(), field("bias", {heads, N, T}, 3)}) {
       const Tensor want = attention_defined(q, k, v, heads, bias);
-      const auto compute = [&, heads = heads] { return attention(q, k, v, heads, bias); };
+      const auto compute = [&] { return attention(q, k, v, heads, bias); };
       CAPTURE(N);
       CAPTURE(T);
       for (CpuLevel level : levels()) CHECK(mismatch(computed(level, 2, compute), want, {2e-6, 2e-6}) == "");

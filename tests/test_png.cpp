@@ -27,7 +27,8 @@ TEST_CASE("gray and colour pictures decode to their pixels at every awkward size
   const TempDir folder;
   for (int64_t channels : {1, 3}) {
     for (const bool noisy : {false, true}) {
-      for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {1, 7}, {5, 1}, {33, 47}, {200, 300}}) {
+      for (const auto& sizes : {std::pair<int64_t, int64_t>{1, 1}, {1, 7}, {5, 1}, {33, 47}, {200, 300}}) {
+        const int64_t rows = sizes.first, columns = sizes.second;
         CAPTURE(channels);
         CAPTURE(rows);
         const Tensor pixels = picture(rows, columns, channels, noisy);

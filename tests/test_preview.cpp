@@ -216,5 +216,25 @@ TEST_CASE("a name that is too long for its place is cut between characters, and 
   CHECK(shortened("\xC3\xA4\xC3\xB6\xC3\xBC\xC3\x9F", 3) == "\xC3\xA4..");
   CHECK(fixed(1234.567, 1) == "1234.6");
   CHECK(fixed(-0.5, 3) == "-0.500");
+  CHECK(significant(2.3456, 3) == "2.35");
+  CHECK(significant(600, 4) == "600");
   CHECK(fixed(1e300, 0).size() == 301);
+}
+
+TEST_CASE("an unknown orientation is said below the pictures, which then carry no letters") {
+  const Volume scan = scan_with_bright_corner();
+  BitMasks masks({30, 40, 20}, 1);
+  masks.set(0, 15, 20, 10);
+  const Tensor known = preview(scan, masks, {"a"}, {0, 1}), unknown = preview(scan, masks, {"a"}, {0, 1}, {false});
+  CHECK(unknown.shape[0] == known.shape[0] + kLineHeight);
+  const auto is_warning = [](const Colour& c) { return c[0] > 200 && c[1] > 130 && c[2] < 110; };
+  int64_t warned = 0, letters = 0;
+  for (int64_t y = 0; y < known.shape[0]; ++y) {
+    for (int64_t x = 0; x < std::min(known.shape[1], unknown.shape[1]); ++x) {
+      warned += is_warning(pixel(unknown, x, y)) && !is_warning(pixel(known, x, y));
+      letters += y < kSide && x < 20 && pixel(unknown, x, y) != pixel(known, x, y);
+    }
+  }
+  CHECK(warned > 300);
+  CHECK(letters > 10);
 }

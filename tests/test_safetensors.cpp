@@ -81,7 +81,9 @@ TEST_CASE("safetensors: what is written is read back to the same bits, scalars a
   const Checkpoint checkpoint = read_safetensors(folder / "a");
   CHECK(checkpoint.metadata.at("note") == "\xC3\xA9");
   CHECK(checkpoint.weights.entries().size() == tensors.size());
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& each : tensors) {
+    const std::string& name = each.first;
+    const Tensor& tensor = each.second;
     CAPTURE(name);
     const bool stored_half = tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;
     const Tensor want = stored_half ? tensor.cast(DType::f32) : tensor;
@@ -103,16 +105,25 @@ TEST_CASE("safetensors: the bytes written depend on the tensors alone, and the h
   CHECK(read_file(folder / "one", 1 << 20) == safetensors(header + padding, raw(int64_t(3)) + raw<float>({2, 1, 1})));
 }
 
-TEST_CASE("safetensors: the loader of aligned f32 gives a view of the mapped file and costs no tensor memory") {
+TEST_CASE("safetensors: a tensor is read into bytes of its own, and takes no memory beside them") {
   const TempDir folder;
   write_safetensors(folder / "x", {{"a", full({1000}, 1)}}, {});
   Context context;
   const UseContext use(context);
   const Checkpoint checkpoint = read_safetensors(folder / "x");
-  const Tensor a = checkpoint.weights.entries()[0].load();
   CHECK(context.memory()->peak_bytes() == 0);
-  CHECK_FALSE(a.owns_alone());
+  const Tensor a = checkpoint.weights.get("a", {1000});
+  CHECK(context.memory()->peak_bytes() < 5000);
+  CHECK(a.owns_alone());
   CHECK(a.data<float>()[999] == 1);
+}
+
+TEST_CASE("safetensors: tensors of types that nothing here has are read over, and named") {
+  const std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                             R"("mask":{"dtype":"I16","shape":[3],"data_offsets":[4,10]}})";
+  const Checkpoint checkpoint = read(safetensors(header, raw(2.f) + "abcdef"));
+  CHECK(checkpoint.weights.entries().size() == 1);
+  CHECK(checkpoint.skipped == std::map<std::string, std::string>{{"mask", "a tensor of I16"}});
 }
 
 TEST_CASE("safetensors: what the format cannot hold is not written") {
@@ -126,9 +137,9 @@ TEST_CASE("safetensors: what the format cannot hold is not written") {
 TEST_CASE("safetensors: a refusal names file, tensor and rule") {
   const TempDir folder;
   const std::string path = folder / "x.safetensors";
-  write_bytes(path, safetensors(R"({"w":{"dtype":"I16","shape":[1],"data_offsets":[0,2]}})", "ab"));
+  write_bytes(path, safetensors(R"({"w":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}})", "ab"));
   CHECK_THROWS_WITH_AS(read_safetensors(path),
-                       (path + ": safetensors header, entry 'w': type 'I16' is not one of F32, F16, BF16, F64, I32, "
+                       (path + ": safetensors header, entry 'w': type 'F4' is not one of F32, F16, BF16, F64, I32, "
                                "I64, U8, BOOL")
                            .c_str(),
                        Error);

@@ -139,8 +139,8 @@ TEST_CASE("half-width features with a pending norm wait in any way with the same
                                       all.data<float>() + v * N + first_prompt);
                         }
                       });
-      for (size_t i = 0; i < blender.windows().size(); ++i) {
-        const auto& start = blender.windows()[i].start;
+      for (int64_t i = 0; i < blender.windows().size(); ++i) {
+        const auto start = blender.windows()[i].start;
         const std::string name = std::to_string((start[0] * 100 + start[1]) * 100 + start[2]);
         blender.add({field("values" + name, {1, box[0], box[1], box[2], C}, 1).cast(DType::f16),
                      field("center" + name, {1, C}, 0.3), field("factor" + name, {1, C}, 0.5, 1),

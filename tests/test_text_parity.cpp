@@ -4,7 +4,10 @@
 
 #include <cstdio>
 
+#include "sat/io/hash.h"
 #include "sat/io/json.h"
+#include "sat/io/unicode.h"
+#include "sat/io/wordpiece.h"
 #include "tests/support/golden.h"
 #include "tests/support/text_parity.h"
 
@@ -83,6 +86,30 @@ TEST_CASE("other weights, other ids and other characters exceed the limits, and 
     CAPTURE(line.quantity);
     CHECK(line.passed() == (line.quantity == "basebert_small: ids and masks (6 texts)"));
   }
+}
+
+TEST_CASE("blocks of code points are compared in the text that the record says") {
+  const auto passes = [](const std::string& string, char32_t surroundings) {
+    std::string lines;
+    for (char32_t c = 0; c < 256; ++c) {
+      const std::u32string text =
+          surroundings ? std::u32string{surroundings, c, surroundings} : std::u32string{c, U'x'};
+      std::string line;
+      for (const std::u32string& word : split_words(text)) line += (line.empty() ? "" : " ") + encode_utf8(word);
+      lines += line + "\n";
+    }
+    const TempDir folder;
+    write_text(folder / "case.json", R"({"kind": "text", "prefix": ""})");
+    Json record = Json::object().set("blocks", Json::array({sha256(lines).substr(0, 16)}));
+    if (!string.empty()) record.set("string", string);
+    write_text(folder / "unicode_blocks.json", record.dump());
+    return compare_text(folder.path())[0].passed();
+  };
+  CHECK(passes("\"q\" c \"q\"", U'q'));
+  CHECK(passes("c \"x\"", 0));
+  CHECK_FALSE(passes("\"q\" c", U'q'));
+  CHECK_FALSE(passes("", U'q'));  // without a string: a, the code point, b
+  for (const char* wrong : {"\"a\"", "\"a c", "\"a\" d"}) CHECK_THROWS_AS(passes(wrong, U'q'), Error);
 }
 
 }  // namespace sat::test

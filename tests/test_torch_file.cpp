@@ -117,7 +117,7 @@ TEST_CASE("torch file: transposed, offset and sliced tensors are gathered; a sto
 TEST_CASE("torch file: of a whole checkpoint the state dict is taken and scalars become metadata") {
   const std::string other = pickle::tensor({"FloatStorage", "0", 6, 0, {6}, {1}});
   const std::string optimizer = dict({{"state", "}" + integer(0) + dict({{"exp_avg", other}}) + "s"}});
-  for (const char* key : {"model_state_dict", "state_dict", "model"}) {
+  for (const char* key : {"model_state_dict", "state_dict", "network_weights", "model", "net", "ema"}) {
     const Checkpoint checkpoint = read(torch_zip(whole(dict({{"step", integer(70000)},
                                                              {"loss", pickle::real(0.25)},
                                                              {"best", "\x88"},
@@ -130,12 +130,13 @@ TEST_CASE("torch file: of a whole checkpoint the state dict is taken and scalars
     CHECK(checkpoint.weights.has("module.w"));
     CHECK(checkpoint.metadata ==
           std::map<std::string, std::string>{{"step", "70000"}, {"loss", "0.25"}, {"best", "true"}, {"name", "unet"}});
+    CHECK(checkpoint.skipped == std::map<std::string, std::string>{{"optimizer_state_dict", "a dict"}});
   }
-  const Checkpoint flat = read(torch_zip(whole(dict({{"net", dict({{"w", pickle::tensor()}})},
+  const Checkpoint flat = read(torch_zip(whole(dict({{"student", dict({{"w", pickle::tensor()}})},
                                                      {"optimizer", optimizer},
                                                      {"parts", pickle::list({pickle::tensor(), integer(3)})}})),
                                          {{"0", kSix}}));
-  CHECK(flat.weights.has("net.w"));
+  CHECK(flat.weights.has("student.w"));
   CHECK(flat.weights.has("optimizer.state.0.exp_avg"));
   CHECK(flat.weights.has("parts.0"));
   CHECK(flat.metadata == std::map<std::string, std::string>{{"parts.1", "3"}});
@@ -242,7 +243,9 @@ TEST_CASE("checkpoint: files of other kinds are described by their first bytes")
        "compressed data"},
       {"short", "no kind of file known here"}};
   const TempDir folder;
-  for (const auto& [bytes, kind] : kinds) {
+  for (const auto& each : kinds) {
+    const auto& bytes = each.first;
+    const auto& kind = each.second;
     CAPTURE(kind);
     write_bytes(folder / "x", bytes);
     std::string message = "accepted";

@@ -56,6 +56,25 @@ TEST_CASE("windows come with the last axis innermost and cover every voxel, what
   }
 }
 
+TEST_CASE("a window found by its number is the list's, and any axis can be the outermost") {
+  for (const std::array<int64_t, 3> size : {std::array<int64_t, 3>{37, 25, 13}, {16, 40, 5}, {7, 9, 26}}) {
+    const std::array<int64_t, 3> box{16, 12, 8};
+    std::vector<Window> list = sliding_windows(size, box);
+    for (int outermost = 0; outermost < 3; ++outermost) {
+      std::stable_sort(list.begin(), list.end(), [&](const Window& a, const Window& b) {
+        return a.start[size_t(outermost)] < b.start[size_t(outermost)];
+      });
+      const WindowGrid grid(size, box, outermost);
+      REQUIRE(grid.size() == int64_t(list.size()));
+      for (int64_t i = 0; i < grid.size(); ++i) CHECK(grid[i] == list[size_t(i)]);
+      list = sliding_windows(size, box);
+    }
+  }
+  CHECK(WindowGrid({288 * 1001, 96, 96}, {288, 96, 96}).size() == 2001);
+  CHECK_THROWS_WITH_AS(WindowGrid({int64_t(1) << 60, int64_t(1) << 60, 9}, {2, 2, 2}),
+                       doctest::Contains("at most 1000000 are computed"), Error);
+}
+
 TEST_CASE("windows of an empty volume or of one voxel are refused") {
   CHECK_THROWS_WITH_AS(sliding_windows({4, 0, 4}, {2, 2, 2}),
                        "sliding_windows: volume is 4 x 0 x 4 voxels, needs at least 1 along each axis", Error);

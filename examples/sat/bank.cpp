@@ -1,8 +1,9 @@
 // sat bank: prompts encoded once and for all.
-#include <cstdio>
-
 #include "examples/sat/command_line.h"
+#include "examples/sat/interrupt.h"
+#include "examples/sat/output.h"
 #include "examples/sat/prompt_vocabulary.h"
+#include "sat/io/file.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
@@ -10,7 +11,33 @@
 
 namespace sat::cli {
 
+namespace {
+
+ModelCard read_card(const std::string& path) {
+  constexpr int64_t most = 1 << 20;
+  return model_card_from_json(Json::parse(read_file(path, most), path), path);
+}
+
+void write(const BankRequest& request, EmbeddingBank bank) {
+  if (!request.card.empty()) bank.card = read_card(request.card);
+  failing_as(FailureKind::output, [&] {
+    remove_temporary_files(folder_of(request.output));
+    write_bank(request.output, bank);
+  });
+  say(std::to_string(bank.phrases.size()) + " phrases in " + request.output);
+}
+
+}  // namespace
+
 int run(const BankRequest& request) {
+  if (!request.from.empty()) {
+    const bool others = !request.prompts.list.empty() || !request.prompts.file.empty() || !request.pair_with.empty();
+    if (others) throw UsageError("--from takes a bank over as it is: no prompts and no --pair-with");
+    write(request, read_bank(request.from));
+    return kDone;
+  }
+  if (request.text_model.empty()) throw UsageError("--text-model is required, or --from");
+  if (request.vocabulary.empty()) throw UsageError("--vocab is required beside --text-model");
   std::vector<std::string> phrases = prompts_of(request.prompts);
   if (phrases.empty()) {
     for (const KnownPrompt& known : read_prompt_vocabulary()) phrases.push_back(known.name);
@@ -30,9 +57,10 @@ int run(const BankRequest& request) {
   }
   const EmbeddingBank bank =
       make_bank(open_text_encoder(request.text_model, request.vocabulary), phrases, text_identity, model_identity);
-  write_bank(request.output, bank);
-  std::fprintf(stderr, "%zu phrases in %s\n", bank.phrases.size(), request.output.c_str());
-  return 0;
+  watch_for_interrupts();
+  context.set_cancelled(interrupted);
+  write(request, bank);
+  return kDone;
 }
 
 }  // namespace sat::cli

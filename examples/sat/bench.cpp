@@ -1,12 +1,11 @@
 // sat bench: our own stages and kernels by name, each against the roof measured in the same run.
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "examples/sat/bench_report.h"
 #include "examples/sat/bench_select.h"
 #include "examples/sat/command_line.h"
 #include "examples/sat/interrupt.h"
+#include "examples/sat/output.h"
 #include "examples/sat/progress.h"
 #include "sat/io/file.h"
 #include "sat/io/png.h"
@@ -15,17 +14,16 @@ namespace sat::cli {
 
 namespace {
 
-void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
-
 /// JSON to the file that was asked for, or to stdout in place of the text.
 void give(const BenchRequest& request, const Json& json, const std::string& text) {
   const std::string dumped = json.dump(2) + "\n";
   print(request.json == "-" ? dumped : text);
-  if (!request.json.empty() && request.json != "-") write_file_atomically(request.json, dumped);
+  if (request.json.empty() || request.json == "-") return;
+  failing_as(FailureKind::output, [&] { write_file_atomically(request.json, dumped); });
 }
 
 BenchReport measured(const BenchSettings& settings, const std::vector<BenchJob>& jobs) {
-  BenchRunner runner(settings, interrupted);
+  BenchRunner runner(settings);
   BenchReport report;
   ProgressView view(isatty(STDERR_FILENO) == 0);
   for (size_t i = 0; i < jobs.size(); ++i) {
@@ -46,19 +44,24 @@ BenchReport measured(const BenchSettings& settings, const std::vector<BenchJob>&
 
 int run(const BenchRequest& asked) {
   BenchRequest request = asked;
-  const auto& device = request.settings.device = only_device(request.device);
-  const std::vector<BenchOperation> operations = device ? device_operations(*device) : bench_operations();
+  const auto& device = request.settings.device =
+      failing_as(FailureKind::device, [&] { return only_device(request.device); });
+  const FailureKind kind = device ? FailureKind::device : FailureKind::input;
+  const std::vector<BenchOperation> operations =
+      failing_as(kind, [&] { return device ? device_operations(*device) : bench_operations(); });
   if (request.list) {
     give(request, json_of(operations), list_of(operations));
-    return 0;
+    return kDone;
   }
   const BenchSelection selection = select_jobs(request, operations);
-  for (const std::string& refused : selection.refused) std::fprintf(stderr, "sat: left out: %s\n", refused.c_str());
-  watch_for_interrupts();
-  const BenchReport report = measured(request.settings, selection.jobs);
-  if (!request.chart.empty()) write_png(request.chart, draw(chart_of(report)));
+  for (const std::string& refused : selection.refused) say("sat: left out: " + refused);
+  const BenchReport report = failing_as(kind, [&] { return measured(request.settings, selection.jobs); });
+  watch_for_interrupts();  // files are written whole
+  if (!request.chart.empty()) {
+    failing_as(FailureKind::output, [&] { write_png(request.chart, draw(chart_of(report))); });
+  }
   give(request, json_of(report), table_of(report));
-  return 0;
+  return kDone;
 }
 
 }  // namespace sat::cli

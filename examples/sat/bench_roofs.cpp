@@ -19,7 +19,6 @@ constexpr int64_t kArrayBytes = int64_t(256) << 20;  // far larger than a device
 
 double time_calls(Context& context, const std::function<void()>& call, int64_t calls) {
   UseContext use(context);
-  if (context.cancelled()) throw Cancelled("cancelled");  // what runs on a device does not ask
   profile::Stopwatch watch;
   for (int64_t i = 0; i < calls; ++i) call();
   if (context.accelerator()) context.accelerator()->finish();

@@ -54,8 +54,7 @@ struct BenchRunner::Prepared {
   std::vector<double> seconds = {};  // a call
 };
 
-BenchRunner::BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled)
-    : settings_(settings), cancelled_(cancelled) {
+BenchRunner::BenchRunner(const BenchSettings& settings) : settings_(settings) {
   RoofOptions options;
   options.seconds = kRoofShare * settings.seconds;
   if (settings.seconds < kQuickLook) options.array_bytes = kQuickArray;
@@ -87,7 +86,6 @@ Context& BenchRunner::context(const Place& place) {
     options.threads = settings_.threads;
     options.cpu = place.level;
     options.precision = place.precision;
-    options.cancelled = cancelled_;
     if (!place.conv.empty()) {
       cuda::DeviceOptions device = *settings_.device;
       device.conv = place.conv;

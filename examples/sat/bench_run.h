@@ -59,10 +59,10 @@ struct RoofTime {
 };
 RoofTime roof_time(const Work& work, const Roofs& roofs, int threads, bool on_tiles = false);
 
-/// Measures one job after the other. Throws Cancelled when told to stop.
+/// Measures one job after the other.
 class BenchRunner {
  public:
-  BenchRunner(const BenchSettings& settings, const std::function<bool()>& cancelled);
+  explicit BenchRunner(const BenchSettings& settings);
   BenchRunner(const BenchRunner&) = delete;
   BenchRunner& operator=(const BenchRunner&) = delete;
 
@@ -92,7 +92,6 @@ class BenchRunner {
   void measure_roofs();
 
   BenchSettings settings_;
-  std::function<bool()> cancelled_;
   std::map<Place, std::unique_ptr<Context>> contexts_;
   std::string device_;
   std::function<Roofs()> meter_;

@@ -67,7 +67,8 @@ Json scan_json(const Json& fingerprint, const NiftiHeader& header) {
   Json json = fingerprint;
   const Geometry& geometry = header.geometry;
   json.set("size", list(geometry.size)).set("spacing_mm", list(column_norms(geometry.voxel_to_world_mm)));
-  json.set("orientation", orientation_code(geometry.voxel_to_world_mm));
+  json.set("orientation", orientation_code(geometry.voxel_to_world_mm)).set("geometry_from", name_of(header.form));
+  json.set("left_right", header.orientation_known ? "known" : "unreliable");
   json.set("datatype", name_of_nifti_type(header.datatype));
   return json.set("voxel_to_world_mm", affine_json(geometry.voxel_to_world_mm));
 }
@@ -233,7 +234,8 @@ Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter
   const bool fast = context.precision() == Precision::fast, on_device = context.accelerator() != nullptr;
   Json settings = Json::object().set("modality", one.modality);
   settings.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
-  settings.set("space", wanted.model_space ? "model" : "scan").set("mask_format", wanted.mask_extension.substr(1));
+  settings.set("geometry", name_of(wanted.geometry)).set("space", wanted.model_space ? "model" : "scan");
+  settings.set("mask_format", wanted.mask_extension.substr(1));
   settings.set("precision", name_of(context.precision())).set("device", segmenter.device());
   if (fast && on_device) settings.set("half", name_of(half));
   if (fast && !on_device) settings.set("matrix_units", context.cpu() == CpuLevel::amx);
@@ -277,7 +279,8 @@ Json write_case(const std::string& folder, const CaseParts& parts, const ResultO
   write_file_atomically(folder + "/statistics.json", statistics.dump(2) + "\n");
   timed("statistics");
   if (wanted.preview) {
-    write_png(folder + "/preview.png", preview(image, masks, names, display_window(image, parts.one.modality)));
+    write_png(folder + "/preview.png", preview(image, masks, names, display_window(image, parts.one.modality),
+                                               {parts.scan.header.orientation_known}));
     timed("preview");
   }
 

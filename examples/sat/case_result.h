@@ -22,6 +22,7 @@ struct ResultOptions {
   bool model_space = false;
   bool probabilities = false;
   bool preview = true;
+  NiftiForm geometry = NiftiForm::automatic;  // which form of the scan's header says where its voxels lie
   std::string mask_extension = ".nii.gz";
 };
 

@@ -5,7 +5,10 @@
 #include <optional>
 
 #include "examples/sat/case_folder.h"
+#include "examples/sat/failure.h"
 #include "examples/sat/interrupt.h"
+#include "examples/sat/memory_limits.h"
+#include "sat/io/disk_room.h"
 #include "sat/io/mapped_scratch.h"
 #include "sat/io/text.h"
 #include "sat/tensor/profile.h"
@@ -42,16 +45,18 @@ Question question_of(const SegmentRequest& request, const Segmenter& segmenter, 
 }
 
 /// Throws Error when the run, or putting its masks together with earlier ones, would not fit the memory limit.
-void check_memory(const SegmentRequest& request, const Segmenter& segmenter, const Geometry& grid,
-                  const RunOptions& run, const Resume& resume) {
+void check_room(const SegmentRequest& request, const Segmenter& segmenter, const Geometry& grid, const RunOptions& run,
+                const Resume& resume) {
   const auto prompts = int64_t(resume.prompts.size());
   const SegmentationPlan plan = segmenter.plan(grid, run, prompts);
+  check_memory(plan, request.segmenter.max_ram);
   const int64_t joined = joining_bytes(grid, resume);
   const int64_t limit = request.segmenter.max_ram;
   const int64_t needed = plan.process_bytes - plan.tensor_bytes + plan.weights_bytes +
                          grid.voxels() * int64_t(sizeof(float)) + BitMasks::bytes_needed(grid.size, prompts) + joined;
-  SAT_CHECK(joined == 0 || limit <= 0 || needed <= limit, "joining ", resume.structures.size(), " masks needs ", needed,
-            " bytes of memory, the limit is ", limit);
+  if (joined == 0 || limit <= 0 || needed <= limit) return;
+  fail_as<MemoryError>("joining ", resume.structures.size(), " masks needs ", needed, " bytes of memory, the limit is ",
+                       limit);
 }
 
 void say_verified(const Verification& checked, const std::string& folder, ProgressView& view) {
@@ -72,17 +77,25 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
   run.orientation = one.orientation;
   run.space = request.result.model_space ? Space::model : Space::scan;
   run.verify = request.verify;
+  run.strict = request.strict;
+  run.probabilities_on_disk = request.result.probabilities;
+  const NiftiReadOptions options{request.result.geometry};
   // Before time is spent on reading.
-  check_memory(request, segmenter, read_nifti_header(one.scan).geometry, run, resume);
-  const NiftiScan scan = read_nifti(one.scan);
+  check_room(request, segmenter, read_nifti_header(one.scan, options).geometry, run, resume);
+  const NiftiScan scan = read_nifti(one.scan, options);
+  run.scan_warnings = scan.header.warnings;
   check_unchanged(question.scan);
   const double reading = watch.lap();
 
-  CaseFolder folder(request.output, place.name);
+  CaseFolder folder = failing_as(FailureKind::output, [&] { return CaseFolder(request.output, place.name); });
   std::optional<MappedScratch> scratch;
   run.on_progress = [&](const Progress& progress) { view.update(progress); };
   run.on_warning = [&](const std::string& warning) { view.line(place.name + ": warning: " + warning); };
   run.cancelled = interrupted;
+  run.on_plan = [&](const SegmentationPlan& plan) {
+    check_disk_room({{request.segmenter.scratch, plan.scratch_bytes, "features of windows"},
+                     {folder.path(), 2 * plan.probability_bytes, "probabilities, while they are made and as files,"}});
+  };
   if (request.result.probabilities) {
     run.probabilities = [&](const Geometry& grid) {
       const int64_t bytes = grid.voxels() * int64_t(sizeof(float));
@@ -102,10 +115,12 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
   wanted.preview = wanted.preview || (place.record && place.record->files.count("preview.png") > 0);
   const CaseParts parts{one,    scan, question, resume, place.record, result, segmenter, scratch ? &*scratch : nullptr,
                         reading};
-  const Json manifest = write_case(folder.path(), parts, wanted);
-  if (interrupted()) throw Cancelled("interrupted");
-  folder.commit(resume.kept_files(), [&] { check_unchanged(request.output + "/" + place.name, place.record); });
-  return manifest;
+  return failing_as(FailureKind::output, [&] {
+    const Json manifest = write_case(folder.path(), parts, wanted);
+    if (interrupted()) throw Cancelled("interrupted");
+    folder.commit(resume.kept_files(), [&] { check_unchanged(request.output + "/" + place.name, place.record); });
+    return manifest;
+  });
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // Collecting and naming cases.
 #include "examples/sat/cases.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -10,7 +13,9 @@
 #include "sat/io/file.h"
 #include "sat/io/hash.h"
 #include "sat/io/json.h"
+#include "sat/io/modality.h"
 #include "sat/io/nifti.h"
+#include "sat/io/posix.h"
 #include "sat/io/safe_name.h"
 #include "sat/io/text.h"
 
@@ -40,18 +45,69 @@ Case case_of(const std::string& scan) {
   return one;
 }
 
+/// "" for a file that can be opened, else why it cannot.
+std::string why_unreadable(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) return S_ISREG(status.st_mode) ? "" : path + " is not a regular file";
+  const int reason = errno;
+  std::error_code error;
+  const fs::path target = fs::read_symlink(path, error);
+  if (error) return "cannot read " + path + ": " + system_reason(reason);
+  const bool annex = target.string().find(".git/annex/") != std::string::npos;
+  return path + " is a link to " + sat::quoted(target.string()) + ", which cannot be read: " + system_reason(reason) +
+         (annex ? "; git annex get fetches it" : "");
+}
+
+std::string counted(int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 void add_folder(std::vector<Case>& cases, const std::string& folder) {
   std::vector<std::string> scans;
+  int64_t folders = 0, others = 0;
+  std::string example;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string path = entry->path().string();
+    const std::string path = entry->path().string(), name = entry->path().filename().string();
+    if (name[0] == '.') continue;  // hidden, and what other systems leave beside a scan (._scan.nii.gz)
     std::error_code unknown;
-    if (is_scan_name(path) && entry->is_regular_file(unknown)) scans.push_back(path);
+    const bool is_folder = entry->is_directory(unknown);
+    if (is_scan_name(path) && !is_folder) {
+      scans.push_back(path);
+    } else if (is_folder) {
+      ++folders;
+    } else if (++others; example.empty() || name < example) {
+      example = name;
+    }
   }
-  SAT_CHECK(!error, "cannot list the folder ", folder);
-  SAT_CHECK(!scans.empty(), "the folder ", folder, " holds no .nii or .nii.gz file");
+  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
+  if (scans.empty()) {
+    std::string found = others + folders == 0 ? "; it is empty" : "; it holds ";
+    if (others > 0) found += counted(others, "other file") + " such as " + sat::quoted(example);
+    if (folders > 0)
+      found += (others > 0 ? " and " : "") + counted(folders, "folder") + "; sat does not look into folders below";
+    fail("the folder ", folder, " holds no .nii or .nii.gz file", found);
+  }
   std::sort(scans.begin(), scans.end());
-  for (const std::string& scan : scans) cases.push_back(case_of(scan));
+  for (const std::string& scan : scans) {
+    cases.push_back(case_of(scan));
+    cases.back().error = why_unreadable(scan);
+  }
+}
+
+/// Where a request's image lies: beside the file of requests or, as SAT's own tool has it, seen from the working
+/// folder.
+std::string find_image(Case& one, const fs::path& image) {
+  const std::string beside = one.scan, from_here = image.lexically_normal().string();
+  std::error_code error;
+  const bool is_beside = fs::exists(beside, error), is_here = fs::exists(from_here, error);
+  if (is_beside && is_here && !fs::equivalent(beside, from_here, error)) {
+    one.warning = one.line + ": " + beside + " is used, which lies beside the requests, and not " +
+                  absolute_path(from_here) + ", which the same words name from the working folder";
+  }
+  SAT_CHECK(is_beside || is_here, "there is no image ", sat::quoted(image.string()), ", neither beside the requests (",
+            absolute_path(beside), ") nor from the working folder (", absolute_path(from_here), ")");
+  return is_beside ? beside : from_here;
 }
 
 /// Fills in what a JSON line says, as far as it can be read.
@@ -65,18 +121,16 @@ void read_request(Case& one, const std::string& line, const std::string& folder)
   SAT_CHECK(!one.prompts.empty(), "there are no labels");
   one.modality = request["modality"].string();
   SAT_CHECK(!one.modality.empty(), "there is no modality");
+  one.modality = name_of(parse_modality(one.modality));
   if (const Json* code = request.find("orientation_code")) one.orientation = code->string();
+  if (image.is_relative()) one.scan = find_image(one, image);
 }
 
 void add_requests(std::vector<Case>& cases, const std::string& path) {
-  const std::string text = read_file(path, kLargestRequest) + "\n";
   int64_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = text.find('\n', at);
-    const std::string line = text.substr(at, end - at);
-    at = end + 1;
+  for (const std::string& line : lines_of(read_file(path, kLargestRequest), path)) {
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
     Case one;
     one.line = path + " (line " + std::to_string(number) + ")";
     try {

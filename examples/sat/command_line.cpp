@@ -5,12 +5,14 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
 #include "examples/sat/nearest.h"
 #include "sat/io/file.h"
+#include "sat/io/modality.h"
 #include "sat/tensor/context.h"
 
 namespace sat::cli {
@@ -100,12 +102,23 @@ DType parse_half(const std::string& name) {
   fail("unknown half type '", name, "'; it is one of f16, bf16");
 }
 
-CLI::Option* add_modality(CLI::App* command, std::string& modality) {
-  return command->add_option("--modality", modality, "what made the scan: ct, mri, pet or us")->type_name("M");
+void add_geometry(CLI::App* command, NiftiForm& geometry) {
+  add_parsed(command, "--geometry", geometry, parse_nifti_form,
+             "which part of the header says where voxels lie: sform,\nqform or pixdim; default: auto (docs/scans.md)")
+      ->type_name("FORM");
+}
+
+void add_modality(CLI::App* command, std::string& modality) {
+  const auto meaning = [](const std::string& word) { return std::string(name_of(parse_modality(word))); };
+  add_parsed(command, "--modality", modality, meaning,
+             "what made the scan: ct, mri (also mr, t1, t2, flair, dwi,\nadc, swi and the like), pet or us")
+      ->type_name("M");
 }
 
 void add_threads(CLI::App* command, int& threads) {
-  command->add_option("--threads", threads, "default: 0, as many as the machine has")
+  command
+      ->add_option("--threads", threads,
+                   "default: 0, as many processors as this process may use\n(affinity, control groups)")
       ->type_name("N")
       ->check(CLI::Range(0, kMostThreads));
 }
@@ -129,6 +142,16 @@ void add_half(CLI::App* command, DType& half) {
       ->type_name("TYPE");
 }
 
+std::string parse_rung(const std::string& name) {
+  constexpr const char* kRungs[] = {"automatic", "plain", "tiled", "mma", "composed", "wgmma", "cudnn"};
+  std::string known;
+  for (const char* rung : kRungs) {
+    if (name == rung) return name;
+    known += (known.empty() ? "" : ", ") + std::string(rung);
+  }
+  fail("unknown convolution '", name, "'; it is one of ", known);
+}
+
 /// Where it computes. Devices hold what `fast` rounds in one of two half types.
 void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   command
@@ -141,6 +164,10 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
              "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
       ->type_name("BYTES");
   add_half(command, device.half);
+  add_parsed(command, "--conv", device.conv, parse_rung,
+             "how a device convolves: automatic (default), which takes\nwgmma on sm_90 if it passes its self-test; "
+             "composed, the\nsame without wgmma; plain, tiled, mma, wgmma or cudnn")
+      ->type_name("RUNG");
 }
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
@@ -161,10 +188,14 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
       ->add_option("--orientation", request.orientation,
                    "axes that the network sees, such as ASR; default: the model's")
       ->type_name("CODE");
+  add_geometry(command, request.result.geometry);
+  command->add_flag("--strict", request.strict,
+                    "refuse a scan that looks wrong (header, values, size)\nin place of warning of it");
   command->add_flag("--model-space", request.result.model_space,
                     "write masks on the network's own grid (resampled and\ncropped), and the image there");
   command->add_flag("--save-probabilities", request.result.probabilities,
-                    "also write each structure's probabilities (f32, .nii)");
+                    "also write each structure's probabilities (f32, .nii):\n"
+                    "8 bytes a voxel of disk while a case runs, 4 stay");
   command
       ->add_option_function<std::string>(
           "--format", [&request](const std::string& format) { request.result.mask_extension = "." + format; },
@@ -179,11 +210,14 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   command->add_flag("--check", request.check,
                     "hold finished cases against the hashes of their files,\nnot only their sizes");
   add_threads(command, options.threads);
-  add_parsed(command, "--max-ram", options.max_ram, parse_bytes, "refuse what would need more memory, for example 6G")
+  add_parsed(command, "--max-ram", options.max_ram, parse_bytes,
+             "refuse what would need more memory, for example 6G;\n"
+             "default: what the machine has or its control group allows")
       ->type_name("BYTES");
   CLI::Option* scratch = command->add_option("--scratch", options.scratch,
                                              "where features of many windows and prompts wait on disk\n"
-                                             "once memory would pass --max-ram (without it: 6G);\n"
+                                             "once memory would pass --max-ram (without it: 6G, or\n"
+                                             "less where the machine has less);\n"
                                              "default: the output folder");
   scratch->type_name("DIR");
   command->add_flag("--no-scratch", request.no_scratch, "keep everything in memory")->excludes(scratch);
@@ -193,7 +227,7 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   command->add_flag("--verify", request.verify,
                     "compute each scan's middle window in f32 on the CPU too,\nand say what differs");
   command->add_flag("--quiet", request.quiet, "nothing on stderr but errors");
-  command->add_flag("--json", request.as_json, "one line of JSON a case on stdout");
+  command->add_flag("--json", request.as_json, "one line of JSON a case on stdout, and nothing else there");
   command->footer(R"(Each case gets a folder DIR/NAME with masks/, a label map (labels.nii.gz) and its legends,
 statistics.json, preview.png and manifest.json, all on the scan's own grid. NAME is that of the
 scan's file; where that is another scan's already, or several scans of a run share it, a number made
@@ -203,7 +237,18 @@ Finished cases are skipped when the same command is given again, and masks of on
 settings add up: what was made before stays, and the label map, statistics and preview cover all. A
 file that somebody changed since is never written over or removed without --overwrite. A result of
 another scan, model or setting is made again, if every mask there is asked for. An interrupted run
-leaves no partial case. A line of a .jsonl file holds image, label, modality, dataset, and perhaps orientation_code.
+leaves no partial case. What looks wrong with a scan is a warning, on the terminal and in
+manifest.json, and ends its case with --strict.
+
+A folder stands for the scans in it, not those in folders below; hidden files are passed over, and
+a link to nowhere counts as a failed case. A line of a .jsonl file holds image, label, modality,
+dataset, and perhaps orientation_code. A relative image is sought beside the file first, then from
+the working folder, as SAT's own tool does; where both exist, the one beside the file is taken, with
+a warning. Text files may begin with a byte order mark and end their lines in any way.
+
+With --json a failed case's line holds "status": "failed" and "error": {"kind", "message", "file"};
+what ends the run is one last line {"error": {...}}. A line that cannot be written stops no case,
+but the run ends with status 1.
 
 Examples:
   sat segment ct.nii.gz --prompts "spinal cord,brainstem" --modality ct -o results
@@ -231,7 +276,9 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
       ->excludes(model);
   add_file(command, "--text-model", request.text_model, "the text encoder, where prompts are encoded in the run");
   command->add_option("--orientation", request.orientation, "as for sat segment")->type_name("CODE");
+  add_geometry(command, request.geometry);
   command->add_flag("--model-space", request.model_space, "as for sat segment");
+  command->add_flag("--save-probabilities", request.probabilities, "as for sat segment: what they take on disk");
   add_parsed(command, "--max-ram", request.max_ram, parse_bytes, "the limit, for example 6G")->type_name("BYTES");
   command->add_flag("--no-scratch", request.no_scratch, "as for sat segment");
   add_device(command, request.device, "auto");
@@ -241,7 +288,8 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
   command->add_flag("--kernels", request.kernels, "how each convolution of the model would be computed");
   command->add_flag("--json", request.as_json, "print JSON");
   command->footer(R"(Reads only the headers of the scan and the model. With --max-ram it ends with status 1 when the
-run would not fit, naming the figure needed.
+run would not fit, naming the figure needed. Without, it says what this process may use: the least of
+the machine's memory and the limits of its control groups.
 
 Examples:
   sat plan scan.nii.gz --modality ct --prompts-count 30 --architecture UNET
@@ -279,19 +327,31 @@ Examples:
 CLI::App* add_bank(CLI::App& program, BankRequest& request) {
   CLI::App* command =
       program.add_subcommand("bank", "Encode prompts once, so that segmentation runs without the text encoder");
-  add_file(command, "--text-model", request.text_model, "the text encoder")->required();
-  add_file(command, "--vocab", request.vocabulary, "its word pieces (vocab.txt)")->required();
+  CLI::Option* text_model = add_file(command, "--text-model", request.text_model, "the text encoder");
+  add_file(command, "--vocab", request.vocabulary, "its word pieces (vocab.txt)");
   add_prompts(command, request.prompts);
+  add_file(command, "--from", request.from, "a bank to take over as it is, in place of encoding")->excludes(text_model);
+  add_file(command, "--card", request.card, "JSON that says which scans the model is for (below)");
   add_file(command, "--pair-with", request.pair_with, "record the segmentation model that the bank belongs to");
   add_file(command, "--config", request.config, "JSON description of that model, if it has none of its own");
   add_threads(command, request.threads);
   add_cpu(command, request.cpu);
   add_file(command, "-o,--output", request.output, "the bank to write (.safetensors)")->required();
-  command->footer(R"(Without prompts all names of the vocabulary are encoded.
+  command->footer(R"(Without prompts all names of the vocabulary are encoded. A card names, by modality, the part of the
+body that the model knows, and the millimetres that scans of it extend left-right, back-front and
+feet-head; sat segment warns of scans of less than half or more than twice that:
+  {"ct": {"region": "head and neck", "field_of_view_mm": [[300, 700], [300, 700], [150, 450]]}}
 
 Examples:
-  sat bank --text-model text.safetensors --vocab vocab.txt -o bank.safetensors)");
+  sat bank --text-model text.safetensors --vocab vocab.txt -o bank.safetensors
+  sat bank --from bank.safetensors --card card.json -o with-card.safetensors)");
   return command;
+}
+
+void add_max_header(CLI::App* command, CheckpointLimits& limits) {
+  add_parsed(command, "--max-header", limits.header, parse_bytes,
+             "how large a header, directory or pickle may be (16M); its\n256th part bounds the number of tensors")
+      ->type_name("BYTES");
 }
 
 CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
@@ -309,9 +369,13 @@ CLI::App* add_convert(CLI::App& program, ConvertRequest& request) {
       ->type_name("KIND");
   add_file(command, "--text-config", request.text_config, "JSON description of how prompts are encoded");
   command->add_flag("--native", request.native, "a sentence encoder with its own start and end tokens, not SAT's");
+  add_max_header(command, request.limits);
   command->footer(R"(What the input is follows from its tensors. A text encoder may come in several files, for example
 an encoder and, apart from it, its projection and modality table; its identity is that of the file
-with the modality table.
+with the modality table. Names lose the wrappers of training (module., _orig_mod.,
+_fsdp_wrapped_module., Lightning's model.). Of a whole checkpoint the state dict is taken: the first of
+model_state_dict, state_dict, network_weights, model, net, ema, ema_state_dict and model_ema that holds
+tensors. Values that are not finite, or not in the new type, are refused.
 
 Examples:
   sat convert nano.pth nano.safetensors --dtype f16 --pair-with nano_text_encoder.pth
@@ -326,9 +390,11 @@ CLI::App* add_inspect(CLI::App& program, InspectRequest& request) {
   add_file(command, "--config", request.config, "JSON description of a model whose sizes were never published");
   command->add_flag("--all", request.all, "list every tensor");
   command->add_flag("--json", request.as_json, "print JSON");
+  add_max_header(command, request.limits);
   command->footer(R"(The identity of a model or text encoder is the sha256 of the file it was published in, kept through
-conversions. Ends with status 1 for a checkpoint that is no whole SAT model, saying what is missing
-or extra.
+conversions. Ends with status 1 for a checkpoint that is no whole SAT model, naming what is missing
+or extra, and for one with values that are not finite. "skipped" names what else a file holds (other
+dicts, objects of Python's): it is read over, and nothing of it is run.
 
 Examples:
   sat inspect nano.pth --all)");
@@ -422,6 +488,16 @@ Request read_command_line(int count, const char* const* words) {
   program.get_formatter()->label("Positionals", "Arguments");
   program.footer(R"(sat COMMAND --help explains a command.
 
+Status at the end:
+  0    done
+  1    something failed
+  2    of several cases some failed
+  64   wrong usage
+  129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM
+
+With --json whatever fails prints {"error": {"kind", "message", "file"}} on stdout. The kinds are usage,
+input, memory, device, output, interrupted and internal; file is null where no file is to blame.
+
 Examples:
   sat segment scan.nii.gz --modality ct --prompts "spinal cord,brainstem" -o results)");
 
@@ -457,6 +533,49 @@ Examples:
   if (*inspect_command) return inspect;
   if (*bench_command) return bench;
   return Page{program.help(), false};
+}
+
+bool wants_json(int count, const char* const* words) {
+  for (int i = 1; i < count; ++i) {
+    const std::string_view word = words[i];
+    const bool bench = std::string_view(words[1]) == "bench";
+    if (word == "--json=-" ||
+        (word == "--json" && (!bench || (i + 1 < count && std::string_view(words[i + 1]) == "-")))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::string> paths_of(const Request& request) {
+  struct Paths {
+    using List = std::vector<std::string>;
+    List operator()(const SegmentRequest& one) const {
+      List paths = one.scans;
+      const SegmenterOptions& options = one.segmenter;
+      for (const std::string& path : {one.prompts.file, one.output, options.model, options.config, options.bank,
+                                      options.text_model, options.vocabulary, options.scratch}) {
+        paths.push_back(path);
+      }
+      return paths;
+    }
+    List operator()(const PlanRequest& one) const {
+      return {one.scan, one.prompts.file, one.model, one.config, one.text_model};
+    }
+    List operator()(const PromptsRequest& one) const { return {one.prompts.file}; }
+    List operator()(const BankRequest& one) const {
+      return {one.text_model, one.vocabulary, one.pair_with, one.config, one.output, one.prompts.file};
+    }
+    List operator()(const ConvertRequest& one) const {
+      List paths = one.files;
+      for (const std::string& path : {one.config, one.pair_with, one.text_config}) paths.push_back(path);
+      return paths;
+    }
+    List operator()(const InspectRequest& one) const { return {one.file, one.config}; }
+    List operator()(const BenchRequest& one) const { return {one.json, one.chart}; }
+    List operator()(const Page&) const { return {}; }
+  };
+  return std::visit(Paths(), request);
 }
 
 }  // namespace sat::cli

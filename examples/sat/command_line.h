@@ -11,17 +11,12 @@
 #include "examples/sat/bench_run.h"
 #include "examples/sat/case_result.h"
 #include "examples/sat/devices.h"
+#include "examples/sat/failure.h"
+#include "sat/io/checkpoint.h"
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_encoder.h"
-#include "sat/tensor/error.h"
 
 namespace sat::cli {
-
-/// The request makes no sense; the program ends with status 2. Everything else that goes wrong ends with 1.
-class UsageError : public Error {
- public:
-  using Error::Error;
-};
 
 /// Names of structures: a list with commas, or a file with one a line; both empty when none are given.
 struct PromptChoice {
@@ -35,7 +30,8 @@ struct SegmentRequest {
   SegmenterOptions segmenter;
   DeviceChoice device;
   ResultOptions result;
-  bool overwrite = false, check = false, quiet = false, as_json = false, no_scratch = false, verify = false;
+  bool overwrite = false, check = false, strict = false, verify = false;
+  bool quiet = false, as_json = false, no_scratch = false;
 };
 
 struct PlanRequest {
@@ -43,8 +39,9 @@ struct PlanRequest {
   PromptChoice prompts;
   int64_t prompts_count = 0;  // 0: as many as `prompts` holds
   std::string modality, orientation, model, config, architecture, text_model;
-  bool model_space = false, as_json = false, no_scratch = false, kernels = false;
+  bool model_space = false, probabilities = false, as_json = false, no_scratch = false, kernels = false;
   int64_t max_ram = 0;  // bytes; 0: no limit
+  NiftiForm geometry = NiftiForm::automatic;
   DeviceChoice device;
   ContextOptions context;
 };
@@ -60,6 +57,7 @@ struct PromptsRequest {
 
 struct BankRequest {
   std::string text_model, vocabulary, pair_with, config, output;
+  std::string card, from;  // a card's JSON file; a bank to take all else from
   PromptChoice prompts;
   int threads = 0;
   CpuLevel cpu = best_cpu_level();
@@ -71,11 +69,13 @@ struct ConvertRequest {
   std::string config, pair_with, text_config;
   std::optional<TextKind> text_kind;
   bool training_heads = false, native = false;
+  CheckpointLimits limits;
 };
 
 struct InspectRequest {
   std::string file, config;
   bool all = false, as_json = false;
+  CheckpointLimits limits;
 };
 
 struct BenchRequest {
@@ -99,6 +99,13 @@ using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRe
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
 Request read_command_line(int count, const char* const* words);
+
+/// Do these words ask for JSON on stdout? Known before they are understood, since what is wrong with them is said in
+/// it.
+bool wants_json(int count, const char* const* words);
+
+/// The files and folders that a request names.
+std::vector<std::string> paths_of(const Request& request);
 
 // Each carries out one request, in the file of that name, and returns the exit status.
 int run(const SegmentRequest& request);

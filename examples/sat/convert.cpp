@@ -1,19 +1,36 @@
 // sat convert: official checkpoints to safetensors that say what they are.
 #include <algorithm>
-#include <cstdio>
 
 #include "examples/sat/command_line.h"
+#include "examples/sat/interrupt.h"
+#include "examples/sat/output.h"
 #include "sat/io/checkpoint.h"
 #include "sat/io/file.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
+#include "sat/tensor/context.h"
 
 namespace sat::cli {
 
 namespace {
 
 constexpr int64_t kLargestConfig = 1 << 20;  // bytes of JSON
+
+/// From here on an interrupt must leave no half of a file; what killed runs left beside it goes.
+template <class Body>
+void write_interruptibly(const std::string& output, Body body) {
+  watch_for_interrupts();
+  ContextOptions options;
+  options.threads = 1;
+  options.cancelled = interrupted;
+  Context context(options);
+  UseContext use(context);
+  failing_as(FailureKind::output, [&] {
+    remove_temporary_files(folder_of(output));
+    body();
+  });
+}
 
 TextEncoderConfig text_config(const ConvertRequest& request, const TextEncoderConfig& found) {
   if (!request.text_config.empty()) {
@@ -28,11 +45,11 @@ int convert_text(const ConvertRequest& request, const std::vector<std::string>& 
   if (!request.config.empty() || !request.pair_with.empty() || request.training_heads) {
     throw UsageError("--config, --pair-with and --training-heads are for segmentation models; this is a text encoder");
   }
-  TextFile text = open_text_file(inputs);
+  TextFile text = open_text_file(inputs, request.limits);
   text.config = text_config(request, text.config);
-  write_text_file(output, text, request.dtype);
-  std::fprintf(stderr, "text encoder (%s) in %s\n", name_of(text.config.kind), output.c_str());
-  return 0;
+  write_interruptibly(output, [&] { write_text_file(output, text, request.dtype); });
+  say(std::string("text encoder (") + name_of(text.config.kind) + ") in " + output);
+  return kDone;
 }
 
 int convert_model(const ConvertRequest& request, const std::vector<std::string>& inputs, const std::string& output) {
@@ -41,7 +58,7 @@ int convert_model(const ConvertRequest& request, const std::vector<std::string>&
   if (request.text_kind || !request.text_config.empty() || request.native) {
     throw UsageError("--text-kind, --text-config and --native are for text encoders; this is a segmentation model");
   }
-  const ModelFile model = open_model_file(inputs[0], request.config);
+  const ModelFile model = open_model_file(inputs[0], request.config, request.limits);
   std::string text_identity;
   if (!request.pair_with.empty()) {
     const std::string& text = request.pair_with;
@@ -49,9 +66,10 @@ int convert_model(const ConvertRequest& request, const std::vector<std::string>&
     SAT_CHECK(!text_identity.empty(), text, ": this bank does not say which text encoder it was made with");
     check_pairing(model, text, text_identity);
   }
-  write_model_file(output, model, request.dtype, request.training_heads, text_identity);
-  std::fprintf(stderr, "segmentation model %s in %s\n", model.config.architecture.c_str(), output.c_str());
-  return 0;
+  write_interruptibly(output,
+                      [&] { write_model_file(output, model, request.dtype, request.training_heads, text_identity); });
+  say("segmentation model " + model.config.architecture + " in " + output);
+  return kDone;
 }
 
 }  // namespace
@@ -62,8 +80,9 @@ int run(const ConvertRequest& request) {
   const std::string output = inputs.back();
   inputs.pop_back();
   if (!has_extension(output, ".safetensors")) throw UsageError("the file to write must end in .safetensors: " + output);
-  const bool text = std::any_of(inputs.begin(), inputs.end(),
-                                [](const std::string& input) { return is_text_file(open_checkpoint(input).weights); });
+  const bool text = std::any_of(inputs.begin(), inputs.end(), [&](const std::string& input) {
+    return is_text_file(open_checkpoint(input, request.limits).weights);
+  });
   return text ? convert_text(request, inputs, output) : convert_model(request, inputs, output);
 }
 

@@ -33,6 +33,7 @@ cuda::DeviceOptions options_of(const DeviceChoice& choice, int index) {
   options.index = index;
   options.max_bytes = choice.max_vram;
   options.half = choice.half;
+  options.conv = choice.conv;
   return options;
 }
 
@@ -44,6 +45,16 @@ std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choic
     opened.push_back(index < 0 ? nullptr : cuda::open_device(options_of(choice, index)));
   }
   return opened;
+}
+
+std::vector<std::string> remarks_on(const DeviceChoice& choice) {
+  std::vector<std::string> all;
+  for (int index : indices_of(choice)) {
+    if (index < 0) continue;
+    const std::vector<std::string> some = cuda::remarks(options_of(choice, index));
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
 }
 
 std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice) {

@@ -12,13 +12,17 @@
 namespace sat::cli {
 
 struct DeviceChoice {
-  std::string names = "auto";  // cpu, cuda, cuda:1, auto, or several of them with commas
-  int64_t max_vram = 0;        // bytes of each device; 0: what is free
-  DType half = DType::f16;     // how fast precision holds features on a device
+  std::string names = "auto";      // cpu, cuda, cuda:1, auto, or several of them with commas
+  int64_t max_vram = 0;            // bytes of each device; 0: what is free
+  DType half = DType::f16;         // how fast precision holds features on a device
+  std::string conv = "automatic";  // a rung of the ladder of convolutions, cuda::DeviceOptions
 };
 
 /// Null for the CPU, else one accelerator a device. Throws UsageError for names that are unknown or said twice.
 std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice);
+
+/// What should be known of the devices before they work, a sentence each; mostly nothing.
+std::vector<std::string> remarks_on(const DeviceChoice& choice);
 
 /// What to open of the only device; none for the CPU. Throws UsageError for a name that is unknown, or several.
 std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice);

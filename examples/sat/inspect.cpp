@@ -1,9 +1,9 @@
 // sat inspect: what a checkpoint is, and what belongs to it.
-#include <cstdio>
-
 #include "examples/sat/command_line.h"
+#include "examples/sat/output.h"
 #include "sat/io/checkpoint.h"
 #include "sat/io/hash.h"
+#include "sat/io/text.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/text_file.h"
@@ -29,6 +29,7 @@ void add_tensors(Json& report, const Weights& weights, bool all) {
     elements += entry.shape.numel();
     const Json* before = types.find(name_of(entry.dtype));
     types.set(name_of(entry.dtype), (before ? before->integer() : 0) + 1);
+    if (!all) continue;
     list.push(Json::object()
                   .set("name", entry.name)
                   .set("shape", shape_json(entry.shape))
@@ -39,15 +40,18 @@ void add_tensors(Json& report, const Weights& weights, bool all) {
 }
 
 void describe_bank(Json& report, const std::string& path) {
+  report.set("kind", "embedding bank");
   const EmbeddingBank bank = read_bank(path);
-  report.set("kind", "embedding bank").set("phrases", int64_t(bank.phrases.size()));
+  report.set("phrases", int64_t(bank.phrases.size()));
   report.set("width", bank.embeddings.shape[1]).set("text", to_json(bank.text));
   report.set("text_model_sha256", or_null(bank.text_identity)).set("model_sha256", or_null(bank.model_identity));
+  report.set("card", bank.card.entries.empty() ? Json() : to_json(bank.card));
 }
 
-void describe_text(Json& report, const std::string& path) {
-  const TextFile text = open_text_file({path});
-  report.set("kind", "text encoder").set("text", to_json(text.config)).set("identity", text.identity);
+void describe_text(Json& report, const std::string& path, const CheckpointLimits& limits) {
+  report.set("kind", "text encoder");
+  const TextFile text = open_text_file({path}, limits);
+  report.set("text", to_json(text.config)).set("identity", text.identity);
   report.set("from_pretraining", text.pretraining);
 }
 
@@ -60,28 +64,74 @@ void describe_damaged(Json& report, const Weights& weights) {
   }
 }
 
-/// A model that cannot be used is described too: what is wrong stands where the description would.
-int describe_model(Json& report, const Weights& weights, const std::string& path, const std::string& config) {
+void describe_model(Json& report, const Weights& weights, const InspectRequest& request) {
   report.set("kind", "segmentation model");
   try {
-    const ModelFile model = open_model_file(path, config);
+    const ModelFile model = open_model_file(request.file, request.config, request.limits);
     report.set("architecture", model.config.architecture).set("identity", model.identity);
     report.set("text_model_sha256", or_null(model.text_identity)).set("config", to_json(model.config));
     report.set("training_heads", (model.weights / "mid_mask_embed_proj").has_any());
-    return 0;
+  } catch (const Cancelled&) {
+    throw;
+  } catch (const Error&) {
+    describe_damaged(report, weights);
+    throw;
+  }
+}
+
+/// Reads every tensor and throws Error where one cannot be read or values are not finite, naming the first 20.
+void check_values(const Weights& weights) {
+  constexpr int64_t kNamed = 20;
+  int64_t found = 0;
+  std::string named;
+  for (const Weights::Entry& entry : weights.entries()) {
+    const int64_t wrong = count_not_finite(entry.load());
+    if (wrong == 0 || ++found > kNamed) continue;
+    named += (named.empty() ? "'" : ", '") + entry.name + "' (" + std::to_string(wrong) + " of " +
+             std::to_string(entry.shape.numel()) + ")";
+  }
+  SAT_CHECK(found == 0, weights.source(), ": values that are not finite in ", found,
+            found == 1 ? " tensor: " : " tensors: ", named, found > kNamed ? ", ..." : "");
+}
+
+/// A checkpoint that cannot be used is described too: what is wrong stands where the description would.
+int describe(Json& report, const Checkpoint& checkpoint, const InspectRequest& request) {
+  try {
+    if (is_bank(checkpoint)) {
+      describe_bank(report, request.file);
+    } else if (is_text_file(checkpoint.weights)) {
+      describe_text(report, request.file, request.limits);
+    } else {
+      describe_model(report, checkpoint.weights, request);
+    }
+    check_values(checkpoint.weights);
+    return kDone;
   } catch (const Cancelled&) {
     throw;
   } catch (const Error& error) {
-    describe_damaged(report, weights);
-    report.set("problem", error.what());
-    return 1;
+    const std::string problem = message_of(error);
+    report.set("problem", problem);
+    report.set("error", failure_json(kind_of(error), problem, {request.file, request.config}));
+    return kFailed;
   }
+}
+
+/// What the file holds beside its tensors and was read over.
+void add_skipped(Json& report, const Checkpoint& checkpoint) {
+  if (checkpoint.skipped.empty()) return;
+  std::vector<Json::Member> skipped;
+  for (const auto& [name, what] : checkpoint.skipped) skipped.emplace_back(name, what);
+  report.set("skipped", Json::object(std::move(skipped)));
+}
+
+std::string padded(const std::string& text, size_t width) {
+  return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
 }
 
 void print_value(const std::string& key, const Json& value, int indent) {
   const std::string name = std::string(size_t(indent), ' ') + key;
   if (value.kind() == Json::Kind::object && value.size() > 0) {
-    std::printf("%s\n", name.c_str());
+    print_line(name);
     for (const Json::Member& member : value.members()) print_value(member.first, member.second, indent + 2);
     return;
   }
@@ -89,18 +139,19 @@ void print_value(const std::string& key, const Json& value, int indent) {
                            : value.kind() == Json::Kind::string  ? value.string()
                            : value.kind() == Json::Kind::boolean ? (value.boolean() ? "yes" : "no")
                                                                  : value.dump();
-  std::printf("%-24s %s\n", name.c_str(), text.c_str());
+  print_line(padded(name, 24) + " " + text);
 }
 
-void print(const Json& report) {
+void print_report(const Json& report) {
   for (const Json::Member& member : report.members()) {
+    if (member.first == "error") continue;  // says what "problem" says
     if (member.first != "all_tensors") {
       print_value(member.first, member.second, 0);
       continue;
     }
     for (const Json& tensor : member.second.items()) {
-      std::printf("  %-5s %-22s %s\n", tensor["dtype"].string().c_str(), tensor["shape"].dump().c_str(),
-                  tensor["name"].string().c_str());
+      print_line("  " + padded(tensor["dtype"].string(), 5) + " " + padded(tensor["shape"].dump(), 22) + " " +
+                 tensor["name"].string());
     }
   }
 }
@@ -109,22 +160,16 @@ void print(const Json& report) {
 
 int run(const InspectRequest& request) {
   const std::string& path = request.file;
-  const Checkpoint checkpoint = open_checkpoint(path);
+  const Checkpoint checkpoint = open_checkpoint(path, request.limits);
   Json report = Json::object();
-  report.set("file", path).set("file_sha256", sha256_of_file(path));
-  int status = 0;
-  if (is_bank(path)) {
-    describe_bank(report, path);
-  } else if (is_text_file(checkpoint.weights)) {
-    describe_text(report, path);
-  } else {
-    status = describe_model(report, checkpoint.weights, path, request.config);
-  }
+  report.set("file", printable(path)).set("file_sha256", sha256_of_file(path));
+  const int status = describe(report, checkpoint, request);
   add_tensors(report, checkpoint.weights, request.all);
+  add_skipped(report, checkpoint);
   if (request.as_json) {
-    std::printf("%s\n", report.dump(2).c_str());
+    print(report.dump(2) + "\n");
   } else {
-    print(report);
+    print_report(report);
   }
   return status;
 }

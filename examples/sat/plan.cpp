@@ -2,6 +2,8 @@
 #include <cstdio>
 
 #include "examples/sat/command_line.h"
+#include "examples/sat/memory_limits.h"
+#include "examples/sat/output.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "examples/sat/shipped.h"
 #include "sat/io/json.h"
@@ -10,6 +12,8 @@
 #include "sat/nn/segmenter.h"
 #include "sat/nn/text_file.h"
 #include "sat/nn/unet3d.h"
+#include "sat/tensor/machine.h"
+#include "sat/tensor/parallel.h"
 
 namespace sat::cli {
 
@@ -30,6 +34,13 @@ std::string times(const std::array<int64_t, 3>& size) {
 
 int64_t megabytes(int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
 
+template <class... Values>
+void print_row(const char* format, Values... values) {
+  char row[256];
+  std::snprintf(row, sizeof row, format, values...);
+  print_line(row);
+}
+
 /// Bytes of a layer's weights as its method keeps them, up to padding.
 int64_t weight_bytes(const BackboneLayer& planned) {
   const double raw = 4. * 27 * double(planned.layer.in * planned.layer.out);
@@ -39,8 +50,8 @@ int64_t weight_bytes(const BackboneLayer& planned) {
 void print_kernels(const SatConfig& config, const PlanRequest& request) {
   Json rows = Json::array();
   if (!request.as_json) {
-    std::printf("%-12s %12s  %-15s %-7s %-17s %9s %8s %10s\n", "layer", "channels", "usual grid", "stride", "method",
-                "saved", "error", "weights");
+    print_row("%-12s %12s  %-15s %-7s %-17s %9s %8s %10s", "layer", "channels", "usual grid", "stride", "method",
+              "saved", "error", "weights");
   }
   for (const BackboneLayer& planned : backbone_layers(config)) {
     const ConvLayer& layer = planned.layer;
@@ -60,11 +71,55 @@ void print_kernels(const SatConfig& config, const PlanRequest& request) {
       continue;
     }
     const std::string channels = std::to_string(layer.in) + " -> " + std::to_string(layer.out);
-    std::printf("%-12s %12s  %-15s %-7lld %-17s %8.1fx %8.0e %6lld MiB\n", planned.name.c_str(), channels.c_str(),
-                times(layer.grid).c_str(), static_cast<long long>(layer.stride), info.name, info.savings, info.error,
-                static_cast<long long>(megabytes(weight_bytes(planned))));
+    print_row("%-12s %12s  %-15s %-7lld %-17s %8.1fx %8.0e %6lld MiB", planned.name.c_str(), channels.c_str(),
+              times(layer.grid).c_str(), static_cast<long long>(layer.stride), info.name, info.savings, info.error,
+              static_cast<long long>(megabytes(weight_bytes(planned))));
   }
-  if (request.as_json) std::printf("%s\n", rows.dump(2).c_str());
+  if (request.as_json) print(rows.dump(2) + "\n");
+}
+
+std::string in_bytes(int64_t bytes) {
+  return std::to_string(bytes) + " bytes (" + std::to_string(megabytes(bytes)) + " MiB)";
+}
+
+void print_plan(const SegmentationPlan& plan, const SatConfig& config, const NiftiHeader& scan, int threads) {
+  print_line("model        " + config.architecture);
+  print_line("scan         " + times(scan.geometry.size) + " voxels, " +
+             (scan.orientation_known ? orientation_code(scan.geometry.voxel_to_world_mm) : "orientation unknown"));
+  print_line("resampled    " + times(plan.grid) + " voxels, before cropping");
+  print_line("windows      at most " + std::to_string(plan.windows) + " of " + times(plan.window));
+  print_line("threads      " + std::to_string(threads));
+  const std::string weights = ", of which weights " + std::to_string(megabytes(plan.weights_bytes)) + " MiB";
+  print_line("peak memory  " + in_bytes(plan.process_bytes) + (plan.device_bytes > 0 ? "" : weights));
+  if (plan.device_bytes > 0) print_line("on a device  " + in_bytes(plan.device_bytes) + weights);
+  if (plan.probability_bytes > 0) {
+    print_line("on disk      " + in_bytes(2 * plan.probability_bytes) +
+               " for probabilities: half while it runs, half to stay");
+  }
+  const MemoryLimit limit = memory_limit();
+  if (limit.bytes > 0) {
+    print_line("memory here  " + in_bytes(limit.bytes) + ", " + limit.source +
+               (plan.process_bytes > limit.bytes ? ": too little, sat segment would refuse this run" : ""));
+  }
+  const std::string on_disk =
+      plan.scratch_bytes > 0 ? ", " + std::to_string(megabytes(plan.scratch_bytes)) + " MiB on disk" : "";
+  print_line(std::string("until blended, windows wait as ") + name_of(plan.waiting) + on_disk);
+}
+
+Json plan_json(const SegmentationPlan& plan, const NiftiHeader& scan, int64_t prompts, int threads) {
+  Json json = Json::object();
+  json.set("peak_bytes", plan.process_bytes).set("tensor_bytes", plan.tensor_bytes);
+  json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
+  json.set("scratch_bytes", plan.scratch_bytes).set("probability_bytes", plan.probability_bytes);
+  json.set("windows", plan.windows).set("window", sizes(plan.window));
+  if (plan.device_bytes > 0) json.set("device_bytes", plan.device_bytes);
+  json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
+  Json warnings = Json::array();
+  for (const std::string& warning : scan.warnings) warnings.push(warning);
+  json.set("threads", threads).set("warnings", std::move(warnings));
+  const MemoryLimit limit = memory_limit();
+  if (limit.bytes > 0) json.set("memory_limit_bytes", limit.bytes).set("memory_limit_from", limit.source);
+  return json;
 }
 
 }  // namespace
@@ -76,7 +131,7 @@ int run(const PlanRequest& request) {
   UseContext use(context);
   if (request.kernels) {
     print_kernels(config_of(request), request);
-    return 0;
+    return kDone;
   }
   if (request.scan.empty()) throw UsageError("plan needs a SCAN, or --kernels");
   if (request.modality.empty()) throw UsageError("--modality: 1 required M missing");
@@ -87,41 +142,22 @@ int run(const PlanRequest& request) {
   options.modality = request.modality;
   options.orientation = request.orientation;
   options.space = request.model_space ? Space::model : Space::scan;
+  options.probabilities_on_disk = request.probabilities;
 
   const SatConfig config = config_of(request);
-  const NiftiHeader scan = read_nifti_header(request.scan);
+  const NiftiHeader scan = read_nifti_header(request.scan, {request.geometry});
   const int64_t text_bytes = request.text_model.empty() ? 0 : encoding_bytes(open_text_file({request.text_model}));
   const Scratch scratch = request.no_scratch ? Scratch::none : Scratch::offered;
   const SegmentationPlan plan =
-      plan_segmentation(config, scan.geometry, options, prompts, request.max_ram, text_bytes, scratch);
+      plan_segmentation(config, scan.geometry, options, prompts, request.max_ram, text_bytes, scratch, spill_above());
+  const int threads = context.threads().size();
   if (request.as_json) {
-    Json json = Json::object();
-    json.set("peak_bytes", plan.process_bytes).set("tensor_bytes", plan.tensor_bytes);
-    json.set("weights_bytes", plan.weights_bytes).set("keeps", name_of(plan.waiting));
-    json.set("scratch_bytes", plan.scratch_bytes).set("windows", plan.windows).set("window", sizes(plan.window));
-    if (plan.device_bytes > 0) json.set("device_bytes", plan.device_bytes);
-    json.set("scan", sizes(scan.geometry.size)).set("resampled", sizes(plan.grid)).set("prompts", prompts);
-    std::printf("%s\n", json.dump(2).c_str());
-    return 0;
+    print(plan_json(plan, scan, prompts, threads).dump(2) + "\n");
+  } else {
+    for (const std::string& warning : scan.warnings) say("warning: " + warning);
+    print_plan(plan, config, scan, threads);
   }
-  std::printf("model        %s\n", config.architecture.c_str());
-  std::printf("scan         %s voxels, %s\n", times(scan.geometry.size).c_str(),
-              orientation_code(scan.geometry.voxel_to_world_mm).c_str());
-  std::printf("resampled    %s voxels, before cropping\n", times(plan.grid).c_str());
-  std::printf("windows      at most %lld of %s\n", static_cast<long long>(plan.windows), times(plan.window).c_str());
-  const auto print_bytes = [](const char* what, int64_t bytes, const std::string& rest) {
-    std::printf("%s%lld bytes (%lld MiB)%s\n", what, static_cast<long long>(bytes),
-                static_cast<long long>(megabytes(bytes)), rest.c_str());
-  };
-  const std::string weights = ", of which weights " + std::to_string(megabytes(plan.weights_bytes)) + " MiB";
-  print_bytes("peak memory  ", plan.process_bytes, plan.device_bytes > 0 ? "" : weights);
-  if (plan.device_bytes > 0) print_bytes("on a device  ", plan.device_bytes, weights);
-  std::printf("until blended, windows wait as %s", name_of(plan.waiting));
-  if (plan.scratch_bytes > 0) {
-    std::printf(", %lld MiB on disk", static_cast<long long>(megabytes(plan.scratch_bytes)));
-  }
-  std::printf("\n");
-  return 0;
+  return kDone;
 }
 
 }  // namespace sat::cli

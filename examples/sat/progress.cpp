@@ -7,11 +7,27 @@
 #include <cmath>
 #include <cstdio>
 
+#include "examples/sat/output.h"
+#include "examples/sat/terminal.h"
+#include "sat/io/text.h"
+
 namespace sat::cli {
 
 namespace {
 
-constexpr int kBarWidth = 28;
+constexpr int kBarWidth = 28, kLeastBar = 6, kLeastTitle = 10;  // columns
+
+/// "title [###...] state", "title: state" without a part, or less of it: a line that is longer than the terminal would
+/// be left behind, not redrawn.
+std::string fitted(const std::string& title, const std::string& state, double part, int columns) {
+  const int most = columns - 1;  // the last column stays free: some terminals go on to the next line there
+  const int rest = most - width_of(state), bar = std::min(kBarWidth, rest - 4 - std::min(width_of(title), kLeastTitle));
+  if (part < 0) return shortened(shortened(title, rest - 2) + ": " + state, most);
+  if (bar < kLeastBar) return shortened(shortened(title, rest - 1) + " " + state, most);
+  const int full = std::clamp(int(std::lround(bar * part)), 0, bar);
+  return shortened(title, rest - 4 - bar) + " [" + std::string(size_t(full), '#') +
+         std::string(size_t(bar - full), '.') + "] " + state;
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -30,7 +46,7 @@ std::string clock_time(double seconds) {
   return text;
 }
 
-ProgressView::ProgressView(bool quiet, Form form) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0), form_(form) {}
+ProgressView::ProgressView(bool quiet, Form form) : quiet_(quiet), terminal_(can_redraw(STDERR_FILENO)), form_(form) {}
 
 void ProgressView::start(const std::string& title) {
   if (form_ == Form::lines) return;
@@ -40,13 +56,14 @@ void ProgressView::start(const std::string& title) {
   last_stage_.clear();
 }
 
-void ProgressView::show(const std::string& text) {
+void ProgressView::show(const std::string& title, const std::string& state, double part) {
   if (quiet_) return;
   if (!terminal_) {
-    std::fprintf(stderr, "%s\n", text.c_str());
+    say(title + ": " + state);
     return;
   }
-  std::fprintf(stderr, "\r\033[K%s", text.c_str());
+  const std::string line = fitted(printable(title), printable(state), part, columns_of(STDERR_FILENO));
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
   std::fflush(stderr);
   bar_ = true;
 }
@@ -62,13 +79,13 @@ void ProgressView::line(const std::string& text) {
   if (quiet_) return;
   const std::lock_guard<std::mutex> lock(mutex_);
   clear();
-  std::fprintf(stderr, "%s\n", text.c_str());
+  say(text);
 }
 
 void ProgressView::stage(const std::string& name) {
   if (form_ == Form::lines) return;
   last_stage_ = name;
-  show(title_ + ": " + name);
+  show(title_, name);
 }
 
 void ProgressView::update(const Progress& progress) {
@@ -93,14 +110,13 @@ void ProgressView::update(const Progress& progress) {
                             std::to_string(percent) + " %" + left;
   if (!terminal_) {
     const int quarter = last ? 4 : std::min(int(4 * progress.fraction), 3);
-    if (quarter > quarter_) show(title_ + ": " + state);
+    if (quarter > quarter_) show(title_, state);
     quarter_ = std::max(quarter, quarter_);
     return;
   }
   if (!last && seconds_since(shown_) < 0.1) return;
   shown_ = Clock::now();
-  const int full = std::clamp(int(std::lround(kBarWidth * progress.fraction)), 0, kBarWidth);
-  show(title_ + " [" + std::string(size_t(full), '#') + std::string(size_t(kBarWidth - full), '.') + "] " + state);
+  show(title_, state, progress.fraction);
 }
 
 }  // namespace sat::cli

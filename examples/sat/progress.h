@@ -1,4 +1,5 @@
-// What the user sees while a case runs: a bar with the remaining time on a terminal, plain lines elsewhere.
+// What the user sees while a case runs: a bar with the remaining time on a terminal, as wide as that allows, and plain
+// lines elsewhere.
 // Writes to stderr only; results are printed by segment.cpp.
 #pragma once
 
@@ -26,7 +27,7 @@ class ProgressView {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void show(const std::string& text);
+  void show(const std::string& title, const std::string& state, double part = -1);  // without a part: no bar
 
   std::mutex mutex_;  // of lines
   bool quiet_, terminal_;

@@ -9,8 +9,8 @@
 #include "examples/sat/shipped.h"
 #include "sat/io/file.h"
 #include "sat/io/json.h"
+#include "sat/io/modality.h"
 #include "sat/io/text.h"
-#include "sat/nn/text_encoder.h"
 
 namespace sat::cli {
 
@@ -57,7 +57,9 @@ std::string prompt_warning(const std::vector<KnownPrompt>& vocabulary, const std
   std::vector<std::string> names;
   for (const KnownPrompt& known : vocabulary) names.push_back(known.name);
   const std::vector<std::string> near = nearest_names(name, names, 3);
-  return quoted(prompt) + " is not among the names that SAT was trained on" +
+  const std::string unseen = invisible_character(prompt);
+  return quoted(prompt) + (unseen.empty() ? "" : " holds an invisible character, " + unseen + ", and") +
+         " is not among the names that SAT was trained on" +
          (near.empty() ? "" : "; did you mean " + either(near) + "?");
 }
 
@@ -73,10 +75,7 @@ std::string modality_warning(const std::vector<KnownPrompt>& vocabulary, const s
   return quoted(prompt) + " was never labelled in " + asked + " scans during training, only in " + list;
 }
 
-std::string modality_name(const std::string& modality) {
-  constexpr const char* kNames[] = {"ct", "mri", "us", "pet", "microscopy"};
-  return kNames[modality_code(modality)];
-}
+std::string modality_name(const std::string& modality) { return name_of(parse_modality(modality)); }
 
 std::vector<std::string> split_prompts(const std::string& list) {
   std::vector<std::string> prompts;
@@ -97,13 +96,10 @@ std::vector<std::string> split_prompts(const std::string& list) {
 }
 
 std::vector<std::string> read_prompts_file(const std::string& path) {
-  const std::string text = read_file(path, kLargestList) + "\n";
   std::vector<std::string> prompts;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = text.find('\n', at);
-    const std::string line = trimmed(text.substr(at, end - at));
+  for (const std::string& each : lines_of(read_file(path, kLargestList), path)) {
+    const std::string line = trimmed(each);
     if (!line.empty() && line[0] != '#') prompts.push_back(line);
-    at = end + 1;
   }
   SAT_CHECK(!prompts.empty(), path, ": there are no prompts in this file");
   return prompts;

@@ -1,9 +1,9 @@
 // sat prompts: the names that SAT was trained on.
 #include <algorithm>
-#include <cstdio>
 
 #include "examples/sat/command_line.h"
 #include "examples/sat/nearest.h"
+#include "examples/sat/output.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "sat/io/json.h"
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kMostFound = 25;
 
-void print(const std::vector<KnownPrompt>& found, bool as_json) {
+void show(const std::vector<KnownPrompt>& found, bool as_json) {
   if (as_json) {
     Json list = Json::array();
     for (const KnownPrompt& known : found) {
@@ -21,7 +21,7 @@ void print(const std::vector<KnownPrompt>& found, bool as_json) {
       for (const std::string& modality : known.modalities) modalities.push(modality);
       list.push(Json::object().set("name", known.name).set("modalities", modalities).set("datasets", known.datasets));
     }
-    std::printf("%s\n", list.dump(2).c_str());
+    print(list.dump(2) + "\n");
     return;
   }
   size_t width = 0;
@@ -29,7 +29,7 @@ void print(const std::vector<KnownPrompt>& found, bool as_json) {
   for (const KnownPrompt& known : found) {
     std::string modalities;
     for (const std::string& modality : known.modalities) modalities += (modalities.empty() ? "" : ", ") + modality;
-    std::printf("%-*s  %s\n", int(width), known.name.c_str(), modalities.c_str());
+    print_line(known.name + std::string(width - known.name.size(), ' ') + "  " + modalities);
   }
 }
 
@@ -69,9 +69,9 @@ int check(const std::vector<KnownPrompt>& vocabulary, const PromptsRequest& requ
   for (const std::string& prompt : prompts) {
     const std::string warning = prompt_warning(vocabulary, prompt, request.modality);
     if (!warning.empty()) ++questionable;
-    std::printf("%s\n", warning.empty() ? ("ok: " + prompt).c_str() : warning.c_str());
+    print_line(warning.empty() ? "ok: " + prompt : warning);
   }
-  return questionable > 0 ? 1 : 0;
+  return questionable > 0 ? kFailed : kDone;
 }
 
 }  // namespace
@@ -81,13 +81,13 @@ int run(const PromptsRequest& request) {
   if (request.action == PromptsRequest::Action::check) return check(vocabulary, request);
   const std::vector<KnownPrompt> known = of_modality(vocabulary, request.modality);
   if (request.action == PromptsRequest::Action::list) {
-    print(known, request.as_json);
-    return 0;
+    show(known, request.as_json);
+    return kDone;
   }
   const std::vector<KnownPrompt> found = search(known, request.words);
-  print(found, request.as_json);
-  if (found.empty()) std::fprintf(stderr, "sat: no name like that among the %zu known\n", known.size());
-  return found.empty() ? 1 : 0;
+  SAT_CHECK(!found.empty(), "no name like that among the ", known.size(), " known");
+  show(found, request.as_json);
+  return kDone;
 }
 
 }  // namespace sat::cli

@@ -13,9 +13,13 @@
 #include "examples/sat/cases.h"
 #include "examples/sat/command_line.h"
 #include "examples/sat/interrupt.h"
+#include "examples/sat/memory_limits.h"
+#include "examples/sat/output.h"
 #include "examples/sat/progress.h"
 #include "examples/sat/prompt_vocabulary.h"
 #include "examples/sat/shipped.h"
+#include "sat/io/modality.h"
+#include "sat/io/text.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/segmenter.h"
 #include "sat/tensor/profile.h"
@@ -36,6 +40,14 @@ SegmentRequest completed(SegmentRequest request) {
     if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
   }
   if (options.scratch.empty() && !request.no_scratch) options.scratch = request.output;
+  options.spill_above = spill_above();
+  // What a manifest or a line of JSON names must be UTF-8; better said now than after the work.
+  for (const std::string& path : {request.output, options.model, options.bank, options.text_model}) {
+    if (!path.empty() && !is_utf8(absolute_path(path))) {
+      throw UsageError("the path " + sat::quoted(absolute_path(path)) +
+                       " is not UTF-8, so that no manifest could name it");
+    }
+  }
   return request;
 }
 
@@ -49,7 +61,7 @@ std::vector<Case> cases_of(const SegmentRequest& request) {
     one.prompts = prompts;
     one.modality = request.modality;
     if (one.prompts.empty()) throw UsageError("--prompts or --prompts-file is missing");
-    if (one.modality.empty()) throw UsageError("--modality is missing: ct, mri, pet or us");
+    if (one.modality.empty()) throw UsageError(std::string("--modality is missing: ") + kModalityWords);
   }
   return cases;
 }
@@ -63,6 +75,7 @@ void check_words(const SegmentRequest& request, std::vector<Case>& cases, Progre
   std::set<std::string> said;
   for (Case& one : cases) {
     if (!one.error.empty()) continue;
+    if (!one.warning.empty()) view.line("warning: " + one.warning);
     try {
       check_prompts(one.prompts);
       if (bank) bank_queries(*bank, one.prompts, one.modality);  // refuses, with suggestions
@@ -122,10 +135,9 @@ class Turn {
   std::set<std::string> made_;
 };
 
-void report(const SegmentRequest& request, Json line) {
-  if (!request.as_json) return;
-  std::printf("%s\n", line.dump().c_str());
-  std::fflush(stdout);
+/// Masks are worth more than their line: what cannot be printed stops nothing, and is said at the end.
+void report(const SegmentRequest& request, const Json& line) {
+  if (request.as_json) print_now(line.dump() + "\n");
 }
 
 Json list(const std::vector<std::string>& texts) {
@@ -186,14 +198,14 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& error) {
-      const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
-      const std::string reason = memory ? "out of memory" : error.what();
+      const std::string reason = message_of(error);
       const std::lock_guard<std::mutex> lock(shared.mutex);
       ++shared.counts.failed;
       view.clear();
-      std::fprintf(stderr, "sat: %s: %s\n", one.folder.c_str(), reason.c_str());
+      say("sat: " + one.folder + ": " + reason);
+      const Json what = failure_json(kind_of(error), reason, {one.scan});
       report(request,
-             Json::object().set("case", one.folder).set("scan", one.scan).set("status", "failed").set("error", reason));
+             Json::object().set("case", one.folder).set("scan", one.scan).set("status", "failed").set("error", what));
     }
   }
 }
@@ -202,6 +214,7 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
 void work_on_all(const SegmentRequest& request, const std::vector<std::unique_ptr<Segmenter>>& segmenters,
                  const Identity& identity, const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
   std::vector<std::thread> others;
+  others.reserve(segmenters.size());
   const auto guarded = [&](const Segmenter& segmenter) {
     try {
       work(request, segmenter, identity, cases, view, shared);
@@ -210,7 +223,14 @@ void work_on_all(const SegmentRequest& request, const std::vector<std::unique_pt
       if (!shared.stopped) shared.stopped = std::current_exception();
     }
   };
-  for (size_t i = 1; i < segmenters.size(); ++i) others.emplace_back([&, i] { guarded(*segmenters[i]); });
+  for (size_t i = 1; i < segmenters.size(); ++i) {
+    try {
+      others.emplace_back([&, i] { guarded(*segmenters[i]); });
+    } catch (...) {  // no thread, or no memory for one: those that work are told to stop, and waited for
+      const std::lock_guard<std::mutex> lock(shared.mutex);
+      if (!shared.stopped) shared.stopped = std::current_exception();
+    }
+  }
   guarded(*segmenters[0]);
   for (std::thread& other : others) other.join();
   if (shared.stopped) std::rethrow_exception(shared.stopped);
@@ -221,12 +241,13 @@ void work_on_all(const SegmentRequest& request, const std::vector<std::unique_pt
 int run(const SegmentRequest& asked) {
   const SegmentRequest request = completed(asked);
   std::vector<Case> cases = cases_of(request);
-  watch_for_interrupts();
-  const std::vector<std::shared_ptr<Accelerator>> devices = open_devices(request.device);
+  const std::vector<std::shared_ptr<Accelerator>> devices =
+      failing_as(FailureKind::device, [&] { return open_devices(request.device); });
   ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
+  for (const std::string& remark : remarks_on(request.device)) view.line(remark);
   check_words(request, cases, view);
-  make_output_folder(request.output);
-  if (!clean_output_folder(request.output)) {
+  failing_as(FailureKind::output, [&] { make_output_folder(request.output); });
+  if (!failing_as(FailureKind::output, [&] { return clean_output_folder(request.output); })) {
     view.line("warning: the file system of " + request.output +
               " has no locks: let no other run write there at the same time");
   }
@@ -236,10 +257,12 @@ int run(const SegmentRequest& asked) {
   for (const auto& device : devices) {
     SegmenterOptions options = request.segmenter;
     options.accelerator = device;
+    options.cancelled = interrupted;  // loading, reading and writing too
     segmenters.push_back(std::make_unique<Segmenter>(options));
   }
   const Identity identity = identity_of(*segmenters[0], request.segmenter);
 
+  watch_for_interrupts();  // from here on something could be left behind
   Shared shared;
   work_on_all(request, segmenters, identity, cases, view, shared);
   view.clear();
@@ -248,7 +271,7 @@ int run(const SegmentRequest& asked) {
     view.line(std::to_string(counts.done) + " done, " + std::to_string(counts.skipped) + " skipped, " +
               std::to_string(counts.failed) + " failed");
   }
-  return counts.failed > 0 ? 1 : 0;
+  return counts.failed == 0 ? kDone : cases.size() > 1 ? kSomeFailed : kFailed;
 }
 
 }  // namespace sat::cli

@@ -17,6 +17,8 @@ namespace {
 
 std::shared_ptr<Accelerator> open_device(const DeviceOptions&) { refuse(); }
 
+std::vector<std::string> remarks(const DeviceOptions&) { refuse(); }
+
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions&) { refuse(); }
 
 std::string conv_refusal(const DeviceOptions&, Precision, const ConvSizes&) { refuse(); }

@@ -58,13 +58,14 @@ Handles::~Handles() {
   if (work) cudaStreamDestroy(work);
 }
 
-CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo& info, bool dry)
+CudaAccelerator::CudaAccelerator(const DeviceOptions& options, const DeviceInfo& info, const DeviceLimits& limits,
+                                 bool dry)
     : options_(options),
       info_(info),
       name_("cuda:" + std::to_string(info.index) + " (" + info.name + ")"),
       conv_(parse_conv_variant(options.conv)),
       attention_(parse_attention_variant(options.attention)) {
-  queue_.limits = {info.arch, info.processors, info.shared_bytes};
+  queue_.limits = limits;
   queue_.dry = dry;
   queue_.check_each = options.check_each;
   const int64_t most = options.max_bytes;
@@ -102,7 +103,7 @@ CudaAccelerator::~CudaAccelerator() {
 }
 
 std::shared_ptr<Accelerator> CudaAccelerator::rehearsal() const {
-  return std::make_shared<CudaAccelerator>(options_, info_, true);
+  return std::make_shared<CudaAccelerator>(options_, info_, queue_.limits, true);
 }
 
 int64_t CudaAccelerator::fixed_bytes() const { return kWorkspace; }
@@ -147,15 +148,13 @@ void CudaAccelerator::copy_runs(void* to, int64_t to_pitch, const void* from, in
                                 int64_t count) {
   if (queue_.dry || run == 0 || count == 0) return;
   use();
-  cuda::check(cudaMemcpy2DAsync(to, size_t(to_pitch), from, size_t(from_pitch), size_t(run), size_t(count),
-                                cudaMemcpyDeviceToDevice, queue_.stream),
-              "copy_runs");
+  cuda::copy_runs(queue_, to, from, {run, count, to_pitch, from_pitch});
 }
 
 void CudaAccelerator::zero_runs(void* to, int64_t pitch, int64_t run, int64_t count) {
   if (queue_.dry || run == 0 || count == 0) return;
   use();
-  cuda::check(cudaMemset2DAsync(to, size_t(pitch), 0, size_t(run), size_t(count), queue_.stream), "zero_runs");
+  cuda::zero_runs(queue_, to, {run, count, pitch, pitch});
 }
 
 void CudaAccelerator::report_trouble() {

@@ -31,9 +31,10 @@ class Handles {
 class CudaAccelerator : public Accelerator {
  public:
   /// options.max_bytes is the cap, not 0. `dry`: counts memory, touches no device.
-  CudaAccelerator(const DeviceOptions& options, const DeviceInfo& info, bool dry);
+  CudaAccelerator(const DeviceOptions& options, const DeviceInfo& info, const DeviceLimits& limits, bool dry);
   ~CudaAccelerator() override;
 
+  const DeviceLimits& limits() const { return queue_.limits; }
   const std::string& name() const override { return name_; }
   const std::shared_ptr<Arena>& memory() const override { return arena_; }
   std::shared_ptr<Accelerator> rehearsal() const override;

@@ -116,6 +116,7 @@ void queue_march(const Queue& queue, const Conv& conv) {
 std::string conv3d_wgmma_refusal(const Conv& conv, const DeviceLimits& limits) {
   const DType dtype = conv.inputs[0].dtype;
   if (limits.arch / 10 != 9) return "needs a device of sm_90, this one is sm_" + std::to_string(limits.arch);
+  if (!limits.wgmma_right) return "gave other sums than mma in its self-test on this device";
   if (dtype != DType::f16 && dtype != DType::bf16)
     return std::string("needs f16 or bf16 inputs, not ") + name_of(dtype);
   if (conv.inputs[1].channels > 0 && conv.inputs[1].dtype != dtype) return "needs inputs of one type";

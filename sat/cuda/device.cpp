@@ -33,13 +33,34 @@ DeviceInfo chosen_device(const DeviceOptions& options) {
   return info;
 }
 
-DeviceLimits limits_of(const DeviceInfo& info) { return {info.arch, info.processors, info.shared_bytes}; }
+DeviceLimits limits_of(const DeviceInfo& info) { return {info.arch, info.processors, info.shared_bytes, true}; }
+
+/// Of a device that will compute. Where no rung above mma is asked for, wgmma is not even tried.
+DeviceLimits tested_limits(const DeviceInfo& info, const DeviceOptions& options) {
+  DeviceLimits limits = limits_of(info);
+  const ConvVariant most = parse_conv_variant(options.conv);
+  const bool may_be_taken = most == ConvVariant::automatic || most >= ConvVariant::wgmma;
+  if (may_be_taken) limits.wgmma_right = wgmma_is_right(info.index, limits);
+  return limits;
+}
 
 DType held_as(const DeviceOptions& options, Precision precision) {
   return precision == Precision::exact ? DType::f32 : options.half;
 }
 
 }  // namespace
+
+std::vector<std::string> remarks(const DeviceOptions& options) {
+  const DeviceInfo info = chosen_device(options);
+  std::vector<std::string> said;
+  const std::string device = "cuda:" + std::to_string(info.index) + " (" + info.name + "): ";
+  const std::string code = remark_on_code(info.arch, SAT_CUDA_CODE);
+  if (!code.empty()) said.push_back(device + code);
+  if (!tested_limits(info, options).wgmma_right) {
+    said.push_back(device + "wgmma gave other sums than mma in its self-test, so mma takes its place");
+  }
+  return said;
+}
 
 bool built() { return true; }
 
@@ -74,7 +95,7 @@ std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
     check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
     capped.max_bytes = std::max<int64_t>(1, int64_t(free_bytes) - kLeftToDriver);
   }
-  return std::make_shared<CudaAccelerator>(capped, info, false);
+  return std::make_shared<CudaAccelerator>(capped, info, tested_limits(info, options), false);
 }
 
 std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
@@ -90,7 +111,7 @@ std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
   }
   DeviceOptions capped = options;
   if (options.max_bytes == 0) capped.max_bytes = info.bytes - kLeftToDriver;
-  return std::make_shared<CudaAccelerator>(capped, info, true);
+  return std::make_shared<CudaAccelerator>(capped, info, limits_of(info), true);
 }
 
 std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes) {
@@ -116,7 +137,7 @@ std::string conv_refusal(const DeviceOptions& options, Precision precision, cons
     composed.out = sizes.out;
     return conv3d_composed_refusal(composed, limits_of(info));
   }
-  return conv3d_refusal(variant, conv, limits_of(info));
+  return conv3d_refusal(variant, conv, tested_limits(info, options));
 }
 
 std::string attention_refusal(const DeviceOptions& options, Precision precision, int64_t tokens, int64_t channels,

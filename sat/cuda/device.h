@@ -36,7 +36,7 @@ struct DeviceOptions {
   int64_t max_bytes = 0;    // cap on device memory; 0: what is free when it is opened
   DType half = DType::f16;  // how `fast` precision holds features and weights: f16 or bf16
   /// A rung of the ladder: plain, tiled, mma, composed, wgmma, cudnn. What it cannot compute, the next slower one that
-  /// can does.
+  /// can does. Automatic takes wgmma on sm_90, unless its self-test fails there; `composed` is automatic without it.
   std::string conv = "automatic";
   std::string attention = "automatic";  // plain, fused
   bool check_each = false;              // wait after each kernel, so that an error names its kernel
@@ -45,6 +45,12 @@ struct DeviceOptions {
 /// Opens a device; give it to ContextOptions::accelerator. Throws Error for an index that is not there, a device that
 /// is too old (before sm_80), or a name that is not known.
 std::shared_ptr<Accelerator> open_device(const DeviceOptions& options = {});
+
+/// What should be known of a device before it is used, a sentence each, mostly none: that this build has no machine
+/// code for it, or that its wgmma failed the self-test. Throws Error as open_device() does.
+std::vector<std::string> remarks(const DeviceOptions& options);
+/// "" or why code for these architectures ("80 90a", as CMake names them) will start slowly on a device, and as what.
+std::string remark_on_code(int arch, const std::string& architectures);
 
 /// One that counts memory and computes nothing: of the device with that index, or of one like an H100 where it is not
 /// there. For plans. Throws Error in a build without CUDA.

@@ -1,5 +1,7 @@
-// How a device is named on a command line.
+// How a device is named on a command line, and what is said of code that was not built for one.
 #include <charconv>
+#include <cstdlib>
+#include <sstream>
 
 #include "sat/cuda/device.h"
 #include "sat/tensor/error.h"
@@ -16,6 +18,18 @@ int parse_device(const std::string& name) {
   SAT_CHECK(prefixed && std::from_chars(first, last, index).ptr == last && index >= 0, "unknown device '", name,
             "'; it is cpu, cuda, cuda:0, cuda:1, .. or auto");
   return index;
+}
+
+std::string remark_on_code(int arch, const std::string& architectures) {
+  std::istringstream words(architectures);
+  for (std::string word; words >> word;) {
+    const int built_for = std::atoi(word.c_str());
+    if (word.find("virtual") == std::string::npos && built_for / 10 == arch / 10 && built_for <= arch) return "";
+  }
+  return "this build has no machine code for sm_" + std::to_string(arch) +
+         ": the driver translates its PTX of sm_80 at the first start, which takes a while, and kernels take the forms "
+         "of "
+         "sm_80";
 }
 
 }  // namespace sat::cuda

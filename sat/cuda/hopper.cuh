@@ -94,9 +94,12 @@ __device__ inline uint32_t transposed(uint32_t matrix) {
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
 
 /// A matrix of 16-bit elements in shared memory, not swizzled, as bricks of 8 rows x 16 bytes: `along_k` and `along_n`
-/// bytes from brick to brick. Adding n to it moves it by 16 * n bytes.
+/// bytes from brick to brick. Adding n to it moves it by 16 * n bytes. Of an address a descriptor has room for 18 bits;
+/// those above number the blocks of a cluster.
 __device__ inline uint64_t describe(const void* matrix, uint32_t along_k, uint32_t along_n) {
-  return uint64_t(shared_address(matrix) >> 4) | uint64_t(along_k >> 4) << 16 | uint64_t(along_n >> 4) << 32;
+  constexpr uint32_t kWithinBlock = 0x3FFFF;
+  return uint64_t((shared_address(matrix) & kWithinBlock) >> 4) | uint64_t(along_k >> 4) << 16 |
+         uint64_t(along_n >> 4) << 32;
 }
 
 /// Before the first product, and after registers that products use were touched by anything else.

@@ -86,6 +86,13 @@ int64_t conv3d_wgmma_slots(const Conv& conv);
 int64_t conv3d_mma_scratch(const Conv& conv, const DeviceLimits& limits);
 int64_t conv3d_cudnn_scratch(const Conv& conv, const DeviceLimits& limits);
 
+using Rung = void (*)(const Queue& queue, const Conv& conv);
+/// Whether a rung with wgmma's slots gives the sums that mma gives, on tiles whose 27 taps start the reads of products
+/// at any 16 bytes of a 128-byte line. Takes a few MB of the device and a few milliseconds; waits for it.
+bool agrees_with_mma(const Queue& queue, Rung rung);
+/// The same of conv3d_wgmma, asked once a process and device; true where wgmma is never taken.
+bool wgmma_is_right(int device, const DeviceLimits& limits);
+
 /// Pending norms [channels] from slots [count][channels], merged in order in f64. Sets `*trouble` to 1 where a channel
 /// is not finite, to 2 where mean +- 8 deviations leave f16 and `half` says that it is held so.
 void finish_norm(const Queue& queue, float* center, float* factor, float* shift, const Slot* slots, int64_t count,

@@ -20,6 +20,7 @@ struct DeviceLimits {
   int arch = 80;             // 10 * major + minor
   int processors = 1;        // multiprocessors
   int64_t shared_bytes = 0;  // most that a block may have
+  bool wgmma_right = true;   // what wgmma_is_right() found
 };
 
 /// An order of work on one device.
@@ -52,6 +53,20 @@ void launch(const Queue& queue, const Launch& how, void (*kernel)(Params...), Ar
       },
       values);
 }
+
+/// `count` runs of `run` bytes each, `to_pitch` and `from_pitch` bytes from one to the next, at least `run`.
+struct Runs {
+  int64_t run, count, to_pitch, from_pitch;
+};
+/// How they travel: as one block of bytes, by one call of the runtime with pitches, or by a call each, since no call of
+/// the runtime takes a pitch above kMostPitch.
+enum class RunCalls : uint8_t { none, one_block, pitched, each };
+inline constexpr int64_t kMostPitch = (int64_t(1) << 31) - 1;  // bytes
+RunCalls calls_of(const Runs& runs);
+
+/// Copies within the device, and zeros there (from_pitch does not matter). Every copy with a pitch goes through these.
+void copy_runs(const Queue& queue, void* to, const void* from, const Runs& runs);
+void zero_runs(const Queue& queue, void* to, Runs runs);
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -2,7 +2,6 @@
 #include "sat/io/file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "sat/io/posix.h"
+#include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -23,29 +23,11 @@ namespace sat {
 namespace {
 
 constexpr int64_t kWriteBuffer = 1 << 16;
+constexpr int64_t kReadBuffer = 1 << 17;  // of compressed bytes
 constexpr int64_t kChunk = 1 << 18;       // of a gzip member: large enough that starting afresh costs under 1 %
 constexpr int64_t kChunksAtOnce = 16;     // deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
-constexpr int64_t kSystemStep = 1 << 30;  // a system call moves at most 2 GB
-
-void check_path(const std::string& path) {
-  SAT_CHECK(!path.empty(), "a file name is empty");
-  SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
-}
-
-/// Opens a regular file and tells its size. Without O_NONBLOCK a pipe would wait here for a writer.
-Descriptor open_regular(const std::string& path, int64_t& size) {
-  check_path(path);
-  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
-  SAT_CHECK(file, "cannot open ", path, ": ", system_reason(errno));
-  struct stat status {};
-  SAT_CHECK(::fstat(file, &status) == 0, "cannot open ", path, ": ", system_reason(errno));
-  if (S_ISREG(status.st_mode)) {
-    size = int64_t(status.st_size);
-    return file;
-  }
-  fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
-}
+constexpr int64_t kSystemStep = 1 << 25;  // of a system call: bytes that move before the user is asked again
 
 /// A name that no other writer of this folder uses, of a length that fits wherever the target's name does.
 std::string temporary_name(const std::string& folder) {
@@ -68,6 +50,7 @@ std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeat
   z_stream stream{};
   const int strategy = repeats == Repeats::runs ? Z_RLE : Z_DEFAULT_STRATEGY;
   SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, strategy) == Z_OK, "gzip: cannot start at level ", level);
+  const std::unique_ptr<z_stream, int (*)(z_stream*)> ended(&stream, deflateEnd);
   std::string out(size_t(deflateBound(&stream, uLong(count))) + 16, '\0');
   stream.next_in = const_cast<Bytef*>(bytes);
   stream.avail_in = uInt(count);
@@ -76,7 +59,6 @@ std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeat
   const int status = deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
   const bool complete = stream.avail_in == 0 && stream.avail_out > 0 && status == (last ? Z_STREAM_END : Z_OK);
   out.resize(out.size() - stream.avail_out);
-  deflateEnd(&stream);
   SAT_CHECK(complete, "gzip: deflate stopped with status ", status);
   return out;
 }
@@ -91,49 +73,28 @@ void append_u32(std::string& text, uint32_t value) {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file = open_regular(path, size_);
-  SAT_CHECK(size_ > 0, "cannot read ", path, ": it is empty");
-  void* address = ::mmap(nullptr, size_t(size_), PROT_READ, MAP_PRIVATE, file, 0);
-  SAT_CHECK(address != MAP_FAILED, "cannot map ", path, " (", size_, " bytes): ", system_reason(errno));
-  data_ = static_cast<const uint8_t*>(address);
+int64_t FileReader::read(void* out, int64_t count) {
+  const int64_t wanted = std::min(count, left());
+  file_.read(at_, out, wanted);
+  at_ += wanted;
+  return wanted;
 }
 
-MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<uint8_t*>(data_), size_t(size_));
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  std::swap(path_, other.path_);
-  return *this;
-}
-
-FileReader::FileReader(const std::string& path) : path_(path), descriptor_(open_regular(path, size_).release()) {}
-
-FileReader::~FileReader() { ::close(descriptor_); }
-
-void FileReader::read(int64_t at, void* bytes, int64_t count) const {
-  char* to = static_cast<char*>(bytes);
-  for (int64_t done = 0; done < count;) {
-    const ssize_t got = ::pread(descriptor_, to + done, size_t(std::min(count - done, kSystemStep)), off_t(at + done));
-    if (got < 0 && errno == EINTR) continue;
-    SAT_CHECK(got >= 0, "cannot read ", path_, ": ", system_reason(errno));
-    SAT_CHECK(got > 0, "cannot read ", path_, ": it shrank from ", size_, " to ", at + done, " bytes while being read");
-    done += got;
-  }
-}
+void FileReader::skip(int64_t count) { at_ += std::min(count, left()); }
 
 std::string read_file(const std::string& path, int64_t max_bytes) {
-  const FileReader file(path);
-  SAT_CHECK(file.size() <= max_bytes, "cannot read ", path, ": it has ", file.size(), " bytes, at most ", max_bytes,
-            " fit here");
-  std::string bytes(size_t(file.size()), '\0');
-  file.read(0, bytes.data(), file.size());
+  int64_t size = 0;
+  const Descriptor file = open_regular(path, size);
+  SAT_CHECK(size <= max_bytes, "cannot read ", path, ": it has ", size, " bytes, at most ", max_bytes, " fit here");
+  std::string bytes(size_t(size), '\0');
+  int64_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file, &bytes[size_t(done)], size_t(std::min(size - done, kSystemStep)));
+    if (got < 0 && errno == EINTR) continue;
+    SAT_CHECK(got >= 0, "cannot read ", path, ": ", system_reason(errno));
+    SAT_CHECK(got > 0, "cannot read ", path, ": it shrank from ", size, " to ", done, " bytes while being read");
+    done += got;
+  }
   return bytes;
 }
 
@@ -183,6 +144,7 @@ void AtomicFile::flush() {
 
 void AtomicFile::write_through(const char* bytes, int64_t count) {
   while (count > 0) {
+    if (Context::current().cancelled()) throw Cancelled("cancelled");
     const ssize_t done = ::write(descriptor_, bytes, size_t(std::min(count, kSystemStep)));
     if (done < 0 && errno == EINTR) continue;
     SAT_CHECK(done >= 0, "cannot write ", path_, ": ", system_reason(errno));
@@ -194,7 +156,7 @@ void AtomicFile::write_through(const char* bytes, int64_t count) {
 void AtomicFile::commit() {
   SAT_CHECK(descriptor_ >= 0, "cannot write ", path_, ": it was committed already");
   flush();
-  while (::fsync(descriptor_) != 0) SAT_CHECK(errno == EINTR, "cannot write ", path_, ": ", system_reason(errno));
+  SAT_CHECK(sync_descriptor(descriptor_) == 0, "cannot write ", path_, ": ", system_reason(errno));
   SAT_CHECK(::rename(temporary_.c_str(), path_.c_str()) == 0, "cannot write ", path_, ": ", system_reason(errno));
   ::close(std::exchange(descriptor_, -1));
   sync_folder(folder_);  // the new name must outlive a power cut too
@@ -225,44 +187,68 @@ bool is_gzip(const uint8_t* bytes, int64_t count) { return count >= 2 && bytes[0
 
 struct GzipReader::State {
   z_stream stream{};
-  const uint8_t* bytes;
-  int64_t count;
+  Pull pull;
+  int64_t count = 0;
   std::string name;
-  int64_t fed = 0;  // bytes given to zlib so far, of which stream.avail_in are not yet used
-  int64_t members = 0;
+  std::vector<uint8_t> buffer = std::vector<uint8_t>(size_t{kReadBuffer});
+  int64_t fed = 0;  // bytes pulled so far, of which stream.avail_in are not yet used
+  int64_t members = 0, garbage = 0;
   bool inside = true;  // a member; otherwise at the end
+  bool dry = false;    // nothing is left to pull
 
   int64_t used() const { return fed - int64_t(stream.avail_in); }
 
+  /// Pulls more behind the bytes that are not yet used, which move to the front.
   void feed() {
-    if (stream.avail_in > 0) return;
-    stream.next_in = const_cast<Bytef*>(bytes + fed);
-    stream.avail_in = uInt(std::min(count - fed, kZlibStep));
-    fed += int64_t(stream.avail_in);
+    const auto kept = int64_t(stream.avail_in);
+    if (kept > 0) std::memmove(buffer.data(), stream.next_in, size_t(kept));
+    const int64_t got = pull(buffer.data() + kept, kReadBuffer - kept);
+    dry = got < kReadBuffer - kept;
+    fed += got;
+    stream.next_in = buffer.data();
+    stream.avail_in = uInt(kept + got);
   }
 
-  /// After a member: another one, or nothing but zeros.
+  /// After a member: another one, or padding and garbage to the end, which are counted.
   void next_member() {
     ++members;
-    const int64_t at = used();
-    inside = is_gzip(bytes + at, count - at);
+    if (stream.avail_in < 2 && !dry) feed();
+    inside = is_gzip(stream.next_in, int64_t(stream.avail_in));
     if (inside) {
       inflateReset(&stream);
       return;
     }
-    const uint8_t* odd = std::find_if(bytes + at, bytes + count, [](uint8_t byte) { return byte != 0; });
-    SAT_CHECK(odd == bytes + count, name, ": bytes that are not gzip follow the compressed data at byte ", odd - bytes);
+    const int64_t end = used();
+    bool odd = false;
+    while (!odd && stream.avail_in > 0) {
+      const Bytef* last = stream.next_in + stream.avail_in;
+      odd = std::any_of(static_cast<const Bytef*>(stream.next_in), last, [](Bytef byte) { return byte != 0; });
+      stream.avail_in = 0;
+      if (!dry) feed();
+    }
+    garbage = odd ? count - end : 0;
   }
 };
 
-GzipReader::GzipReader(const uint8_t* bytes, int64_t count, const std::string& name)
-    : state_(std::make_unique<State>()) {
-  state_->bytes = bytes;
-  state_->count = count;
-  state_->name = name;
-  SAT_CHECK(is_gzip(bytes, count), name, ": not gzip data");
-  SAT_CHECK(inflateInit2(&state_->stream, 15 + 16) == Z_OK, name, ": cannot start to decompress, out of memory");
+GzipReader::GzipReader(Pull pull, int64_t count, const std::string& name) : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  s.pull = std::move(pull);
+  s.count = count;
+  s.name = name;
+  s.feed();
+  SAT_CHECK(is_gzip(s.stream.next_in, int64_t(s.stream.avail_in)), name, ": not gzip data");
+  SAT_CHECK(inflateInit2(&s.stream, 15 + 16) == Z_OK, name, ": cannot start to decompress, out of memory");
 }
+
+GzipReader::GzipReader(const uint8_t* bytes, int64_t count, const std::string& name)
+    : GzipReader(
+          [bytes, count, at = int64_t(0)](void* out, int64_t room) mutable {
+            const int64_t step = std::min(room, count - at);
+            if (step > 0) std::memcpy(out, bytes + at, size_t(step));
+            at += step;
+            return step;
+          },
+          count, name) {}
 
 GzipReader::~GzipReader() { inflateEnd(&state_->stream); }
 
@@ -270,7 +256,7 @@ int64_t GzipReader::read(void* out, int64_t count) {
   State& s = *state_;
   int64_t done = 0;
   while (done < count && s.inside) {
-    s.feed();
+    if (s.stream.avail_in == 0 && !s.dry) s.feed();
     const int64_t room = std::min(count - done, kZlibStep);
     s.stream.next_out = static_cast<Bytef*>(out) + done;
     s.stream.avail_out = uInt(room);
@@ -283,8 +269,8 @@ int64_t GzipReader::read(void* out, int64_t count) {
     const char* what = s.stream.msg ? s.stream.msg : "damaged data";
     SAT_CHECK(status == Z_OK || status == Z_BUF_ERROR, s.name, ": gzip data is damaged at byte ", s.used(), " of ",
               s.count, ": ", status == Z_NEED_DICT ? "it needs a dictionary" : what);
-    SAT_CHECK(s.stream.avail_out == 0 || s.used() < s.count, s.name, ": gzip data ends too early, after ", s.count,
-              " compressed bytes");
+    SAT_CHECK(s.stream.avail_out == 0 || s.stream.avail_in > 0 || !s.dry, s.name, ": gzip data ends too early, after ",
+              s.count, " compressed bytes");
   }
   return done;
 }
@@ -298,6 +284,8 @@ void GzipReader::finish(int64_t max_extra) {
               " bytes follow the end of what it should hold");
   }
 }
+
+int64_t GzipReader::garbage() const { return state_->garbage; }
 
 GzipWriter::GzipWriter(AtomicFile& file, int level, Repeats repeats) : file_(file), level_(level), repeats_(repeats) {
   SAT_CHECK(level >= 1 && level <= 9, "gzip: level is ", level, ", needs 1 to 9");

@@ -1,54 +1,36 @@
-// Bytes on disk: reading them whole or mapped, replacing a file in one step, and the deflate family of formats.
+// Bytes on disk: reading them whole or in order, replacing a file in one step, and the deflate family of formats.
 // Knows no image format; the only place that sees zlib.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "sat/io/open_file.h"
 #include "sat/tensor/error.h"
 
 namespace sat {
 
-/// A regular file mapped for reading. Missing, empty and unreadable files, folders, pipes and devices throw Error.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const uint8_t* data() const { return data_; }
-  int64_t size() const { return size_; }
-  const std::string& path() const { return path_; }
-
- private:
-  const uint8_t* data_ = nullptr;
-  int64_t size_ = 0;
-  std::string path_;
-};
-
-/// A regular file, possibly empty, that is read piece by piece: unlike a mapped one it costs no more than an Error when
-/// another process shortens it. Missing and unreadable files, folders, pipes and devices throw Error.
+/// A regular file read from its start to its end, piece by piece, so that another process that shortens it meanwhile
+/// causes an Error and not a signal. Missing, empty and unreadable files, folders, pipes and devices throw Error.
 class FileReader {
  public:
-  explicit FileReader(const std::string& path);
-  ~FileReader();
-  FileReader(const FileReader&) = delete;
-  FileReader& operator=(const FileReader&) = delete;
+  explicit FileReader(const std::string& path) : file_(path) {}
 
-  int64_t size() const { return size_; }  // when it was opened
-  const std::string& path() const { return path_; }
-  /// `count` bytes from byte `at` on; throws Error when they are not there.
-  void read(int64_t at, void* bytes, int64_t count) const;
+  /// Reads the next min(count, what is left) bytes into `out` and returns their number; throws Error when the file has
+  /// become shorter than it was when it was opened.
+  int64_t read(void* out, int64_t count);
+  void skip(int64_t count);  // no further than the end
+
+  int64_t size() const { return file_.size(); }
+  int64_t left() const { return file_.size() - at_; }
+  const std::string& path() const { return file_.path(); }
 
  private:
-  std::string path_;
-  int64_t size_ = 0;
-  int descriptor_ = -1;
+  OpenFile file_;
+  int64_t at_ = 0;
 };
 
 /// The bytes of a regular file, possibly none; one larger than max_bytes throws Error before it is read.
@@ -89,12 +71,17 @@ bool is_gzip(const uint8_t* bytes, int64_t count);
 /// Deflate never expands further than this: two bits for 258 bytes. So it bounds what a compressed file can hold.
 inline constexpr int64_t kMaxInflation = 1032;
 
-/// Inflates gzip members from memory, piece by piece, so that what a stream claims to hold never decides an allocation.
-/// Throws Error on a bad header, damaged data, a wrong checksum or length, truncation, and anything but further members
-/// or zero padding after a member. The bytes must outlive the reader; `name` is the file's, for messages.
+/// Inflates gzip members, piece by piece, so that what a stream claims to hold never decides an allocation. Throws
+/// Error on a bad header, damaged data, a wrong checksum or length, and truncation. Zero padding after a member means
+/// nothing; other bytes there are left alone, as zlib's own reader and nibabel leave them, and can be asked for.
 class GzipReader {
  public:
-  GzipReader(const uint8_t* bytes, int64_t count, const std::string& name);
+  /// Gives the next bytes of a stream, at most `room`; fewer only at its end.
+  using Pull = std::function<int64_t(void* out, int64_t room)>;
+
+  /// `count` is the length of the whole stream, `name` the file's, for messages.
+  GzipReader(Pull pull, int64_t count, const std::string& name);
+  GzipReader(const uint8_t* bytes, int64_t count, const std::string& name);  // which must outlive the reader
   ~GzipReader();
   GzipReader(const GzipReader&) = delete;
   GzipReader& operator=(const GzipReader&) = delete;
@@ -103,6 +90,9 @@ class GzipReader {
   int64_t read(void* out, int64_t count);
   /// Reads on to the end, so that every checksum is seen; throws if more than `max_extra` bytes were still to come.
   void finish(int64_t max_extra);
+  /// Once the end was reached: how many bytes follow the last member, zero padding before them and in them included; 0
+  /// where there is only padding.
+  int64_t garbage() const;
 
  private:
   struct State;

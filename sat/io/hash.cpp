@@ -7,12 +7,13 @@
 #include <vector>
 
 #include "sat/io/file.h"
+#include "sat/tensor/context.h"
 
 namespace sat {
 
 namespace {
 
-constexpr int64_t kPiece = 1 << 20;  // bytes of a file that are read at once
+constexpr int64_t kPiece = 1 << 18;  // of a file
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<uint32_t, 64> kRound{
@@ -88,14 +89,12 @@ std::string sha256(const std::string& bytes) {
 }
 
 std::string sha256_of_file(const std::string& path) {
-  const FileReader file(path);
-  std::vector<uint8_t> piece(size_t(std::min(kPiece, std::max<int64_t>(1, file.size()))));
+  FileReader file(path);
+  std::vector<uint8_t> piece(size_t(std::min(file.size(), kPiece)));
   Sha256 hash;
-  for (int64_t at = 0; at < file.size();) {
-    const int64_t count = std::min(int64_t(piece.size()), file.size() - at);
-    file.read(at, piece.data(), count);
-    hash.update(piece.data(), count);
-    at += count;
+  while (file.left() > 0) {
+    Context::current().stop_if_cancelled();
+    hash.update(piece.data(), file.read(piece.data(), int64_t(piece.size())));
   }
   return hash.finish();
 }

@@ -25,6 +25,6 @@ class Sha256 {
 };
 
 std::string sha256(const std::string& bytes);
-std::string sha256_of_file(const std::string& path);  // throws Error as FileReader does
+std::string sha256_of_file(const std::string& path);  // throws Error as FileReader does, also for an empty file
 
 }  // namespace sat

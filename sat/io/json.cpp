@@ -13,7 +13,8 @@ namespace sat {
 namespace {
 
 constexpr int kMaxNesting = 64;
-constexpr int64_t kMaxValues = 2'000'000;  // a value costs about 100 bytes however short its text is
+constexpr int64_t kMaxValues = 2'000'000;      // a value costs 40 bytes and more however short its text is
+constexpr int64_t kMaxMemberValues = 200'000;  // of each_member()
 
 const char* name_of(Json::Kind kind) {
   switch (kind) {
@@ -41,6 +42,24 @@ class Parser {
     skip_spaces();
     if (at_ < text_.size()) refuse("more text after the end of the value");
     return value;
+  }
+
+  void each_member(const std::function<void(const std::string&, const Json&)>& visit) {
+    most_values_ = kMaxMemberValues;
+    skip_spaces();
+    if (peek() != '{') refuse("met ", met(), ", expected an object");
+    enter(0);
+    if (!take('}')) {
+      do {
+        values_ = 0;
+        std::string key = parse_key();
+        visit(key, parse_value(1));
+        skip_spaces();
+      } while (take(','));
+      if (!take('}')) refuse("met ", met(), ", expected ',' or '}'");
+    }
+    skip_spaces();
+    if (at_ < text_.size()) refuse("more text after the end of the value");
   }
 
  private:
@@ -72,7 +91,7 @@ class Parser {
   std::string met() const { return at_end() ? "the end of the text" : quoted(text_.substr(at_, 1)); }
 
   Json parse_value(int depth) {
-    if (++values_ > kMaxValues) refuse("more than ", kMaxValues, " values");
+    if (++values_ > most_values_) refuse("more than ", most_values_, " values");
     skip_spaces();
     switch (peek()) {
       case '{': return parse_object(depth);
@@ -116,21 +135,28 @@ class Parser {
     if (take('}')) return Json::object();
     do {
       skip_spaces();
-      if (peek() != '"') refuse("met ", met(), ", expected a key in double quotes");
       const size_t key_at = at_;
-      std::string key = parse_string();
+      std::string key = parse_key();
       if (!keys.insert(key).second) {
         at_ = key_at;
         refuse("the key ", quoted(key), " appears twice in one object");
       }
-      skip_spaces();
-      if (!take(':')) refuse("met ", met(), ", expected ':' after a key");
       Json value = parse_value(depth + 1);
       members.emplace_back(std::move(key), std::move(value));
       skip_spaces();
     } while (take(','));
     if (!take('}')) refuse("met ", met(), ", expected ',' or '}'");
     return Json::object(std::move(members));
+  }
+
+  /// A key and the colon behind it.
+  std::string parse_key() {
+    skip_spaces();
+    if (peek() != '"') refuse("met ", met(), ", expected a key in double quotes");
+    std::string key = parse_string();
+    skip_spaces();
+    if (!take(':')) refuse("met ", met(), ", expected ':' after a key");
+    return key;
   }
 
   std::string parse_string() {
@@ -223,7 +249,7 @@ class Parser {
   std::string_view text_;
   const std::string& source_;
   size_t at_ = 0;
-  int64_t values_ = 0;
+  int64_t values_ = 0, most_values_ = kMaxValues;
 };
 
 void write_string(std::string& out, const std::string& text) {
@@ -310,16 +336,11 @@ class Writer {
 
 }  // namespace
 
-Json::Json(double value) : kind_(Kind::number), number_(value) {
-  SAT_CHECK(std::isfinite(value), "JSON has no number for ", value);
-}
-
-Json::Json(int64_t value) : kind_(Kind::number), whole_(true), number_(double(value)), integer_(value) {}
+Json::Json(double value) : value_(value) { SAT_CHECK(std::isfinite(value), "JSON has no number for ", value); }
 
 Json Json::array(std::vector<Json> items) {
   Json value;
-  value.kind_ = Kind::array;
-  value.items_ = std::move(items);
+  value.value_ = std::move(items);
   return value;
 }
 
@@ -330,60 +351,64 @@ Json Json::object(std::vector<Member> members) {
   const auto twice = std::adjacent_find(keys.begin(), keys.end());
   SAT_CHECK(twice == keys.end(), "JSON object has the key ", quoted(*twice), " twice");
   Json value;
-  value.kind_ = Kind::object;
-  value.members_ = std::move(members);
+  value.value_ = std::move(members);
   return value;
 }
 
 Json Json::parse(std::string_view text, const std::string& source) { return Parser(text, source).parse(); }
 
-bool Json::boolean() const {
-  check_kind(kind_, Kind::boolean);
-  return boolean_;
+void Json::each_member(std::string_view text, const std::string& source,
+                       const std::function<void(const std::string&, const Json&)>& visit) {
+  Parser(text, source).each_member(visit);
 }
 
+Json::Kind Json::kind() const {
+  constexpr Kind kKinds[] = {Kind::null,   Kind::boolean, Kind::number, Kind::number,
+                             Kind::string, Kind::array,   Kind::object};
+  return kKinds[value_.index()];
+}
+
+template <class T>
+const T& Json::as(Kind wanted) const {
+  check_kind(kind(), wanted);
+  return std::get<T>(value_);
+}
+
+bool Json::boolean() const { return as<bool>(Kind::boolean); }
+
 double Json::number() const {
-  check_kind(kind_, Kind::number);
-  return number_;
+  if (const auto* whole = std::get_if<int64_t>(&value_)) return double(*whole);
+  return as<double>(Kind::number);
 }
 
 int64_t Json::integer() const {
-  check_kind(kind_, Kind::number);
-  SAT_CHECK(whole_, "JSON number ", number_text(), " is not a 64-bit integer");
-  return integer_;
+  check_kind(kind(), Kind::number);
+  SAT_CHECK(std::holds_alternative<int64_t>(value_), "JSON number ", number_text(), " is not a 64-bit integer");
+  return std::get<int64_t>(value_);
 }
 
 std::string Json::number_text() const {
-  check_kind(kind_, Kind::number);
+  check_kind(kind(), Kind::number);
   std::string text;
-  if (whole_) {
-    write_number(text, integer_);
+  if (const auto* whole = std::get_if<int64_t>(&value_)) {
+    write_number(text, *whole);
   } else {
-    write_number(text, number_);
+    write_number(text, std::get<double>(value_));
   }
   return text;
 }
 
-const std::string& Json::string() const {
-  check_kind(kind_, Kind::string);
-  return text_;
-}
+const std::string& Json::string() const { return as<std::string>(Kind::string); }
 
-const std::vector<Json>& Json::items() const {
-  check_kind(kind_, Kind::array);
-  return items_;
-}
+const std::vector<Json>& Json::items() const { return as<std::vector<Json>>(Kind::array); }
 
-const std::vector<Json::Member>& Json::members() const {
-  check_kind(kind_, Kind::object);
-  return members_;
-}
+const std::vector<Json::Member>& Json::members() const { return as<std::vector<Member>>(Kind::object); }
 
-size_t Json::size() const { return kind_ == Kind::array ? items_.size() : members().size(); }
+size_t Json::size() const { return kind() == Kind::array ? items().size() : members().size(); }
 
 const Json& Json::operator[](size_t index) const {
-  SAT_CHECK(index < items().size(), "JSON array has ", items_.size(), " items, asked for item ", index);
-  return items_[index];
+  SAT_CHECK(index < items().size(), "JSON array has ", items().size(), " items, asked for item ", index);
+  return items()[index];
 }
 
 const Json& Json::operator[](std::string_view key) const {
@@ -418,20 +443,21 @@ std::vector<std::string> Json::strings() const {
 }
 
 Json& Json::set(std::string key, Json value) {
-  check_kind(kind_, Kind::object);
-  for (Member& member : members_) {
+  check_kind(kind(), Kind::object);
+  auto& members = std::get<std::vector<Member>>(value_);
+  for (Member& member : members) {
     if (member.first == key) {
       member.second = std::move(value);
       return *this;
     }
   }
-  members_.emplace_back(std::move(key), std::move(value));
+  members.emplace_back(std::move(key), std::move(value));
   return *this;
 }
 
 Json& Json::push(Json value) {
-  check_kind(kind_, Kind::array);
-  items_.push_back(std::move(value));
+  check_kind(kind(), Kind::array);
+  std::get<std::vector<Json>>(value_).push_back(std::move(value));
   return *this;
 }
 

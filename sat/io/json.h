@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "sat/tensor/error.h"
@@ -19,11 +21,11 @@ class Json {
   using Member = std::pair<std::string, Json>;
 
   Json() = default;  // null
-  Json(bool value) : kind_(Kind::boolean), boolean_(value) {}
+  Json(bool value) : value_(value) {}
   Json(double value);  // throws Error unless finite
-  Json(int64_t value);
+  Json(int64_t value) : value_(value) {}
   Json(int value) : Json(int64_t(value)) {}
-  Json(std::string value) : kind_(Kind::string), text_(std::move(value)) {}
+  Json(std::string value) : value_(std::move(value)) {}
   Json(const char* value) : Json(std::string(value)) {}
   static Json array(std::vector<Json> items = {});
   static Json object(std::vector<Member> members = {});
@@ -31,8 +33,13 @@ class Json {
   /// Parses the whole text; `source` names it in messages, which carry line and column.
   static Json parse(std::string_view text, const std::string& source);
 
-  Kind kind() const { return kind_; }
-  bool is_null() const { return kind_ == Kind::null; }
+  /// Parses a text that is one object member by member, so that never more than one of their values is held: what a
+  /// large header costs. Whether a key comes twice is for `visit` to find.
+  static void each_member(std::string_view text, const std::string& source,
+                          const std::function<void(const std::string& key, const Json& value)>& visit);
+
+  Kind kind() const;
+  bool is_null() const { return kind() == Kind::null; }
   bool boolean() const;
   double number() const;
   int64_t integer() const;          // throws unless the number was written as a 64-bit integer
@@ -57,14 +64,10 @@ class Json {
   std::string dump(int indent = 0) const;
 
  private:
-  Kind kind_ = Kind::null;
-  bool boolean_ = false;
-  bool whole_ = false;  // the number is integer_
-  double number_ = 0;
-  int64_t integer_ = 0;
-  std::string text_;
-  std::vector<Json> items_;
-  std::vector<Member> members_;
+  template <class T>
+  const T& as(Kind wanted) const;
+
+  std::variant<std::monostate, bool, double, int64_t, std::string, std::vector<Json>, std::vector<Member>> value_;
 };
 
 }  // namespace sat

@@ -8,9 +8,11 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "sat/io/file.h"
+#include "sat/io/foreign.h"
 #include "sat/io/nifti_header.h"
 #include "sat/tensor/parallel.h"
 
@@ -29,11 +31,30 @@ constexpr int64_t kPieceVoxels = 1 << 16;          // of a thread's piece
 class Source {
  public:
   explicit Source(const std::string& path) : file_(path) {
-    if (!is_gzip(file_.data(), file_.size())) return;
-    gzip_ = std::make_unique<GzipReader>(file_.data(), file_.size(), path);
+    std::array<uint8_t, 2> start{};
+    start_ = file_.read(start.data(), int64_t(start.size()));
+    if (is_gzip(start.data(), start_)) {
+      const auto pull = [this, start](void* out, int64_t room) {  // the two bytes are not in the file any more
+        int64_t given = 0;
+        for (auto* to = static_cast<uint8_t*>(out); start_ > 0 && given < room; --start_)
+          to[given++] = start[size_t(2 - start_)];
+        return given + file_.read(static_cast<uint8_t*>(out) + given, room - given);
+      };
+      gzip_ = std::make_unique<GzipReader>(pull, file_.size(), path);
+      head_size_ = gzip_->read(head_.data(), int64_t(head_.size()));
+    } else {
+      std::copy_n(start.begin(), start_, head_.begin());
+      head_size_ = start_ + file_.read(head_.data() + start_, int64_t(head_.size()) - start_);
+    }
   }
+  Source(const Source&) = delete;  // the reader's pull points here
+  Source& operator=(const Source&) = delete;
 
-  /// An upper bound of the bytes there are, known before any is inflated.
+  bool packed() const { return gzip_ != nullptr; }
+  /// The first bytes, inflated.
+  std::string_view head() const { return {reinterpret_cast<const char*>(head_.data()), size_t(head_size_)}; }
+
+  /// An upper bound of the bytes there are, known before they are inflated.
   int64_t most() const {
     constexpr int64_t limit = std::numeric_limits<int64_t>::max() / kMaxInflation;
     return gzip_ ? std::min(file_.size(), limit) * kMaxInflation : file_.size();
@@ -44,33 +65,60 @@ class Source {
               gzip_ ? "room for at most " : "only ", most() - at_);
   }
 
-  /// The next bytes: in the mapped file, or inflated into `scratch`, which grows at need. Valid until the next call.
+  /// The next bytes, in `scratch`, which grows at need. Valid until the next call.
   const uint8_t* take(int64_t count, Tensor& scratch, const char* what) {
     need(count, what);
-    at_ += count;
-    if (!gzip_) return file_.data() + at_ - count;
     if (scratch.empty() || scratch.numel() < count) scratch = Tensor(Shape{count}, DType::u8);
-    uint8_t* bytes = scratch.data<uint8_t>();
-    const int64_t got = gzip_->read(bytes, count);
-    SAT_CHECK(got == count, file_.path(), ": truncated: ", what, " end after ", at_ - count + got,
-              " inflated bytes, needs at least ", at_);
+    auto* bytes = scratch.data<uint8_t>();
+    const int64_t early = std::clamp<int64_t>(head_size_ - at_, 0, count);
+    std::copy_n(head_.data() + std::min(at_, head_size_), early, bytes);
+    const int64_t got =
+        early + (gzip_ ? gzip_->read(bytes + early, count - early) : file_.read(bytes + early, count - early));
+    SAT_CHECK(got == count, file_.path(), ": truncated: ", what, " end after ", at_ + got, gzip_ ? " inflated" : "",
+              " bytes, needs at least ", at_ + count);
+    at_ += count;
     return bytes;
   }
 
   void skip_to(int64_t offset, Tensor& scratch) {
     need(offset - at_, "bytes before the voxels");
+    if (!gzip_) {
+      file_.skip(std::max<int64_t>(0, offset - std::max(at_, head_size_)));
+      at_ = std::max(at_, offset);
+    }
     while (at_ < offset) take(std::min(offset - at_, kSlabBytes), scratch, "bytes before the voxels");
   }
 
-  void finish() {
-    if (gzip_) gzip_->finish(kMaxExtra);
+  /// Reads on to the end of what is compressed, and tells of what follows it.
+  void finish(std::vector<std::string>& warnings) {
+    if (!gzip_) return;
+    gzip_->finish(kMaxExtra);
+    if (gzip_->garbage() == 0) return;
+    warnings.push_back(std::to_string(gzip_->garbage()) +
+                       " bytes that are not gzip follow the compressed data; they were left out");
   }
 
  private:
-  MappedFile file_;
+  FileReader file_;
   std::unique_ptr<GzipReader> gzip_;
+  int64_t start_ = 0;                             // bytes read to see whether it is gzip, not yet handed on
+  std::array<uint8_t, kRecognisedBytes> head_{};  // handed out first
+  int64_t head_size_ = 0;
   int64_t at_ = 0;
 };
+
+[[noreturn]] void fail_foreign(const std::string& path, const Source& source) {
+  const ForeignKind& kind = recognise_file(source.head());
+  const bool twice =
+      source.packed() && is_gzip(reinterpret_cast<const uint8_t*>(source.head().data()), source.head().size());
+  if (twice)
+    fail(path, ": not a NIfTI file but gzip data inside gzip data: it was packed twice; unpack it once, with gunzip");
+  if (kind.known)
+    fail(path, ": not a NIfTI file but ", kind.what, kind.as_scan ? "; " : "", kind.as_scan ? kind.as_scan : "");
+  int32_t size = 0;
+  std::memcpy(&size, source.head().data(), std::min(sizeof size, source.head().size()));
+  fail(path, ": not a NIfTI file: it starts with ", size, " where 348 or 540, the size of the header, should stand");
+}
 
 /// "a/b.img.gz" with ".img" and ".hdr" gives "a/b.hdr.gz"; empty if the path has not that extension.
 std::string other_of_pair(const std::string& path, const std::string& from, const std::string& to) {
@@ -89,7 +137,7 @@ struct OpenScan {
   Tensor scratch;
 };
 
-OpenScan open_scan(const std::string& path) {
+OpenScan open_scan(const std::string& path, const NiftiReadOptions& options) {
   const std::string beside_image = other_of_pair(path, ".img", ".hdr");
   const std::string header_path = beside_image.empty() ? path : beside_image;
   OpenScan scan;
@@ -100,14 +148,16 @@ OpenScan open_scan(const std::string& path) {
                 size_t(to - from));
   };
   read_header(0, 4);
-  read_header(4, nifti_header_bytes(bytes.data(), header_path));
-  scan.layout = parse_nifti_header(bytes.data(), header_path);
+  const int64_t header_bytes = nifti_header_bytes(bytes.data());
+  if (header_bytes == 0) fail_foreign(header_path, *scan.voxels);
+  read_header(4, header_bytes);
+  scan.layout = parse_nifti_header(bytes.data(), header_path, options);
   const int64_t voxels = scan.layout.header.geometry.voxels();
   SAT_CHECK(voxels <= kMostVoxels, header_path, ": ", voxels, " voxels, at most ", kMostVoxels, " are read");
   if (scan.layout.pair) {
     const std::string image_path = other_of_pair(header_path, ".hdr", ".img");
     SAT_CHECK(!image_path.empty(), path, ": its voxels are in another file, so its name must end in .hdr");
-    scan.voxels->finish();
+    scan.voxels->finish(scan.layout.header.warnings);
     scan.voxels = std::make_unique<Source>(image_path);
   }
   int64_t end = 0;
@@ -331,10 +381,12 @@ void write_file(const std::string& path, const NiftiHeader& like, DType dtype, c
 
 }  // namespace
 
-NiftiHeader read_nifti_header(const std::string& path) { return open_scan(path).layout.header; }
+NiftiHeader read_nifti_header(const std::string& path, const NiftiReadOptions& options) {
+  return open_scan(path, options).layout.header;
+}
 
-NiftiScan read_nifti(const std::string& path) {
-  OpenScan scan = open_scan(path);
+NiftiScan read_nifti(const std::string& path, const NiftiReadOptions& options) {
+  OpenScan scan = open_scan(path, options);
   NiftiScan result;
   result.header = scan.layout.header;
   const auto [H, W, D] = result.header.geometry.size;
@@ -351,12 +403,12 @@ NiftiScan read_nifti(const std::string& path) {
     const uint8_t* stored = scan.voxels->take(slab.slices * slice_bytes, scan.scratch, "the voxels");
     result.non_finite += read(stored, result.volume.voxels.data<float>(), slab, scaling);
   }
-  scan.voxels->finish();
+  scan.voxels->finish(result.header.warnings);
   return result;
 }
 
 void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt) {
-  OpenScan scan = open_scan(path);
+  OpenScan scan = open_scan(path, {});
   const std::array<int64_t, 3>& size = scan.layout.header.geometry.size;
   const auto [H, W, D] = size;
   SAT_CHECK(size == masks.size, path, ": the mask has ", H, " x ", W, " x ", D, " voxels, its scan ", masks.size[0],
@@ -381,7 +433,7 @@ void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t pro
       }
     });
   }
-  scan.voxels->finish();
+  scan.voxels->finish(scan.layout.header.warnings);
 }
 
 std::vector<std::string> nifti_files(const std::string& path) {

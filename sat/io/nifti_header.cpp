@@ -1,12 +1,12 @@
-// The NIfTI header: fields at fixed offsets, nibabel's repairs of them, and MONAI's choice between sform and qform.
+// The NIfTI header: fields at fixed offsets, in two versions and two byte orders.
 #include "sat/io/nifti_header.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <optional>
+
+#include "sat/io/nifti_geometry.h"
 
 namespace sat {
 
@@ -82,97 +82,6 @@ struct Writer {
   }
 };
 
-Affine affine_of_rows(const std::array<std::array<double, 4>, 3>& rows) {
-  Affine a;
-  for (size_t i = 0; i < 3; ++i) a.m[i] = rows[i];
-  return a;
-}
-
-/// nibabel's qform, in its precision (extended, where the machine has it); none if the quaternion is longer than 1.
-std::optional<Affine> affine_of_qform(const NiftiHeader& h, const std::array<double, 3>& spacing, double qfac) {
-  using Real = long double;
-  const Real x = h.quaternion[0], y = h.quaternion[1], z = h.quaternion[2];
-  const Real eps =
-      h.version == 2 ? Real(std::numeric_limits<double>::epsilon()) : Real(std::numeric_limits<float>::epsilon());
-  const Real w2 = 1 - (x * x + y * y + z * z);
-  if (!(w2 > -3 * eps)) return std::nullopt;  // also when it is not a number
-  const Real w = std::fabs(w2) < 3 * eps ? Real(0) : std::sqrt(w2);
-  const Real s = 2 / (w * w + x * x + y * y + z * z);
-  const Real X = x * s, Y = y * s, Z = z * s;
-  const Real rotation[3][3] = {{1 - (y * Y + z * Z), x * Y - w * Z, x * Z + w * Y},
-                               {x * Y + w * Z, 1 - (x * X + z * Z), y * Z - w * X},
-                               {x * Z - w * Y, y * Z + w * X, 1 - (x * X + y * Y)}};
-  Affine a;
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) a.m[i][j] = double(rotation[i][j] * Real(spacing[j] * (j == 2 ? qfac : 1)));
-    a.m[i][3] = h.offset[i];
-  }
-  return a;
-}
-
-Affine affine_of_spacing(const std::array<int64_t, 3>& size, const std::array<double, 3>& spacing) {
-  Affine a;
-  for (size_t i = 0; i < 3; ++i) {
-    const double zoom = i == 0 ? -spacing[i] : spacing[i];
-    a.m[i][i] = zoom;
-    a.m[i][3] = -(double(size[i] - 1) / 2) * zoom;
-  }
-  return a;
-}
-
-bool close(double a, double b) { return std::fabs(a - b) <= 1e-8 + 1e-5 * std::fabs(b); }
-
-/// Does the affine's spacing agree with pixdim? As MONAI compares it: for four axes it takes the norms of all four
-/// columns, so that the translation is held against the time step.
-bool agrees(const Affine& a, const std::array<double, 3>& spacing, int axes, double time_step) {
-  const std::array<double, 3> norms = column_norms(a);
-  for (size_t i = 0; i < 3; ++i) {
-    if (!close(norms[i] == 0 ? 1 : norms[i], spacing[i])) return false;
-  }
-  const double shift = std::sqrt(a.m[0][3] * a.m[0][3] + a.m[1][3] * a.m[1][3] + a.m[2][3] * a.m[2][3] + 1);
-  return axes < 4 || close(shift, time_step);
-}
-
-/// nibabel's affine, then MONAI's repair. Of that repair's four rules only one ever changes the affine: a qform is
-/// built from pixdim, so it can contradict it in no file that nibabel opens.
-Affine choose_affine(const NiftiHeader& h, int axes, double time_step, const std::string& path) {
-  std::array<double, 3> spacing;
-  for (size_t i = 0; i < 3; ++i) spacing[i] = h.pixdim[i + 1] == 0 ? 1 : std::fabs(h.pixdim[i + 1]);
-  const double qfac = h.pixdim[0] == -1 ? -1 : 1;
-  const auto known = [](int code) { return code >= 1 && code <= 5; };  // nibabel takes other codes for 0
-  const std::optional<Affine> qform = affine_of_qform(h, spacing, qfac);
-  if (known(h.sform_code)) {
-    const Affine sform = affine_of_rows(h.srow);
-    const bool repair =
-        axes < 5 && !agrees(sform, spacing, axes, time_step) && qform && agrees(*qform, spacing, axes, time_step);
-    if (!repair) return sform;
-    Affine stored = *qform;  // through the sform's fields, which are f32 in version 1
-    for (auto& row : stored.m) {
-      for (double& value : row) value = h.version == 1 ? double(float(value)) : value;
-    }
-    return stored;
-  }
-  if (!known(h.qform_code)) return affine_of_spacing(h.geometry.size, spacing);
-  SAT_CHECK(qform, path, ": the quaternion of the qform, ", h.quaternion[0], " ", h.quaternion[1], " ", h.quaternion[2],
-            ", is longer than 1");
-  return *qform;
-}
-
-/// The quaternion (b, c, d) of a rotation, taken from its largest component so that nothing cancels; a >= 0.
-std::array<double, 3> quaternion_of(const Affine& r) {
-  const double xx = r.m[0][0], yy = r.m[1][1], zz = r.m[2][2];
-  std::array<double, 4> q{1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz};  // 4 a^2, 4 b^2, ..
-  const size_t largest = size_t(std::max_element(q.begin(), q.end()) - q.begin());
-  const double b = r.m[2][1] - r.m[1][2], c = r.m[0][2] - r.m[2][0], d = r.m[1][0] - r.m[0][1];     // 4 a b, ..
-  const double bc = r.m[1][0] + r.m[0][1], bd = r.m[0][2] + r.m[2][0], cd = r.m[2][1] + r.m[1][2];  // 4 b c, ..
-  const std::array<std::array<double, 4>, 4> products{
-      {{q[0], b, c, d}, {b, q[1], bc, bd}, {c, bc, q[2], cd}, {d, bd, cd, q[3]}}};
-  const double scale = 0.5 / std::sqrt(q[largest]);
-  for (size_t i = 0; i < 4; ++i) q[i] = products[largest][i] * scale;
-  const double sign = q[0] < 0 ? -1 : 1;
-  return {sign * q[1], sign * q[2], sign * q[3]};
-}
-
 std::string text_field(const uint8_t* bytes, size_t capacity) {
   const uint8_t* end = std::find(bytes, bytes + capacity, uint8_t(0));
   return {bytes, end};
@@ -182,9 +91,10 @@ void check_magic(const uint8_t* magic, int version, bool& pair, const std::strin
   const char digit = char('0' + version);
   pair = magic[1] == 'i';
   const bool good = magic[0] == 'n' && (magic[1] == '+' || pair) && char(magic[2]) == digit && magic[3] == 0;
-  SAT_CHECK(good, path, ": not a NIfTI file: the magic bytes are ", int(magic[0]), " ", int(magic[1]), " ",
-            int(magic[2]), " ", int(magic[3]), ", not 'n+", digit, "' or 'ni", digit,
-            "' (zeros mean Analyze 7.5, whose orientation is unknown)");
+  SAT_CHECK(
+      good, path, ": not a NIfTI file: the magic bytes are ", int(magic[0]), " ", int(magic[1]), " ", int(magic[2]),
+      " ", int(magic[3]), ", not 'n+", digit, "' or 'ni", digit,
+      "' (zeros mean Analyze 7.5, whose orientation is unknown: convert it to NIfTI with a tool that asks for it)");
   if (version == 1) return;
   const bool ends_unharmed = std::memcmp(magic + 4, "\r\n\x1A\n", 4) == 0 || std::memcmp(magic + 4, "\0\0\0\0", 4) == 0;
   SAT_CHECK(ends_unharmed, path, ": its line ends were converted, so the data are damaged");
@@ -207,19 +117,19 @@ int64_t nifti_type_bytes(int datatype, const std::string& path) {
        ") are not supported; needed are integers of 8 to 64 bits, float32 or float64");
 }
 
-int64_t nifti_header_bytes(const uint8_t* first_four, const std::string& path) {
+int64_t nifti_header_bytes(const uint8_t* first_four) {
   int32_t size;
   std::memcpy(&size, first_four, 4);
   for (int32_t asked : {size, swap_bytes(size)}) {
     if (asked == kNifti1Bytes || asked == kNifti2Bytes) return asked;
   }
-  fail(path, ": not a NIfTI file: it starts with ", size, " where 348 or 540, the size of the header, should stand");
+  return 0;
 }
 
-NiftiLayout parse_nifti_header(const uint8_t* bytes, const std::string& path) {
+NiftiLayout parse_nifti_header(const uint8_t* bytes, const std::string& path, const NiftiReadOptions& options) {
   NiftiLayout layout;
   NiftiHeader& h = layout.header;
-  const int64_t header_bytes = nifti_header_bytes(bytes, path);
+  const int64_t header_bytes = nifti_header_bytes(bytes);
   h.version = header_bytes == kNifti1Bytes ? 1 : 2;
   const Fields& at = h.version == 1 ? kNifti1 : kNifti2;
   layout.swapped = bytes[0] != uint8_t(header_bytes & 255);
@@ -242,8 +152,10 @@ NiftiLayout parse_nifti_header(const uint8_t* bytes, const std::string& path) {
   h.datatype = field.get<int16_t>(at.datatype);
   const int64_t element = nifti_type_bytes(h.datatype, path);
   const int bits = field.get<int16_t>(at.bitpix);
-  SAT_CHECK(bits == 0 || bits == 8 * element, path, ": bitpix is ", bits, ", but ", name_of_nifti_type(h.datatype),
-            " has ", 8 * element, " bits");
+  if (bits != 0 && bits != 8 * element) {
+    h.warnings.push_back("bitpix is " + std::to_string(bits) + ", but " + name_of_nifti_type(h.datatype) + " has " +
+                         std::to_string(8 * element) + " bits; the type was believed");
+  }
   layout.voxel_bytes = element;
   for (int64_t size : h.geometry.size) {
     SAT_CHECK(!__builtin_mul_overflow(layout.voxel_bytes, size, &layout.voxel_bytes), path, ": ", h.geometry.size[0],
@@ -271,16 +183,12 @@ NiftiLayout parse_nifti_header(const uint8_t* bytes, const std::string& path) {
   h.units = field.wide ? field.get<int32_t>(at.units) : int(bytes[at.units]);
   h.description = text_field(bytes + at.description, 80);
 
-  h.geometry.voxel_to_world_mm = choose_affine(h, int(axes), field.real(at.pixdim, 4), path);
-  try {
-    inverse(h.geometry.voxel_to_world_mm);
-  } catch (const Error& error) {
-    fail(path, ": ", error.what());
-  }
+  choose_geometry(h, int(axes), field.real(at.pixdim, 4), options.geometry, path);
   return layout;
 }
 
-std::string format_nifti_header(const NiftiHeader& h, int datatype) {
+std::string format_nifti_header(const NiftiHeader& like, int datatype) {
+  const NiftiHeader h = agreeing_header(like);
   const int64_t largest = *std::max_element(h.geometry.size.begin(), h.geometry.size.end());
   const bool wide = h.version == 2 || largest > kMaxNifti1Size;
   const Fields& at = wide ? kNifti2 : kNifti1;
@@ -306,40 +214,6 @@ std::string format_nifti_header(const NiftiHeader& h, int datatype) {
   const std::string description = h.description.substr(0, 79);
   field.bytes.replace(size_t(at.description), description.size(), description);
   return field.bytes;
-}
-
-NiftiHeader header_for(const Geometry& geometry) {
-  NiftiHeader h;
-  h.geometry = geometry;
-  const Affine& a = geometry.voxel_to_world_mm;
-  inverse(a);  // throws unless the axes span space
-  const std::array<double, 3> spacing = column_norms(a);
-  for (size_t i = 0; i < 3; ++i) {
-    h.pixdim[i + 1] = spacing[i];
-    h.srow[i] = a.m[i];
-    h.offset[i] = a.m[i][3];
-  }
-  h.sform_code = 2;
-
-  Affine rotation;
-  double shear = 0;
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) rotation.m[i][j] = a.m[i][j] / spacing[j];
-  }
-  const auto& r = rotation.m;
-  for (size_t j = 0; j < 3; ++j) {
-    const size_t k = (j + 1) % 3;
-    shear = std::max(shear, std::fabs(r[0][j] * r[0][k] + r[1][j] * r[1][k] + r[2][j] * r[2][k]));
-  }
-  const double determinant = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) -
-                             r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0]) +
-                             r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
-  h.pixdim[0] = determinant < 0 ? -1 : 1;
-  if (shear > 1e-6) return h;
-  for (size_t i = 0; i < 3; ++i) rotation.m[i][2] *= h.pixdim[0];
-  h.qform_code = 2;
-  h.quaternion = quaternion_of(rotation);
-  return h;
 }
 
 }  // namespace sat

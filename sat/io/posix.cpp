@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +33,8 @@ const char* words_for(int error) {
     case EMFILE:
     case ENFILE: return "too many files are open";
     case EIO: return "the device reported an input/output error";
+    case EPIPE: return "nobody reads it any more";
+    case EBADF: return "it is closed";
     case ENOMEM: return "out of memory";
     default: return nullptr;
   }
@@ -54,10 +57,8 @@ Descriptor::~Descriptor() {
 void sync_folder(const std::string& path) {
   const Descriptor folder = open_descriptor(path, O_RDONLY | O_DIRECTORY);
   SAT_CHECK(folder || errno == EACCES, "cannot open the folder ", path, ": ", system_reason(errno));
-  while (folder && ::fsync(folder) != 0) {
-    if (errno == EINVAL || errno == ENOTSUP || errno == EBADF) return;
-    SAT_CHECK(errno == EINTR, "cannot make the folder ", path, " durable: ", system_reason(errno));
-  }
+  const bool synced = !folder || sync_descriptor(folder) == 0 || errno == EINVAL || errno == ENOTSUP || errno == EBADF;
+  SAT_CHECK(synced, "cannot make the folder ", path, " durable: ", system_reason(errno));
 }
 
 Descriptor above_standard(int number) {
@@ -84,11 +85,36 @@ Lock lock_descriptor(int descriptor, const std::string& path, bool wait) {
   }
 }
 
+int sync_descriptor(int number) {
+  int result = ::fsync(number);
+  while (result != 0 && errno == EINTR) result = ::fsync(number);
+  return result;
+}
+
 Descriptor open_descriptor(const std::string& path, int flags, int mode) {
   for (;;) {
     const int number = ::open(path.c_str(), flags | O_CLOEXEC, mode_t(mode));
     if (number >= 0 || errno != EINTR) return above_standard(number);
   }
+}
+
+void check_path(const std::string& path) {
+  SAT_CHECK(!path.empty(), "a file name is empty");
+  SAT_CHECK(path.find('\0') == std::string::npos, "the file name '", path.c_str(), "' goes on after a zero byte");
+}
+
+Descriptor open_regular(const std::string& path, int64_t& size) {
+  check_path(path);
+  // Without O_NONBLOCK a pipe would wait here for a writer.
+  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
+  SAT_CHECK(file, "cannot open ", path, ": ", system_reason(errno));
+  struct stat status {};
+  SAT_CHECK(::fstat(file, &status) == 0, "cannot open ", path, ": ", system_reason(errno));
+  if (S_ISREG(status.st_mode)) {
+    size = int64_t(status.st_size);
+    return file;
+  }
+  fail("cannot read ", path, ": it is ", S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
 }
 
 }  // namespace sat

@@ -43,6 +43,8 @@ enum class Lock : uint8_t { held, busy, unsupported };
 /// An exclusive flock(2), which the system lets go of with the descriptor, however the process ends. `busy` where
 /// another one holds it; with `wait` it waits for that one instead. Throws Error, naming `path`, for any other failure.
 Lock lock_descriptor(int descriptor, const std::string& path, bool wait = false);
+/// fsync(2), repeated when a signal interrupts it; 0, or -1 with errno set.
+int sync_descriptor(int number);
 
 /// A descriptor just made by another call, moved clear of the standard ones in the same way.
 Descriptor above_standard(int number);
@@ -50,5 +52,10 @@ Descriptor above_standard(int number);
 /// Makes the names in a folder durable. Some file systems cannot, and some folders may be written but not read: these
 /// are as safe as they get. Throws Error where the device fails.
 void sync_folder(const std::string& path);
+/// Throws Error for a name that the system cannot take: an empty one, or one that goes on after a zero byte.
+void check_path(const std::string& path);
+
+/// Opens a regular file for reading and tells its size in bytes; anything else at the path throws Error.
+Descriptor open_regular(const std::string& path, int64_t& size);
 
 }  // namespace sat

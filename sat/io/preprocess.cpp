@@ -14,7 +14,8 @@ namespace sat {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 18;  // voxels a piece, for sums over pieces
+constexpr int64_t kGrain = 1 << 18;     // voxels a piece, for sums over pieces
+constexpr int64_t kAskEachLines = 256;  // whether to go on
 
 void check_scan(const Volume& scan) {
   const auto& size = scan.geometry.size;
@@ -47,39 +48,40 @@ void check_finite(const Tensor& voxels) {
 }
 
 struct Box {
-  std::array<std::array<int64_t, 2>, 3> ends;
+  std::array<std::array<int64_t, 2>, 3> ends{};
   bool found = false;
+
+  void include(const Box& other) {
+    if (!other.found) return;
+    if (!found) *this = other;
+    for (size_t axis = 0; axis < 3; ++axis) {
+      ends[axis][0] = std::min(ends[axis][0], other.ends[axis][0]);
+      ends[axis][1] = std::max(ends[axis][1], other.ends[axis][1]);
+    }
+  }
 };
 
 /// Bounding box of the voxels above 0; the whole volume when there is none.
 Box foreground(const Tensor& voxels) {
   const float* values = voxels.data<float>();
   const int64_t H = voxels.shape[0], W = voxels.shape[1], D = voxels.shape[2];
-  std::vector<Box> boxes(size_t(H), Box{});  // of each H plane
-  parallel_for(H, 1, [&](int64_t first, int64_t last) {
-    for (int64_t h = first; h < last; ++h) {
-      int64_t least_w = W, most_w = -1, least_d = D, most_d = -1;
-      for (int64_t w = 0; w < W; ++w) {
-        const float* row = values + (h * W + w) * D;
-        const float* begin = std::find_if(row, row + D, [](float value) { return value > 0; });
-        if (begin == row + D) continue;
-        int64_t d = D - 1;
-        while (!(row[d] > 0)) --d;
-        least_w = std::min(least_w, w), most_w = w;
-        least_d = std::min(least_d, int64_t(begin - row)), most_d = std::max(most_d, d);
-      }
-      boxes[size_t(h)] = {{{{h, h + 1}, {least_w, most_w + 1}, {least_d, most_d + 1}}}, most_w >= 0};
+  const int64_t lines_at_once = std::max<int64_t>(1, kGrain / D);
+  std::vector<Box> boxes(size_t(pieces(H * W, lines_at_once)), Box{});
+  parallel_for(H * W, lines_at_once, [&](int64_t first, int64_t last) {
+    Box& mine = boxes[size_t(first / lines_at_once)];
+    for (int64_t line = first; line < last; ++line) {
+      const float* row = values + line * D;
+      const float* begin = std::find_if(row, row + D, [](float value) { return value > 0; });
+      if (begin == row + D) continue;
+      int64_t d = D - 1;
+      while (!(row[d] > 0)) --d;
+      const int64_t h = line / W, w = line % W;
+      mine.include({{{{h, h + 1}, {w, w + 1}, {begin - row, d + 1}}}, true});
     }
   });
-  Box all{{{{0, H}, {0, W}, {0, D}}}, false};
-  for (const Box& box : boxes) {
-    if (!box.found) continue;
-    if (!all.found) all = box;
-    for (size_t axis = 0; axis < 3; ++axis) {
-      all.ends[axis][0] = std::min(all.ends[axis][0], box.ends[axis][0]);
-      all.ends[axis][1] = std::max(all.ends[axis][1], box.ends[axis][1]);
-    }
-  }
+  Box all;
+  for (const Box& box : boxes) all.include(box);
+  if (!all.found) all.ends = {{{0, H}, {0, W}, {0, D}}};
   return all;
 }
 
@@ -92,6 +94,7 @@ Tensor crop_in_place(const Tensor& voxels, const std::array<std::array<int64_t, 
   float* out = values;
   for (int64_t h = box[0][0]; h < box[0][1]; ++h) {
     for (int64_t w = box[1][0]; w < box[1][1]; ++w) {
+      if (w % kAskEachLines == 0) Context::current().stop_if_cancelled();
       std::memmove(out, values + (h * W + w) * D + box[2][0], size_t(shape[2]) * sizeof(float));
       out += shape[2];
     }
@@ -134,17 +137,20 @@ class OrderStatistics {
 
   template <class BucketOf>
   std::vector<int64_t> histogram(BucketOf bucket) const {
-    constexpr int64_t kMostPieces = 16;  // each has counters of its own
-    const int64_t grain = std::max(kGrain, (count_ + kMostPieces - 1) / kMostPieces);
-    std::vector<std::vector<int64_t>> counts(size_t(pieces(count_, grain)));
-    parallel_for(count_, grain, [&](int64_t first, int64_t last) {
-      std::vector<int64_t>& mine = counts[size_t(first / grain)];
-      mine.assign(kBuckets, 0);
-      for (int64_t v = first; v < last; ++v) {
-        const int64_t b = bucket(sortable(values_[v]));
-        if (b >= 0) ++mine[size_t(b)];
-      }
-    });
+    constexpr int64_t kMostPieces = 16;                // each has counters of its own
+    constexpr int64_t kMostAtOnce = int64_t(1) << 28;  // voxels
+    const int64_t some = std::min(count_, kMostAtOnce);
+    const int64_t grain = std::max(kGrain, (some + kMostPieces - 1) / kMostPieces);
+    std::vector<std::vector<int64_t>> counts(size_t(pieces(some, grain)), std::vector<int64_t>(kBuckets));
+    for (int64_t start = 0; start < count_; start += some) {
+      parallel_for(std::min(some, count_ - start), grain, [&](int64_t first, int64_t last) {
+        std::vector<int64_t>& mine = counts[size_t(first / grain)];
+        for (int64_t v = start + first; v < start + last; ++v) {
+          const int64_t b = bucket(sortable(values_[v]));
+          if (b >= 0) ++mine[size_t(b)];
+        }
+      });
+    }
     for (size_t piece = 1; piece < counts.size(); ++piece) {
       for (size_t b = 0; b < size_t(kBuckets); ++b) counts[0][b] += counts[piece][b];
     }

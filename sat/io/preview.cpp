@@ -8,6 +8,7 @@
 
 #include "sat/io/bitmap_font.h"
 #include "sat/io/label_map.h"
+#include "sat/io/modality.h"
 #include "sat/io/resample.h"
 #include "sat/io/text.h"
 #include "sat/tensor/parallel.h"
@@ -24,6 +25,8 @@ constexpr int64_t kLineVoxels = 3;                        // fewer than this in 
 constexpr int64_t kMargin = 14, kMaxLegendEntries = 60;
 constexpr int64_t kMaxNameLength = 42;  // characters in the legend
 constexpr double kTint = 0.36;
+constexpr Colour kWarning{255, 176, 64};
+constexpr const char* kUnknownSides = "orientation unknown: left and right are unreliable";
 
 /// The scan seen in RAS order: axis k here is axis order.from[k] of the array, backwards where order.reversed[k].
 struct View {
@@ -321,9 +324,7 @@ void draw_legend(const Tensor& image, int64_t x, int64_t y, const std::vector<Le
 }  // namespace
 
 DisplayWindow display_window(const Volume& scan, const std::string& modality) {
-  std::string lower = modality;
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
-  if (lower == "ct") return {-160, 240};
+  if (find_modality(modality) == Modality::ct) return {-160, 240};
 
   const float* values = scan.voxels.data<float>();
   const int64_t count = scan.voxels.numel(), step = std::max<int64_t>(count / 200000, 1);
@@ -383,7 +384,7 @@ PreviewPlanes preview_planes(const BitMasks& masks) {
 }
 
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
-               const DisplayWindow& window) {
+               const DisplayWindow& window, const PreviewOptions& options) {
   const Shape expected{masks.size[0], masks.size[1], masks.size[2]};
   SAT_CHECK(scan.voxels.shape == expected && scan.geometry.size == masks.size, "preview: masks are ", expected,
             ", the scan is ", scan.voxels.shape);
@@ -427,7 +428,10 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   const std::vector<LegendEntry> entries = legend(masks, voxels, names, mm[0] * mm[1] * mm[2]);
   const LegendLayout layout = lay_out(entries, width - 2 * kMargin);
   width = std::max(width, layout.column_pixels * layout.columns + 2 * kMargin - 28);
-  const int64_t captions_y = kMargin + row_height + 8, legend_y = captions_y + kLineHeight + kMargin;
+  width = std::max(width, options.orientation_known ? 0 : text_width(kUnknownSides, kTextScale) + 2 * kMargin);
+  const int64_t captions_y = kMargin + row_height + 8;
+  const int64_t notes_y = captions_y + kLineHeight;
+  const int64_t legend_y = notes_y + (options.orientation_known ? 0 : kLineHeight) + kMargin;
   const int64_t height = legend_y + layout.lines * kLineHeight + kMargin / 2;
 
   const Tensor image({height, width, 3}, DType::u8);
@@ -441,7 +445,7 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     for (int64_t prompt : in_plane(view, placed.panel, boxes, largest_first)) {
       draw_mask(image, placed, pixels, masks, prompt);
     }
-    draw_letters(image, placed);
+    if (options.orientation_known) draw_letters(image, placed);
     draw_scale_bar(image, placed);
     const std::string name = placed.panel.name;
     const int64_t name_width = text_width(name + " ", kTextScale);
@@ -450,6 +454,7 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
     draw_text(image, x, captions_y, name, kTextScale, kInk);
     draw_text(image, x + name_width, captions_y, places[i], kTextScale, kFaint);
   }
+  if (!options.orientation_known) draw_text(image, kMargin, notes_y, kUnknownSides, kTextScale, kWarning);
   draw_legend(image, kMargin, legend_y, entries, layout);
   return image;
 }

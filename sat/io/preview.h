@@ -18,9 +18,13 @@ struct DisplayWindow {
   float low = 0, high = 1;
 };
 
-/// Soft tissue (-160 .. 240 HU) for "ct" in any case; for anything else the 1st and 99.5th percentiles of a regular
-/// sample of the voxels, those equal to the smallest value left out.
+/// Soft tissue (-160 .. 240 HU) where the word means ct (modality.h); for anything else the 1st and 99.5th percentiles
+/// of a regular sample of the voxels, those equal to the smallest value left out.
 DisplayWindow display_window(const Volume& scan, const std::string& modality);
+
+struct PreviewOptions {
+  bool orientation_known = true;  // false: a line says so, and no letters claim to know left from right
+};
 
 /// Where the three planes cut the scan.
 struct PreviewPlanes {
@@ -39,6 +43,6 @@ PreviewPlanes preview_planes(const BitMasks& masks);
 /// Oblique scans are shown along their own axes under the nearest names. Throws Error when sizes or the number of names
 /// do not fit.
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
-               const DisplayWindow& window);
+               const DisplayWindow& window, const PreviewOptions& options = {});
 
 }  // namespace sat

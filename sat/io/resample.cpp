@@ -20,6 +20,7 @@ constexpr double kSameAffineRelative = 1e-5;
 constexpr double kCornerTolerance = 1e-8;
 constexpr int64_t kMostVoxels = int64_t(1) << 31;
 constexpr double kLongestAxis = 65536;
+constexpr int64_t kVoxelsAtOnce = 1 << 16;  // between two questions whether to go on, however flat the volume is
 
 /// All zero but for the last row; the linear part is filled in by the caller.
 Affine no_axes() {
@@ -298,24 +299,24 @@ Tensor resample(const Tensor& source, const AxisOrder& order, const SpacedGrid& 
   Tensor result({size[0], size[1], size[2]});
   float* out = result.data<float>();
   const auto& x = grid.to_source.m;
-  parallel_for(size[0], 1, [&](int64_t first, int64_t last) {
-    for (int64_t h = first; h < last; ++h) {
-      for (int64_t w = 0; w < size[1]; ++w) {
-        float* row = out + (h * size[1] + w) * size[2];
-        if (!grid.resampled) {
-          copy_row(row, from + h * view.step[0] + w * view.step[1], view.step[2], size[2]);
-          continue;
+  const int64_t lines_at_once = std::max<int64_t>(1, kVoxelsAtOnce / size[2]);
+  parallel_for(size[0] * size[1], lines_at_once, [&](int64_t first, int64_t last) {
+    for (int64_t line = first; line < last; ++line) {
+      const int64_t h = line / size[1], w = line % size[1];
+      float* row = out + line * size[2];
+      if (!grid.resampled) {
+        copy_row(row, from + h * view.step[0] + w * view.step[1], view.step[2], size[2]);
+        continue;
+      }
+      Point start;
+      for (size_t axis = 0; axis < 3; ++axis) start[axis] = x[axis][0] * double(h) + x[axis][1] * double(w);
+      for (int64_t d = 0; d < size[2]; ++d) {
+        std::array<Between, 3> at;
+        for (size_t axis = 0; axis < 3; ++axis) {
+          const double position = start[axis] + x[axis][2] * double(d) + x[axis][3];
+          at[axis] = between(position, view.size[axis], view.step[axis]);
         }
-        Point start;
-        for (size_t axis = 0; axis < 3; ++axis) start[axis] = x[axis][0] * double(h) + x[axis][1] * double(w);
-        for (int64_t d = 0; d < size[2]; ++d) {
-          std::array<Between, 3> at;
-          for (size_t axis = 0; axis < 3; ++axis) {
-            const double position = start[axis] + x[axis][2] * double(d) + x[axis][3];
-            at[axis] = between(position, view.size[axis], view.step[axis]);
-          }
-          row[d] = float(trilinear(from, at[0], at[1], at[2]));
-        }
+        row[d] = float(trilinear(from, at[0], at[1], at[2]));
       }
     }
   });

@@ -2,6 +2,7 @@
 #include "sat/io/restore.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -18,6 +19,7 @@ namespace sat {
 namespace {
 
 constexpr int64_t kWordBits = 64;
+constexpr int64_t kLinesAtOnce = kWordBits;  // of a plane: their bits fill whole words, so threads share none
 
 /// One slab of scores and where it lies.
 struct Slab {
@@ -145,33 +147,49 @@ class Neighbourhood {
   float outside_ = 0;  // weight of the other corners, which count as -1
 };
 
-/// Bit i: values[i] > 0, for up to 64 values.
-uint64_t positive_mask(const float* values, int64_t count) {
+/// Bit i: values[i] > 0, for up to 64 values. `finite` becomes false where one of them is a NaN: a score is in [-1, 1],
+/// so nothing else there is not finite.
+uint64_t positive_mask(const float* values, int64_t count, bool& finite) {
   uint64_t mask = 0;
+  bool numbers = true;
   int64_t i = 0;
 #if defined(__SSE2__)
+  __m128 strange = _mm_setzero_ps();
   for (; i + 4 <= count; i += 4) {
-    mask |= uint64_t(_mm_movemask_ps(_mm_cmpgt_ps(_mm_loadu_ps(values + i), _mm_setzero_ps()))) << i;
+    const __m128 four = _mm_loadu_ps(values + i);
+    mask |= uint64_t(_mm_movemask_ps(_mm_cmpgt_ps(four, _mm_setzero_ps()))) << i;
+    strange = _mm_or_ps(strange, _mm_cmpunord_ps(four, four));
   }
+  numbers = _mm_movemask_ps(strange) == 0;
 #endif
-  for (; i < count; ++i) mask |= uint64_t(values[i] > 0) << i;
+  for (; i < count; ++i) {
+    mask |= uint64_t(values[i] > 0) << i;
+    numbers = numbers && !std::isnan(values[i]);
+  }
+  finite = finite && numbers;
   return mask;
 }
 
-/// Bits of the prompts whose score is positive, for every voxel of the slab.
+/// Bits of the prompts whose score is positive, for every voxel of the slab. Throws Error where a score is none: a mask
+/// without those voxels would say that an organ is absent.
 Tensor positive_bits(const Tensor& scores, int64_t words) {
   const int64_t voxels = scores.shape[0] * scores.shape[1] * scores.shape[2], prompts = scores.shape[3];
   Tensor bits({voxels, words}, DType::i64);
   const float* values = scores.data<float>();
   uint64_t* out = static_cast<uint64_t*>(bits.raw());
+  std::atomic<bool> all_finite{true};
   parallel_for(voxels, 4096, [&](int64_t first, int64_t last) {
+    bool finite = true;
     for (int64_t v = first; v < last; ++v) {
       for (int64_t word = 0; word < words; ++word) {
         const int64_t begin = word * kWordBits, count = std::min(kWordBits, prompts - begin);
-        out[v * words + word] = positive_mask(values + v * prompts + begin, count);
+        out[v * words + word] = positive_mask(values + v * prompts + begin, count, finite);
       }
     }
+    if (!finite) all_finite = false;
   });
+  SAT_CHECK(all_finite, "the network gave scores that are not finite (NaN), so there is no mask: numbers in it grew ",
+            "beyond all bounds");
   return bits;
 }
 
@@ -217,11 +235,13 @@ void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, co
     const std::array<double, 2> by_w = reach(m[a][1], size[1]), by_d = reach(m[a][2], size[2]);
     planes.keep(m[a][3], m[a][0], limits.from[a] - by_w[1] - by_d[1], limits.before[a] - by_w[0] - by_d[0]);
   }
-  parallel_for(planes.last - planes.first, 1, [&](int64_t begin, int64_t end) {
+  const int64_t blocks = pieces(size[1], kLinesAtOnce);  // of a plane
+  parallel_for((planes.last - planes.first) * blocks, 1, [&](int64_t begin, int64_t end) {
     Neighbourhood around(grid, limits, slab);
     std::array<double, 3> start, position;
-    for (int64_t h = planes.first + begin; h < planes.first + end; ++h) {
-      Range lines{0, size[1]};
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t h = planes.first + piece / blocks, first_line = piece % blocks * kLinesAtOnce;
+      Range lines{first_line, std::min(first_line + kLinesAtOnce, size[1])};
       for (size_t a = 0; a < 3; ++a) {
         const std::array<double, 2> by_d = reach(m[a][2], size[2]);
         lines.keep(m[a][0] * double(h) + m[a][3], m[a][1], limits.from[a] - by_d[1], limits.before[a] - by_d[0]);

@@ -27,7 +27,8 @@ namespace sat {
 ///   first_prompt   the prompt of scores[..., 0]; the n prompts from there are decided
 ///   probabilities  null, or n pointers, each null or f32 of grid.scan's size, zero before the first call: receives p
 ///
-/// The same bits for any threads, axis, split into rows or into prompts. Throws Error when sizes do not fit together.
+/// The same bits for any threads, axis, split into rows or into prompts. Throws Error when sizes do not fit together,
+/// and for a score that is not finite.
 /// Memory: 8 bytes a voxel of `scores` for every 64 prompts. Work: only prompts that are positive near a voxel are
 /// interpolated there, unless probabilities are asked for.
 void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, const std::array<int64_t, 3>& origin,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 #include <string_view>
 
@@ -94,12 +95,15 @@ std::vector<std::string> safe_names(const std::vector<std::string>& names) {
   // Names that need no number keep theirs: "a-2" is not given to the second "a" when somebody is called so.
   std::vector<bool> settled(safe.size());
   for (size_t i = 0; i < safe.size(); ++i) settled[i] = taken.insert(collision_key(safe[i])).second;
+  // The next number of names that look alike, long ones with another end included: none is tried twice.
+  constexpr size_t kLongestSuffix = 20;
+  std::map<std::u32string, int64_t> next;
   for (size_t i = 0; i < safe.size(); ++i) {
     if (settled[i]) continue;
     const std::string base = safe[i];
-    for (int64_t number = 2;; ++number) {
-      std::string suffix = std::to_string(number);
-      suffix.insert(suffix.begin(), '-');
+    const std::string stem = shortened(base, size_t(kMaxSafeNameBytes) - kLongestSuffix);
+    for (int64_t& number = next.try_emplace(collision_key(stem), 2).first->second;;) {
+      const std::string suffix = "-" + std::to_string(number++);
       safe[i] = shortened(base, size_t(kMaxSafeNameBytes) - suffix.size()) + suffix;
       if (taken.insert(collision_key(safe[i])).second) break;
     }

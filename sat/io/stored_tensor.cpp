@@ -1,12 +1,11 @@
-// Reading tensors out of a mapped file.
+// Reading tensors out of a file.
 #include "sat/io/stored_tensor.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
-
-#include "sat/io/file.h"
-#include "sat/tensor/memory.h"
+#include <type_traits>
 
 namespace sat {
 
@@ -14,15 +13,15 @@ static_assert(std::endian::native == std::endian::little, "checkpoints are read 
 
 namespace {
 
-/// Copies the elements in row-major order, each passed through `convert`. Elements need not be aligned.
+/// Copies the elements in row-major order, each passed through `convert`, from the bytes that they span.
 template <class From, class To, class Convert>
-void gather(const uint8_t* from, const StoredTensor& stored, To* to, Convert convert) {
-  const int rank = stored.shape.rank();
+void gather(const uint8_t* from, const Shape& shape, const std::vector<int64_t>& strides, To* to, Convert convert) {
+  const int rank = shape.rank();
   std::vector<int64_t> index(size_t(rank), 0);
-  const int64_t inner = rank > 0 ? stored.shape[-1] : 1;
-  const int64_t step = rank > 0 ? stored.strides.back() : 1;
+  const int64_t inner = rank > 0 ? shape[-1] : 1;
+  const int64_t step = rank > 0 ? strides.back() : 1;
   int64_t first = 0;
-  for (int64_t rows = stored.shape.numel() / inner; rows > 0; --rows) {
+  for (int64_t rows = shape.numel() / inner; rows > 0; --rows) {
     for (int64_t i = 0; i < inner; ++i) {
       From value;
       std::memcpy(&value, from + (first + i * step) * int64_t(sizeof value), sizeof value);
@@ -30,11 +29,29 @@ void gather(const uint8_t* from, const StoredTensor& stored, To* to, Convert con
     }
     for (int axis = rank - 2; axis >= 0; --axis) {
       const auto a = size_t(axis);
-      first += stored.strides[a];
-      if (++index[a] < stored.shape[axis]) break;
-      first -= index[a] * stored.strides[a];
+      first += strides[a];
+      if (++index[a] < shape[axis]) break;
+      first -= index[a] * strides[a];
       index[a] = 0;
     }
+  }
+}
+
+/// Elements that lie one after another are converted in pieces; others are read with all that lies between them.
+template <class From, class To, class Convert>
+void convert(const OpenFile& file, const StoredTensor& stored, bool contiguous, int64_t span, To* to, Convert convert) {
+  constexpr int64_t kPiece = 1 << 16;  // elements
+  if (!contiguous) {
+    const Tensor bytes({span * int64_t(sizeof(From))}, DType::u8);
+    file.read(stored.offset, bytes.raw(), bytes.bytes());
+    return gather<From>(bytes.data<uint8_t>(), stored.shape, stored.strides, to, convert);
+  }
+  if constexpr (std::is_same_v<From, To>) return file.read(stored.offset, to, span * int64_t(sizeof(From)));
+  std::vector<From> piece(size_t(std::min(kPiece, span)));
+  for (int64_t done = 0; done < span; done += kPiece) {
+    const int64_t count = std::min(kPiece, span - done);
+    file.read(stored.offset + done * int64_t(sizeof(From)), piece.data(), count * int64_t(sizeof(From)));
+    for (int64_t i = 0; i < count; ++i) *to++ = convert(piece[size_t(i)]);
   }
 }
 
@@ -62,15 +79,6 @@ DType dtype_of(StoredType type) {
   fail("unknown stored type ", int(type));
 }
 
-const uint8_t* MappedBytes::data() const { return static_cast<const uint8_t*>(buffer->data()); }
-int64_t MappedBytes::size() const { return buffer->bytes(); }
-
-MappedBytes map_bytes(const std::string& path) {
-  const auto file = std::make_shared<MappedFile>(path);
-  // The buffer covers the whole file, so no tensor of it ever "owns alone" bytes that cannot be written.
-  return {std::make_shared<Buffer>(const_cast<uint8_t*>(file->data()), file->size(), [file] {}), path};
-}
-
 std::vector<int64_t> contiguous_strides(const Shape& shape) {
   std::vector<int64_t> strides(size_t(shape.rank()), 1);
   for (size_t axis = strides.size(); axis > 1; --axis) {
@@ -94,35 +102,30 @@ int64_t span_of(const Shape& shape, const std::vector<int64_t>& strides) {
   return shape.numel() == 0 ? 0 : last + 1;
 }
 
-Tensor read_stored(const MappedBytes& file, const StoredTensor& stored) {
-  const int64_t span = span_of(stored.shape, stored.strides);
+Tensor read_stored(const OpenFile& file, const StoredTensor& stored) {
+  const bool contiguous =
+      stored.strides.empty() || stored.shape.numel() == 0 || stored.strides == contiguous_strides(stored.shape);
+  const int64_t span = contiguous ? stored.shape.numel() : span_of(stored.shape, stored.strides);
   const int64_t fit = (file.size() - stored.offset) / size_of(stored.type);
-  SAT_CHECK(stored.offset >= 0 && stored.offset <= file.size() && span <= fit, file.path, ": a tensor of shape ",
+  SAT_CHECK(stored.offset >= 0 && stored.offset <= file.size() && span <= fit, file.path(), ": a tensor of shape ",
             stored.shape, " at byte ", stored.offset, " spans ", span, " elements, the file has room for ", fit);
-  const bool contiguous = stored.shape.numel() == 0 || stored.strides == contiguous_strides(stored.shape);
-  const bool aligned = stored.offset % int64_t(sizeof(float)) == 0;
-  if (stored.type == StoredType::f32 && contiguous && aligned) {
-    Tensor view;
-    view.shape = stored.shape;
-    view.buffer = file.buffer;
-    view.offset = stored.offset / int64_t(sizeof(float));
-    return view;
-  }
-
   const bool is_float = stored.type == StoredType::bf16 || stored.type == StoredType::f16;
   Tensor read(stored.shape, is_float ? DType::f32 : dtype_of(stored.type));
   if (read.numel() == 0) return read;
-  const uint8_t* from = file.data() + stored.offset;
   const auto same = [](auto value) { return value; };
+  const auto as_float = [](auto value) { return to_float(value); };
+  const auto into = [&](auto from, auto* to, auto change) {
+    convert<decltype(from)>(file, stored, contiguous, span, to, change);
+  };
   switch (stored.type) {
-    case StoredType::f32: gather<float>(from, stored, read.data<float>(), same); break;
-    case StoredType::f64: gather<double>(from, stored, read.data<float>(), narrow); break;
-    case StoredType::bf16: gather<bf16>(from, stored, read.data<float>(), [](bf16 v) { return to_float(v); }); break;
-    case StoredType::f16: gather<f16>(from, stored, read.data<float>(), [](f16 v) { return to_float(v); }); break;
-    case StoredType::i32: gather<int32_t>(from, stored, read.data<int32_t>(), same); break;
-    case StoredType::i64: gather<int64_t>(from, stored, read.data<int64_t>(), same); break;
-    case StoredType::u8: gather<uint8_t>(from, stored, read.data<uint8_t>(), same); break;
-    case StoredType::boolean: gather<uint8_t>(from, stored, read.data<bool>(), [](uint8_t v) { return v != 0; }); break;
+    case StoredType::f32: into(float(), read.data<float>(), same); break;
+    case StoredType::i32: into(int32_t(), read.data<int32_t>(), same); break;
+    case StoredType::i64: into(int64_t(), read.data<int64_t>(), same); break;
+    case StoredType::u8: into(uint8_t(), read.data<uint8_t>(), same); break;
+    case StoredType::f64: into(double(), read.data<float>(), narrow); break;
+    case StoredType::bf16: into(bf16(), read.data<float>(), as_float); break;
+    case StoredType::f16: into(f16(), read.data<float>(), as_float); break;
+    case StoredType::boolean: into(uint8_t(), read.data<bool>(), [](uint8_t value) { return value != 0; }); break;
   }
   return read;
 }

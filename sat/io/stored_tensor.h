@@ -1,12 +1,11 @@
-// How a tensor's bytes in a mapped file become a Tensor: bounds, alignment, strides and conversion to f32.
+// How a tensor's bytes in a file become a Tensor: bounds, alignment, strides and conversion to f32.
 // Knows no file format; safetensors.cpp and torch_file.cpp do.
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <vector>
 
+#include "sat/io/open_file.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
@@ -17,21 +16,11 @@ enum class StoredType : uint8_t { f32, bf16, f16, f64, i32, i64, u8, boolean };
 int64_t size_of(StoredType type);  // bytes of one element
 DType dtype_of(StoredType type);   // as DType has it; f32 for f64
 
-/// A checkpoint file, mapped for as long as a tensor refers to it. Little-endian, as both formats are.
-struct MappedBytes {
-  std::shared_ptr<Buffer> buffer;  // the whole file, read-only
-  std::string path;
-
-  const uint8_t* data() const;
-  int64_t size() const;
-};
-MappedBytes map_bytes(const std::string& path);
-
 /// A tensor's place in a file: element i of axis a lies strides[a] elements after element i - 1.
 struct StoredTensor {
   StoredType type = StoredType::f32;
   Shape shape{0};
-  std::vector<int64_t> strides;  // in elements, one an axis, not negative
+  std::vector<int64_t> strides;  // in elements, one an axis, not negative; none: row-major without gaps
   int64_t offset = 0;            // in bytes, of the first element
 };
 
@@ -42,8 +31,9 @@ std::vector<int64_t> contiguous_strides(const Shape& shape);
 /// that are negative or overflow.
 int64_t span_of(const Shape& shape, const std::vector<int64_t>& strides);
 
-/// Reads the tensor: floats as f32, the rest as they are. A contiguous, aligned f32 tensor is a view of the file.
+/// Reads the tensor into bytes of its own: floats as f32, the rest as they are. Little-endian, as all formats are. A
+/// tensor whose elements do not lie one after another costs, while it is read, the bytes that it spans as well.
 /// The caller has checked the type; the place is checked here again, for it costs nothing.
-Tensor read_stored(const MappedBytes& file, const StoredTensor& stored);
+Tensor read_stored(const OpenFile& file, const StoredTensor& stored);
 
 }  // namespace sat

@@ -1,9 +1,65 @@
 // UTF-8 checking, safe quoting, and figures.
 #include "sat/io/text.h"
 
+#include <algorithm>
 #include <charconv>
 
+#include "sat/tensor/error.h"
+
 namespace sat {
+
+namespace {
+
+struct Character {
+  uint32_t code_point = 0;
+  int length = 0;  // bytes; 0 where the first byte starts no character
+};
+
+/// Of a text that is not empty.
+Character first_character(std::string_view text) {
+  const int length = utf8_length(text);
+  if (length == 0) return {};
+  if (length == 1) return {uint8_t(text[0]), 1};
+  uint32_t code_point = uint8_t(text[0]) & (0x7Fu >> length);
+  for (int i = 1; i < length; ++i) code_point = code_point << 6 | (uint8_t(text[size_t(i)]) & 0x3F);
+  return {code_point, length};
+}
+
+/// Does a reader see this character (or the room that it takes), and does it leave the order of the others alone?
+bool has_shape(uint32_t c) {
+  const auto among = [c](uint32_t first, uint32_t last) { return c >= first && c <= last; };
+  if (c < 0x20 || among(0x7F, 0x9F)) return false;                                  // C0, DEL, C1
+  if (c == 0xAD || c == 0x34F || c == 0x61C) return false;                          // soft hyphen, joiner, Arabic mark
+  if (c == 0x115F || c == 0x1160 || c == 0x3164 || c == 0xFFA0) return false;       // fillers
+  if (among(0x17B4, 0x17B5) || among(0x180B, 0x180F)) return false;                 // Khmer, Mongolian
+  if (among(0x200B, 0x200F) || among(0x2028, 0x202E)) return false;                 // no width, marks, line separators
+  if (among(0x2060, 0x206F) || c == 0xFEFF || among(0xFFF0, 0xFFFB)) return false;  // joiners, isolates, BOM
+  return !among(0xE0000, 0xE0FFF);                                                  // tags
+}
+
+std::string in_hex(uint32_t value, size_t digits, char ten) {
+  std::string text;
+  for (; value > 0 || text.size() < digits; value >>= 4) {
+    const uint32_t digit = value & 15;
+    text.insert(text.begin(), char(digit < 10 ? '0' + digit : ten + (digit - 10)));
+  }
+  return text;
+}
+
+/// Moves the first character of `text` to `shown`, spelled out where it must be.
+void append_printable(std::string& shown, std::string_view& text) {
+  const Character first = first_character(text);
+  if (first.length <= 1 && (first.length == 0 || !has_shape(first.code_point))) {
+    shown += "\\x" + in_hex(uint8_t(text[0]), 2, 'a');
+  } else if (!has_shape(first.code_point)) {
+    shown += "\\u{" + in_hex(first.code_point, 1, 'a') + "}";
+  } else {
+    shown += text.substr(0, size_t(first.length));
+  }
+  text.remove_prefix(size_t(std::max(first.length, 1)));
+}
+
+}  // namespace
 
 int utf8_length(std::string_view text) {
   if (text.empty()) return 0;
@@ -52,28 +108,56 @@ void append_utf8(std::string& text, uint32_t code_point) {
   }
 }
 
+std::string printable(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) append_printable(shown, text);
+  return shown;
+}
+
 std::string quoted(std::string_view text) {
   constexpr int kMostShown = 80;
   std::string shown = "'";
   for (int count = 0; !text.empty(); ++count) {
     if (count == kMostShown) return shown + "...'";
-    const int length = utf8_length(text);
-    const auto first = uint8_t(text[0]);
-    if (length == 0 || first < 0x20 || first == 0x7F) {
-      const char* digits = "0123456789abcdef";
-      shown += {'\\', 'x', digits[first >> 4], digits[first & 15]};
-      text.remove_prefix(1);
-    } else {
-      shown += text.substr(0, size_t(length));
-      text.remove_prefix(size_t(length));
-    }
+    append_printable(shown, text);
   }
   return shown + "'";
+}
+
+std::string invisible_character(std::string_view text) {
+  while (!text.empty()) {
+    const Character first = first_character(text);
+    const uint32_t c = first.code_point;
+    const bool like_a_space =
+        c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F || c == 0x3000;
+    if (first.length > 0 && (like_a_space || !has_shape(c))) return "U+" + in_hex(c, 4, 'A');
+    text.remove_prefix(size_t(std::max(first.length, 1)));
+  }
+  return "";
+}
+
+std::vector<std::string> lines_of(std::string_view text, const std::string& source) {
+  const std::string_view start = text.substr(0, 2);
+  SAT_CHECK(start != "\xFF\xFE" && start != "\xFE\xFF", source, ": this text is UTF-16; save it as UTF-8");
+  if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find_first_of("\r\n"), text.size());
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + (text.substr(end, 2) == "\r\n" ? 2 : 1), text.size()));
+  }
+  return lines;
 }
 
 std::string fixed(double value, int digits) {
   char text[512];  // of any double with up to 100 digits
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, digits);
+  return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
+}
+
+std::string significant(double value, int digits) {
+  char text[64];
+  const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, digits);
   return end.ec == std::errc() ? std::string(text, end.ptr) : "?";
 }
 

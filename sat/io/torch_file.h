@@ -11,11 +11,14 @@ namespace sat {
 
 /// Reads a PyTorch file whose tensors are f32, f16, bf16, f64, i64, i32, u8 or bool, contiguous or strided, storages
 /// shared between names or not.
-/// Of a whole checkpoint the first of "model_state_dict", "state_dict", "model" that is a dict is taken, else the
-/// file's dict itself; dicts, lists and tuples inside become names joined by dots. Numbers, booleans and texts beside
-/// the state dict (a step, an epoch) become metadata. Throws Error for anything that is not a state dict, naming the
-/// opcode or global that was refused and its offset in the pickle.
-Checkpoint read_torch_file(const std::string& path);
+/// Of a whole checkpoint one dict is the state dict: the first of "model_state_dict", "state_dict", "network_weights",
+/// "model", "net", "ema", "ema_state_dict" and "model_ema" that is a dict with tensors, looked for within the one found
+/// too; where there is none, the file's dict itself. So a model goes before its moving average. Dicts, lists and tuples
+/// inside become names joined by dots. Numbers, booleans and texts beside it (a step, an epoch) become metadata; all
+/// else is skipped by name: other dicts, objects of any class, tensors of types that are not read, keys that are
+/// neither texts nor integers. Throws Error for anything that holds no state dict, and for pickles by which harm is
+/// done (pickle.h).
+Checkpoint read_torch_file(const std::string& path, const CheckpointLimits& limits = {});
 
 /// Do these bytes start as the legacy form does?
 bool is_legacy_torch_file(const uint8_t* bytes, int64_t count);

@@ -17,38 +17,42 @@ void check_window(const char* caller, const std::array<int64_t, 3>& window) {
   }
 }
 
-struct Interval {
-  int64_t start, end;
-};
-
-std::vector<Interval> along_axis(int64_t size, int64_t window) {
-  const int64_t stride = window / 2;
-  const int64_t count = std::max<int64_t>((size + stride - 1) / stride - 1, 1);
-  std::vector<Interval> intervals;
-  for (int64_t i = 0; i < count; ++i) {
-    Interval next{i * stride, i * stride + window};
-    if (next.end > size) next = {std::max<int64_t>(size - window, 0), size};
-    intervals.push_back(next);
-  }
-  return intervals;
-}
-
 }  // namespace
 
-std::vector<Window> sliding_windows(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window) {
+WindowGrid::WindowGrid(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, int outermost)
+    : size_(size), window_(window) {
   check_window("sliding_windows", window);
-  for (int64_t n : size) {
+  double count = 1;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t n = size[axis], stride = window[axis] / 2;
     SAT_CHECK(n >= 1, "sliding_windows: volume is ", size[0], " x ", size[1], " x ", size[2],
               " voxels, needs at least 1 along each axis");
+    along_[axis] = std::max<int64_t>(n / stride + (n % stride != 0) - 1, 1);
+    count *= double(along_[axis]);
   }
+  SAT_CHECK(count <= double(kMostWindows), "a volume of ", size[0], " x ", size[1], " x ", size[2], " voxels takes ",
+            along_[0], " x ", along_[1], " x ", along_[2], " windows of ", window[0], " x ", window[1], " x ",
+            window[2], " voxels; at most ", kMostWindows, " are computed");
+  SAT_CHECK(outermost >= 0 && outermost < 3, "sliding_windows: axis is ", outermost, ", needs 0, 1 or 2");
+  order_ = {outermost == 2 ? size_t(1) : size_t(2), outermost == 0 ? size_t(1) : size_t(0), size_t(outermost)};
+}
+
+Window WindowGrid::operator[](int64_t i) const {
+  Window found;
+  for (size_t axis : order_) {
+    const int64_t start = i % along_[axis] * (window_[axis] / 2);
+    i /= along_[axis];
+    found.start[axis] = std::max<int64_t>(std::min(start, size_[axis] - window_[axis]), 0);
+    found.end[axis] = std::min(found.start[axis] + window_[axis], size_[axis]);
+  }
+  return found;
+}
+
+std::vector<Window> sliding_windows(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window) {
+  const WindowGrid grid(size, window);
   std::vector<Window> windows;
-  for (const Interval& h : along_axis(size[0], window[0])) {
-    for (const Interval& w : along_axis(size[1], window[1])) {
-      for (const Interval& d : along_axis(size[2], window[2])) {
-        windows.push_back({{h.start, w.start, d.start}, {h.end, w.end, d.end}});
-      }
-    }
-  }
+  windows.reserve(size_t(grid.size()));
+  for (int64_t i = 0; i < grid.size(); ++i) windows.push_back(grid[i]);
   return windows;
 }
 

@@ -16,9 +16,26 @@ struct Window {
   bool operator==(const Window& other) const { return start == other.start && end == other.end; }
 };
 
-/// Windows of the published inference: along each axis of n voxels max(ceil(n / stride) - 1, 1) windows, stride = half
-/// the window; a window that would pass the end is moved back to end there. Axis 0 is the outermost loop, axis 2 the
-/// innermost. Sizes are at least 1, windows at least 2; throws Error otherwise.
+/// More windows than this are refused: at a second each they take eleven days.
+inline constexpr int64_t kMostWindows = 1000000;
+
+/// Windows of the published inference, by number: along each axis of n voxels max(ceil(n / stride) - 1, 1) windows,
+/// stride = half the window; a window that would pass the end is moved back to end there. One axis is the outermost
+/// loop, the two others follow in their order.
+class WindowGrid {
+ public:
+  /// Sizes are at least 1, windows at least 2, and there are at most kMostWindows; throws Error otherwise.
+  WindowGrid(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, int outermost = 0);
+
+  int64_t size() const { return along_[0] * along_[1] * along_[2]; }
+  Window operator[](int64_t i) const;
+
+ private:
+  std::array<int64_t, 3> size_, window_, along_{};  // along_: windows an axis
+  std::array<size_t, 3> order_;                     // axes, the innermost loop first
+};
+
+/// All of them as a list, axis 0 outermost.
 std::vector<Window> sliding_windows(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window);
 
 /// The precision in which importance is stored: the published models use f16.

@@ -37,8 +37,8 @@ struct Located {
 
 class Reader {
  public:
-  Reader(const uint8_t* bytes, int64_t count, const std::string& source)
-      : bytes_(bytes), count_(count), source_(source) {}
+  Reader(const OpenFile& file, int64_t max_bytes, int64_t max_members)
+      : file_(file), count_(file.size()), max_bytes_(max_bytes), max_members_(max_members) {}
 
   std::map<std::string, ZipMember> read() {
     const Directory directory = find_directory();
@@ -59,28 +59,37 @@ class Reader {
  private:
   template <class... Parts>
   void check(bool condition, const Parts&... parts) const {
-    SAT_CHECK(condition, source_, ": zip archive: ", parts...);
+    SAT_CHECK(condition, file_.path(), ": zip archive: ", parts...);
   }
 
   template <class T>
   T get(int64_t at) const {
     check(at >= 0 && at <= count_ - int64_t(sizeof(T)), "a field at byte ", at, " lies outside the file's ", count_);
+    constexpr int64_t kWindow = 4096;  // fields stand close together: most lie in what was read for the one before
+    if (at < window_at_ || at + int64_t(sizeof(T)) > window_at_ + int64_t(window_.size())) {
+      window_.resize(size_t(std::min(kWindow, count_ - at)));
+      window_at_ = at;
+      file_.read(at, window_.data(), int64_t(window_.size()));
+    }
     T value;
-    std::memcpy(&value, bytes_ + at, sizeof value);
+    std::memcpy(&value, window_.data() + (at - window_at_), sizeof value);
     return value;
   }
 
-  std::string_view text(int64_t at, int64_t length) const {
+  std::string text(int64_t at, int64_t length) const {
     check(at >= 0 && at <= count_ && length <= count_ - at, "a name at byte ", at, " of ", length,
           " bytes leaves the file's ", count_);
-    return {reinterpret_cast<const char*>(bytes_) + at, size_t(length)};
+    return file_.text(at, length);
   }
 
   int64_t find_end() const {
-    for (int64_t at = count_ - kEndSize; at >= std::max<int64_t>(0, count_ - kEndSize - 0xFFFF); --at) {
-      if (get<uint32_t>(at) == kDirectoryEnd && get<uint16_t>(at + 20) == count_ - kEndSize - at) return at;
+    const int64_t first = std::max<int64_t>(0, count_ - kEndSize - 0xFFFF);
+    const std::string tail = file_.text(first, count_ - first);
+    for (int64_t at = count_ - kEndSize; at >= first; --at) {
+      if (std::memcmp(tail.data() + (at - first), &kDirectoryEnd, sizeof kDirectoryEnd) != 0) continue;
+      if (get<uint16_t>(at + 20) == count_ - kEndSize - at) return at;
     }
-    fail(source_, ": zip archive: no end of central directory: the file is cut off, or bytes follow it");
+    fail(file_.path(), ": zip archive: no end of central directory: the file is cut off, or bytes follow it");
   }
 
   Directory find_directory() const {
@@ -102,8 +111,12 @@ class Reader {
     check(directory.offset <= uint64_t(directory.end) && directory.size == uint64_t(directory.end) - directory.offset,
           "a central directory of ", directory.size, " bytes at ", directory.offset, " does not end at ",
           directory.end);
+    check(directory.size <= uint64_t(max_bytes_), "a central directory of ", directory.size, " bytes, at most ",
+          max_bytes_, " are taken");
     check(directory.entries <= directory.size / kEntrySize, directory.entries, " members do not fit a directory of ",
           directory.size, " bytes");
+    check(directory.entries <= uint64_t(max_members_), directory.entries, " members, at most ", max_members_,
+          " are taken");
     return directory;
   }
 
@@ -194,29 +207,35 @@ class Reader {
     }
   }
 
-  const uint8_t* bytes_;
-  int64_t count_;
-  const std::string& source_;
+  const OpenFile& file_;
+  int64_t count_, max_bytes_, max_members_;
+  mutable std::string window_;  // the last bytes read for a field
+  mutable int64_t window_at_ = 0;
 };
 
 }  // namespace
 
-ZipArchive::ZipArchive(const uint8_t* bytes, int64_t count, std::string source)
-    : bytes_(bytes), count_(count), source_(std::move(source)), members_(Reader(bytes, count, source_).read()) {}
+ZipArchive::ZipArchive(std::shared_ptr<const OpenFile> file, int64_t max_bytes, int64_t max_members)
+    : file_(std::move(file)), members_(Reader(*file_, max_bytes, max_members).read()) {}
 
 const ZipMember* ZipArchive::find(const std::string& name) const {
   const auto found = members_.find(name);
   return found == members_.end() ? nullptr : &found->second;
 }
 
-std::string_view ZipArchive::bytes_of(const ZipMember& member) const {
-  return {reinterpret_cast<const char*>(bytes_) + member.offset, size_t(member.size)};
-}
+std::string ZipArchive::bytes_of(const ZipMember& member) const { return file_->text(member.offset, member.size); }
 
 void ZipArchive::check_crc(const std::string& name, const ZipMember& member) const {
-  const uint32_t crc = crc32(bytes_ + member.offset, member.size);
-  SAT_CHECK(crc == member.crc, source_, ": zip archive: member ", quoted(name), " is damaged: its checksum is ", crc,
-            ", the directory says ", member.crc);
+  constexpr int64_t kStep = 1 << 18;  // stays in the cache between reading and summing
+  std::string piece(size_t(std::min(kStep, member.size)), '\0');
+  uint32_t crc = 0;
+  for (int64_t done = 0; done < member.size; done += kStep) {
+    const int64_t count = std::min(kStep, member.size - done);
+    file_->read(member.offset + done, piece.data(), count);
+    crc = crc32(piece.data(), count, crc);
+  }
+  SAT_CHECK(crc == member.crc, file_->path(), ": zip archive: member ", quoted(name), " is damaged: its checksum is ",
+            crc, ", the directory says ", member.crc);
 }
 
 bool is_zip(const uint8_t* bytes, int64_t count) { return count >= 4 && std::memcmp(bytes, "PK\x03\x04", 4) == 0; }

@@ -1,13 +1,13 @@
 // The directory of a zip archive whose members are stored as they are, the container of PyTorch's files.
-// Finds and checks members in memory; does not inflate, decrypt, write or extract.
+// Finds and checks members of an open file; does not inflate, decrypt, write or extract.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
-#include <string_view>
 
-#include "sat/tensor/error.h"
+#include "sat/io/open_file.h"
 
 namespace sat {
 
@@ -18,22 +18,21 @@ struct ZipMember {
   uint32_t crc = 0;
 };
 
-/// The members of an archive, zip64 understood. Throws Error, its message beginning with `source`, unless the central
-/// directory and every local header agree, no two members overlap, no name comes twice, and all are stored and plain.
+/// The members of an archive, zip64 understood. Throws Error, its message beginning with the file's path, unless the
+/// central directory and every local header agree, no two members overlap, no name comes twice, and all are stored and
+/// plain; and for a directory of more than `max_bytes`, or of more than `max_members`.
 class ZipArchive {
  public:
-  ZipArchive(const uint8_t* bytes, int64_t count, std::string source);
+  ZipArchive(std::shared_ptr<const OpenFile> file, int64_t max_bytes, int64_t max_members);
 
   const std::map<std::string, ZipMember>& members() const { return members_; }
   const ZipMember* find(const std::string& name) const;  // null when absent
-  std::string_view bytes_of(const ZipMember& member) const;
+  std::string bytes_of(const ZipMember& member) const;
   /// Throws Error unless the member's bytes have the checksum that the directory claims.
   void check_crc(const std::string& name, const ZipMember& member) const;
 
  private:
-  const uint8_t* bytes_;
-  int64_t count_;
-  std::string source_;
+  std::shared_ptr<const OpenFile> file_;
   std::map<std::string, ZipMember> members_;
 };
 

@@ -7,6 +7,7 @@
 #include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/weights.h"
 
 namespace sat {
 
@@ -63,6 +64,19 @@ void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
   });
 }
 
+/// An organ is not absent because numbers in the network grew beyond all bounds: what every voxel's score is made from
+/// must be finite. Looks at a few thousand numbers, where they are on the CPU; the scores themselves are looked at when
+/// masks are made of them (io/restore.h).
+void check_finite(const Features& features, const Tensor& masks) {
+  if (Context::current().dry()) return;
+  for (const Tensor* x : {&masks, &features.center, &features.factor, &features.shift}) {
+    const int64_t wrong = x->device == Device::cpu ? count_not_finite(*x) : 0;
+    SAT_CHECK(wrong == 0, "the network gave ", wrong, " of ", x->numel(),
+              x == &masks ? " values of mask vectors" : " scales of features",
+              " that are not finite (NaN or infinite), so there is no mask: numbers in it grew ", "beyond all bounds");
+  }
+}
+
 }  // namespace
 
 const char* name_of(Waiting waiting) {
@@ -77,15 +91,13 @@ Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3
       prompts_(prompts),
       plan_(plan),
       sink_(std::move(sink)),
-      windows_(sliding_windows(size, window)),
+      windows_(size, window, plan.axis),
       device_(Context::current().accelerator() ? Device::cuda : Device::cpu),
       importance_(resident(importance_map(window, importance))) {
   SAT_CHECK(prompts > 0, "blender: there are no prompts");
   SAT_CHECK((plan_.waiting != Waiting::spilled && device_ == Device::cpu) || plan_.axis == 0,
             "blender: spilled rows, and those of a device, leave along axis 0, not ", plan_.axis);
   const auto axis = size_t(plan_.axis);
-  std::stable_sort(windows_.begin(), windows_.end(),
-                   [&](const Window& a, const Window& b) { return a.start[axis] < b.start[axis]; });
   if (plan_.waiting != Waiting::scores) {
     const std::array<int64_t, 3> row = box(1);
     // What lives on a device through the loop is there before it (window_runner.h).
@@ -106,9 +118,10 @@ std::array<int64_t, 3> Blender::box(int64_t rows) const {
 void Blender::add(Features features, const Tensor& masks) {
   SAT_CHECK(added_ < windows_.size(), "blender: all ", windows_.size(), " windows have been added");
   const auto axis = size_t(plan_.axis);
-  const Window& window = windows_[added_];
+  const Window window = windows_[added_];
   Kept part{window, 0, 0, std::move(features), masks};
   if (plan_.waiting != Waiting::scores) move(part, Device::cpu);
+  check_finite(part.features, part.masks);
   if (plan_.waiting == Waiting::spilled) spill(part);
   if (plan_.waiting != Waiting::scores) {
     kept_.push_back(std::move(part));
@@ -235,6 +248,7 @@ void Blender::finish_features(int64_t until) {
   const int64_t area = one_row[0] * one_row[1] * one_row[2];
   const int64_t row_bytes = area * std::min(kChunk, prompts_) * int64_t(sizeof(float));
   const int64_t rows_at_once = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, kSlabRows);
+  const bool dry = Context::current().dry();
   if (last_row_.empty()) last_row_ = Tensor({prompts_, area}, DType::f32, device_);
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
@@ -246,7 +260,9 @@ void Blender::finish_features(int64_t until) {
     const bool fetch = plan_.waiting == Waiting::spilled || device_ == Device::cuda;
     const std::vector<Kept> fetched = fetch ? fetched_rows(final_, stop) : std::vector<Kept>();
     const std::vector<Kept>& parts = fetch ? fetched : kept_;
-    for (const Kept& part : parts) count(part.window, weights, decided_, final_, stop);
+    for (const Kept& part : parts) {
+      if (!dry) count(part.window, weights, decided_, final_, stop);
+    }
     for (int64_t first = 0; first < prompts_; first += kChunk) {
       const int64_t width = std::min(kChunk, prompts_ - first);
       const Tensor scores = zeros({extent[0], extent[1], extent[2], width}, DType::f32, device_);
@@ -255,6 +271,7 @@ void Blender::finish_features(int64_t until) {
       if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
       for (const Kept& part : parts) {
         accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
+        if (dry) break;  // the others would take the same memory, one after another
       }
       normalise(scores, weights, final_ - decided_, extent[axis]);
       if (decided_ < decide) leave(scores, origin, decided_, decide, first);
@@ -299,7 +316,8 @@ void Blender::spill(Kept& part) {
   const int64_t row_bytes = values.bytes() / values.shape[1];
   const bool dry = Context::current().dry();
   if (added_ == 0) {
-    for (const Window& window : windows_) scratch_bytes_ += (window.end[0] - window.start[0]) * row_bytes;
+    for (int64_t i = 0; i < windows_.size(); ++i)
+      scratch_bytes_ += (windows_[i].end[0] - windows_[i].start[0]) * row_bytes;
     if (!dry) scratch_.emplace(plan_.scratch, scratch_bytes_);
   }
   part.place = next_place_;
@@ -313,9 +331,11 @@ void Blender::spill(Kept& part) {
 /// to the device.
 std::vector<Blender::Kept> Blender::fetched_rows(int64_t first, int64_t last) const {
   std::vector<Kept> parts;
-  for (const Kept& part : kept_) {
+  const auto over = [&](const Kept& part) { return part.window.end[0] <= first; };  // those come first
+  for (auto at = std::partition_point(kept_.begin(), kept_.end(), over); at != kept_.end(); ++at) {
+    const Kept& part = *at;
     const int64_t from = std::max(first, part.window.start[0]), to = std::min(last, part.window.end[0]);
-    if (from >= to) continue;
+    if (from >= to) break;  // as all that follow
     Kept fetched = part;
     fetched.cut = from - part.window.start[0];
     Tensor& values = fetched.features.values;

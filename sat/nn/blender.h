@@ -45,7 +45,7 @@ class Blender {
   Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3>& window, Rounding importance,
           int64_t prompts, BlendPlan plan, RowSink sink);
 
-  const std::vector<Window>& windows() const { return windows_; }  // sorted along the plan's axis
+  const WindowGrid& windows() const { return windows_; }  // the plan's axis outermost
 
   /// features [1, w0, w1, w2, C] of the whole window (voxels beyond the volume's end are passed over) and the prompts'
   /// mask vectors [N, C] for it. Throws Error when there is no room on disk for features that are to be spilled.
@@ -79,10 +79,10 @@ class Blender {
   int64_t prompts_;
   BlendPlan plan_;
   RowSink sink_;
-  std::vector<Window> windows_;
+  WindowGrid windows_;
   Device device_;  // where scores are: with the context's accelerator, or on the CPU
   Tensor importance_;
-  size_t added_ = 0;
+  int64_t added_ = 0;
   int64_t final_ = 0;    // rows before this one are final and normalised
   int64_t decided_ = 0;  // rows before this one have left
   // Waiting as scores: the rows from base_ on.

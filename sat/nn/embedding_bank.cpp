@@ -53,10 +53,12 @@ std::unordered_map<std::string, int64_t> index_of(const EmbeddingBank& bank) {
 }
 
 void check_finite(const Tensor& x, const char* name, const std::string& source) {
+  const int64_t wrong = count_not_finite(x);
+  if (wrong == 0) return;
   const float* values = x.data<float>();
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    SAT_CHECK(std::isfinite(values[i]), source, ": ", name, " holds ", values[i], " at element ", i);
-  }
+  const auto first = std::find_if(values, values + x.numel(), [](float value) { return !std::isfinite(value); });
+  fail(source, ": ", name, " holds ", *first, " at element ", first - values, ", and ", wrong, " of ", x.numel(),
+       " values in all that are not finite");
 }
 
 void check_bank(const EmbeddingBank& bank) {
@@ -99,8 +101,11 @@ int64_t edits_between(const std::u32string& a, const std::u32string& b) {
   std::partial_sort(nearest.begin(), nearest.begin() + int64_t(named), nearest.end());
   std::string list;
   for (size_t i = 0; i < named; ++i) list += (i ? ", " : "") + quoted(bank.phrases[nearest[i].second]);
-  fail(bank.source, ": prompt ", quoted(prompt), " is not among the ", bank.phrases.size(), " phrases; did you mean ",
-       list, "? For other words give the text model instead of the bank");
+  const std::string unseen = invisible_character(prompt);
+  fail(bank.source, ": prompt ", quoted(prompt),
+       unseen.empty() ? "" : " holds an invisible character, " + unseen + ", and", " is not among the ",
+       bank.phrases.size(), " phrases; did you mean ", list,
+       "? For other words give the text model instead of the bank");
 }
 
 Metadata metadata_of(const EmbeddingBank& bank) {
@@ -110,16 +115,18 @@ Metadata metadata_of(const EmbeddingBank& bank) {
       {"format", kFormat}, {"version", kVersion}, {"phrases", phrases.dump()}, {"text", to_json(bank.text).dump()}};
   if (!bank.text_identity.empty()) metadata["text_sha256"] = bank.text_identity;
   if (!bank.model_identity.empty()) metadata["model_sha256"] = bank.model_identity;
+  if (!bank.card.entries.empty()) metadata["card"] = to_json(bank.card).dump();
   return metadata;
 }
 
 }  // namespace
 
-bool is_bank(const std::string& path) {
-  const Metadata metadata = open_checkpoint(path).metadata;
-  const auto format = metadata.find("format");
-  return format != metadata.end() && format->second == kFormat;
+bool is_bank(const Checkpoint& file) {
+  const auto format = file.metadata.find("format");
+  return format != file.metadata.end() && format->second == kFormat;
 }
+
+bool is_bank(const std::string& path) { return is_bank(open_checkpoint(path)); }
 
 EmbeddingBank read_bank(const std::string& path) {
   const Checkpoint file = read_safetensors(path);
@@ -133,6 +140,9 @@ EmbeddingBank read_bank(const std::string& path) {
   bank.text = text_config_from_json(Json::parse(entry(file.metadata, "text", path), path + ", text"), path);
   bank.text_identity = identity(file.metadata, "text_sha256", path);
   bank.model_identity = identity(file.metadata, "model_sha256", path);
+  if (file.metadata.count("card")) {
+    bank.card = model_card_from_json(Json::parse(file.metadata.at("card"), path + ", card"), path);
+  }
   bank.embeddings = file.weights.get("embeddings", file.weights.shape_of("embeddings"));
   bank.modality_embed = file.weights.get("modality_embed", file.weights.shape_of("modality_embed"));
   const std::vector<std::string> unknown = file.weights.never_read();
@@ -148,6 +158,7 @@ void write_bank(const std::string& path, const EmbeddingBank& bank) {
   const Metadata metadata = metadata_of(bank);
   identity(metadata, "text_sha256", bank.source);
   identity(metadata, "model_sha256", bank.source);
+  model_card_from_json(to_json(bank.card), bank.source);
   write_safetensors(path, {{"embeddings", bank.embeddings}, {"modality_embed", bank.modality_embed}}, metadata);
 }
 

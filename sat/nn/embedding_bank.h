@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "sat/io/checkpoint.h"
+#include "sat/io/model_card.h"
 #include "sat/nn/text_encoder.h"
 
 namespace sat {
@@ -17,14 +19,17 @@ struct EmbeddingBank {
   TextEncoderConfig text;            // how the phrases were encoded
   std::string text_identity;         // sha256 of the text model's file; empty: not recorded
   std::string model_identity;        // sha256 of the segmentation model that it belongs to; empty: not recorded
+  ModelCard card;                    // which scans the model was made for; may state nothing
   std::string source = "the embedding bank";  // named in messages
 };
 
 /// Reads a bank: safetensors with `embeddings` and `modality_embed`, and in its metadata "format" =
 /// "sat-embedding-bank", "version" = "1", "phrases" (a JSON array), "text" (text_config_from_json), "text_sha256" and
-/// "model_sha256" (64 hex digits, or absent). Throws Error naming what does not fit.
+/// "model_sha256" (64 hex digits, or absent), and perhaps "card" (model_card_from_json). Throws Error naming what does
+/// not fit.
 EmbeddingBank read_bank(const std::string& path);
 bool is_bank(const std::string& path);  // a safetensors file that says it is a bank
+bool is_bank(const Checkpoint& file);
 
 /// Writes a bank, embeddings as f32. Throws Error for one that read_bank() would refuse.
 void write_bank(const std::string& path, const EmbeddingBank& bank);

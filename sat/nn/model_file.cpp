@@ -1,11 +1,13 @@
 // Opening, describing and writing SAT models.
 #include "sat/nn/model_file.h"
 
-#include "sat/io/checkpoint.h"
+#include <sstream>
+
 #include "sat/io/file.h"
 #include "sat/io/hash.h"
 #include "sat/io/safetensors.h"
 #include "sat/nn/sat_model.h"
+#include "sat/nn/stored_weights.h"
 #include "sat/tensor/context.h"
 
 namespace sat {
@@ -22,9 +24,8 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-/// The name that `name` is an alias of, or itself.
+/// The name that `name`, already without wrappers, is an alias of, or itself.
 std::string original_name(std::string name) {
-  if (starts_with(name, "module.")) name.erase(0, 7);
   if (starts_with(name, "backbone.decoder.encoder.")) name.replace(0, 25, "backbone.encoder.");
   for (const auto& [alias, original] :
        {std::pair{".all_modules.0.", ".conv."}, std::pair{".all_modules.1.", ".norm."}}) {
@@ -39,65 +40,137 @@ std::string value_or_empty(const std::map<std::string, std::string>& map, const 
   return found == map.end() ? std::string() : found->second;
 }
 
+/// What is wrong with tensors of one kind, as part of a sentence; every one is told of, the first 20 by name.
+class Complaint {
+ public:
+  void add(const std::string& what) {
+    if (++count_ <= kNamed) named_ += (named_.empty() ? "" : ", ") + what;
+  }
+  bool empty() const { return count_ == 0; }
+  /// "tensor X is missing", "3 tensors are missing: X, Y, Z", "99 tensors are missing: X, Y, ... (the first 20 named)".
+  std::string sentence(const std::string& one, const std::string& many) const {
+    if (count_ == 1) return "tensor " + named_ + one;
+    return std::to_string(count_) + " tensors " + many + ": " + named_ +
+           (count_ > kNamed ? ", ... (the first " + std::to_string(kNamed) + " are named)" : "");
+  }
+
+ private:
+  static constexpr int64_t kNamed = 20;
+  int64_t count_ = 0;
+  std::string named_;
+};
+
+std::string text_of(const Shape& shape) {
+  std::ostringstream text;
+  text << shape;
+  return text.str();
+}
+
+/// The tensors that the network asks for. A rehearsal of its constructor finds them without reading any.
+std::map<std::string, Shape> needed_tensors(const SatConfig& config, Heads heads) {
+  ContextOptions options;
+  options.dry = true;
+  Context dry(options);
+  UseContext use(dry);
+  std::map<std::string, Shape> needed;
+  const auto ask = [&](const std::string& name, const Shape& shape) {
+    needed.emplace(name, shape);
+    return Tensor(shape);
+  };
+  const SatModel asked(Weights::made(ask), config, heads);
+  return needed;
+}
+
+/// Throws Error unless the tensors are exactly those of the network. `skipped`: what else the file holds.
+void check_whole(const ModelFile& model, const std::map<std::string, std::string>& skipped) {
+  const bool heads = (model.weights / "mid_mask_embed_proj").has_any();
+  std::map<std::string, Shape> needed = needed_tensors(model.config, heads ? Heads::all : Heads::final_only);
+  Complaint missing, shaped, typed, foreign;
+  for (const Weights::Entry& entry : model.weights.entries()) {
+    const auto wanted = needed.find(entry.name);
+    const std::string name = "'" + entry.name + "'";
+    if (wanted == needed.end()) {
+      foreign.add(name);
+      continue;
+    }
+    if (entry.shape != wanted->second) {
+      shaped.add(name + " has shape " + text_of(entry.shape) + ", the model needs " + text_of(wanted->second));
+    }
+    if (entry.dtype != DType::f32 && entry.dtype != DType::bf16 && entry.dtype != DType::f16) {
+      typed.add(name + " holds " + name_of(entry.dtype));
+    }
+    needed.erase(wanted);
+  }
+  std::map<std::string, std::string> objects;
+  for (const auto& [name, what] : skipped) objects.emplace(original_name(without_wrappers(name)), what);
+  for (const auto& [name, shape] : needed) {
+    const auto object = objects.find(name);
+    missing.add("'" + name + "' of shape " + text_of(shape) +
+                (object == objects.end() ? "" : " (what has that name is " + object->second + ")"));
+  }
+  const std::string& path = model.path;
+  SAT_CHECK(missing.empty(), path, ": ", missing.sentence(" is missing", "are missing"));
+  SAT_CHECK(shaped.empty(), path, ": ", shaped.sentence("", "have other shapes than the model"));
+  SAT_CHECK(typed.empty(), path, ": ", typed.sentence(" where the model needs a float type", "are of no float type"));
+  SAT_CHECK(foreign.empty(), path, ": ",
+            foreign.sentence(" does not belong to " + model.config.architecture,
+                             "do not belong to " + model.config.architecture));
+}
+
 }  // namespace
 
 Weights canonical_weights(const Weights& weights) {
-  std::map<std::string, Weights::Entry> kept;
-  for (Weights::Entry entry : weights.entries()) {
-    const std::string name = original_name(entry.name);
-    if (ends_with(name, "position_ids")) continue;
-    const bool alias = name != entry.name && "module." + name != entry.name;
-    const std::string stored = entry.name;
-    entry.name = name;
-    const auto [found, added] = kept.emplace(name, entry);
+  struct Kept {
+    size_t index;  // among the entries
+    bool alias;
+  };
+  std::vector<Weights::Entry> entries = weights.entries(), named;
+  std::map<std::string, Kept> kept;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Weights::Entry& entry = entries[i];
+    const std::string plain = without_wrappers(entry.name), name = original_name(plain);
+    if (ends_with(name, "position_ids") || name == "n_averaged") continue;
+    const bool alias = name != plain;
+    const auto [found, added] = kept.emplace(name, Kept{i, alias});
     if (added) continue;
-    SAT_CHECK(found->second.shape == entry.shape, weights.source(), ": '", stored, "' has shape ", entry.shape,
-              ", its original '", name, "' has ", found->second.shape);
-    if (!alias) found->second = entry;
+    const Weights::Entry& before = entries[found->second.index];
+    SAT_CHECK(before.shape == entry.shape, weights.source(), ": '", entry.name, "' has shape ", entry.shape, ", '",
+              before.name, "', which is the same tensor, has ", before.shape);
+    SAT_CHECK(alias || found->second.alias, weights.source(), ": '", before.name, "' and '", entry.name, "' are both '",
+              name, "' once the wrappers around the network are left out");
+    if (!alias) found->second = {i, alias};
   }
-  std::vector<Weights::Entry> entries;
-  for (auto& [name, entry] : kept) entries.push_back(std::move(entry));
-  return Weights(std::move(entries), weights.source());
+  named.reserve(kept.size());
+  for (const auto& [name, one] : kept) {
+    named.push_back(std::move(entries[one.index]));
+    named.back().name = name;
+  }
+  return Weights(std::move(named), weights.source());
 }
 
-ModelFile open_model_file(const std::string& path, const std::string& config_path) {
-  Checkpoint checkpoint = open_checkpoint(path);
+ModelFile open_model_file(const std::string& path, const std::string& config_path, const CheckpointLimits& limits) {
+  Checkpoint checkpoint = open_checkpoint(path, limits);
   ModelFile model;
   model.path = path;
   model.metadata = std::move(checkpoint.metadata);
-  model.weights = canonical_weights(checkpoint.weights);
+  model.weights = canonical_weights(checkpoint.weights).finite();
+  checkpoint.weights = {};
   model.text_identity = value_or_empty(model.metadata, "text_identity");
   model.identity = value_or_empty(model.metadata, "identity");
   if (model.identity.empty()) model.identity = sha256_of_file(path);
 
-  const RecognisedConfig recognised = recognise_config(model.weights);
   const std::string described = value_or_empty(model.metadata, "config");
   if (!config_path.empty()) {
     model.config = config_from_json(Json::parse(read_file(config_path, kLargestConfig), config_path), config_path);
   } else if (!described.empty()) {
     model.config = config_from_json(Json::parse(described, path + " (config in its header)"), path);
   } else {
+    const RecognisedConfig recognised = recognise_config(model.weights);
     SAT_CHECK(recognised.certain, path, ": a SAT U-Net of sizes that were never published and without a description; ",
               "pass its config.json");
     model.config = recognised.config;
   }
-  // A rehearsal of the constructor finds what is missing or mis-shaped without reading any tensor.
-  ContextOptions options;
-  options.dry = true;
-  Context dry(options);
-  UseContext use(dry);
-  std::vector<Weights::Entry> shapes = model.weights.entries();
-  for (Weights::Entry& entry : shapes) {
-    SAT_CHECK(entry.dtype == DType::f32 || entry.dtype == DType::bf16 || entry.dtype == DType::f16, path, ": tensor '",
-              entry.name, "' holds ", entry.dtype, ", the model needs a float type");
-    entry.load = [shape = entry.shape] { return Tensor(shape); };
-  }
-  const Weights probe(std::move(shapes), path);
-  const bool heads = (probe / "mid_mask_embed_proj").has_any();
-  const SatModel checked(probe, model.config, heads ? Heads::all : Heads::final_only);
-  const std::vector<std::string> extra = probe.never_read();
-  SAT_CHECK(extra.empty(), path, ": tensor '", extra.empty() ? "" : extra[0], "' does not belong to ",
-            model.config.architecture, extra.size() > 1 ? " (and " + std::to_string(extra.size() - 1) + " more)" : "");
+  check_whole(model, checkpoint.skipped);
   return model;
 }
 
@@ -106,7 +179,7 @@ void write_model_file(const std::string& path, const ModelFile& model, DType dty
   std::map<std::string, Tensor> tensors;
   for (const Weights::Entry& entry : model.weights.entries()) {
     if (!training_heads && starts_with(entry.name, "mid_mask_embed_proj.")) continue;
-    tensors[entry.name] = model.weights.get(entry.name, entry.shape).cast(dtype);
+    tensors[entry.name] = narrowed(model.weights.get(entry.name, entry.shape), dtype, entry.name, path);
   }
   SatConfig config = model.config;
   if (!training_heads) config.mid_mask_hidden.clear();

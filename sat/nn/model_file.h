@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "sat/io/checkpoint.h"
 #include "sat/nn/sat_config.h"
 #include "sat/tensor/weights.h"
 
 namespace sat {
 
-/// An opened segmentation checkpoint with canonical tensor names: `module.` stripped, aliases folded.
+/// An opened segmentation checkpoint with canonical tensor names: wrappers stripped, aliases folded. A tensor that
+/// holds a NaN or an infinity throws Error when it is asked for.
 struct ModelFile {
   std::string path;
   Weights weights;
@@ -22,15 +24,20 @@ struct ModelFile {
 };
 
 /// Opens .safetensors, .pth, .pt or .bin. `config_path` (JSON) describes models that are neither published nor carry
-/// their description; empty otherwise. Throws Error for anything that is not a whole SAT model.
-ModelFile open_model_file(const std::string& path, const std::string& config_path = {});
+/// their description; empty otherwise. Throws Error for anything that is not a whole SAT model, naming every tensor
+/// that is missing, of another shape or foreign to it (the first 20 of each).
+ModelFile open_model_file(const std::string& path, const std::string& config_path = {},
+                          const CheckpointLimits& limits = {});
 
-/// Canonical names: strips `module.`, drops `X.all_modules.{0,1}.*` and `backbone.decoder.encoder.*` beside their
-/// originals (or renames them where the original is absent), drops `position_ids` buffers.
+/// Canonical names: without the steps of wrappers (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, and `model.` at
+/// the start, in any order and number), without `X.all_modules.{0,1}.*` and `backbone.decoder.encoder.*` beside their
+/// originals (or with their names where the original is absent), without `position_ids` buffers and the `n_averaged` of
+/// an averaged model. Throws Error where two tensors then have one name.
 Weights canonical_weights(const Weights& weights);
 
 /// Writes `model` as safetensors with its description in the header. Deep-supervision heads are left out unless
-/// `training_heads`. `text_identity`, if not empty, records the text encoder that belongs to it.
+/// `training_heads`. `text_identity`, if not empty, records the text encoder that belongs to it. Throws
+/// Error for values that are not finite, or beyond the range of `dtype`.
 void write_model_file(const std::string& path, const ModelFile& model, DType dtype, bool training_heads,
                       const std::string& text_identity = {});
 

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <numeric>
 
+#include "sat/io/modality.h"
+
 namespace sat {
 
 namespace {
@@ -111,6 +113,7 @@ int64_t SatConfig::pooled_channels() const { return std::accumulate(channels.beg
 
 const ModalityConfig& SatConfig::modality(const std::string& name) const {
   auto found = modalities.find(lower(name));
+  if (found == modalities.end()) found = modalities.find(name_of(parse_modality(name)));
   if (found == modalities.end()) found = modalities.find("*");
   if (found != modalities.end()) return found->second;
   std::string known;

@@ -43,7 +43,9 @@ struct SatConfig {
   int64_t stages() const { return int64_t(channels.size()); }
   int64_t total_stride() const { return int64_t(1) << (stages() - 1); }
   int64_t pooled_channels() const;  // sum of the encoder's channels
-  /// How a scan of this modality is prepared: exact lower-cased match, then "*"; throws Error naming what is known.
+  /// How a scan of this modality is prepared: the word itself lower-cased, then what it means (modality.h), then "*";
+  /// throws Error naming what is known. Differs: the published code takes only "ct" itself for CT here, although its
+  /// text side takes "CTA" for one too.
   const ModalityConfig& modality(const std::string& name) const;
 };
 

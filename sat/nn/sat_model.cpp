@@ -3,9 +3,10 @@
 
 namespace sat {
 
-SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads)
+SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads,
+                   const std::vector<BackboneLayer>& layers)
     : config_(config),
-      backbone_(weights / "backbone", config),
+      backbone_(weights / "backbone", config, layers),
       project_tokens_(weights / "projection_layer", config.pooled_channels(), config.token_hidden, config.query_dim),
       decoder_(weights / "transformer_decoder", config.query_dim, config.heads, config.decoder_layers,
                config.feedforward) {
@@ -51,8 +52,10 @@ ImageFeatures SatModel::look(Tensor window, const std::function<void(double)>& o
   features.tokens = project_tokens_(joined.reshape({grid[0] * grid[1] * grid[2], joined.shape[4]}));  // [T, Q]
 
   // Keys carry position, values do not.
-  const auto [position, is_new] = positions_.try_emplace(grid);
-  if (is_new) position->second = resident(positional_code(grid, config_.query_dim));
+  auto position = positions_.find(grid);
+  if (position == positions_.end()) {
+    position = positions_.emplace(grid, resident(positional_code(grid, config_.query_dim))).first;
+  }
   features.memory = decoder_.remember(features.tokens, position->second);
   features.per_voxel = std::move(visual.per_voxel);
   return features;

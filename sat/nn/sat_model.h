@@ -27,7 +27,10 @@ enum class Heads : uint8_t { final_only, all };
 class SatModel {
  public:
   /// Asks `weights` for each tensor by its published name; throws Error for one that is missing or mis-shaped.
-  SatModel(const Weights& weights, const SatConfig& config, Heads heads = Heads::final_only);
+  SatModel(const Weights& weights, const SatConfig& config, Heads heads = Heads::final_only)
+      : SatModel(weights, config, heads, backbone_layers(config)) {}
+  /// The same with convolutions computed in other ways than this context would choose.
+  SatModel(const Weights& weights, const SatConfig& config, Heads heads, const std::vector<BackboneLayer>& layers);
 
   /// window [H, W, D, in_channels], or [H, W, D, 1] for a grey image; sizes multiples of config().total_stride(). It is
   /// taken to the context's accelerator, where the results then lie.

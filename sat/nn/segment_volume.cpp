@@ -64,12 +64,13 @@ WindowLoop segment_volume(const SatModel& model, Tensor volume, const ModalityCo
     on_progress(count - 1, count, network_share + (1 - network_share) * done);
   };
   Blender blender(size, modality.window, config.importance, prompts, plan, timed_sink);
-  count = int64_t(blender.windows().size());
+  count = blender.windows().size();
   WindowRunner runner(
       model, queries, modality.window,
-      [&](int64_t i, const Tensor& to) { cut_window(to, volume, blender.windows()[size_t(i)]); }, count);
+      [&](int64_t i, const Tensor& to) { cut_window(to, volume, blender.windows()[i]); }, count);
   profile::Stopwatch watch;
   for (int64_t i = 0; i < count; ++i) {
+    Context::current().stop_if_cancelled();
     const auto report = [&](double share) {
       if (on_progress) on_progress(i, count, network_share * (double(i) + share) / double(count));
     };
@@ -173,7 +174,7 @@ Rehearsal rehearse(const SatConfig& config, const ModalityConfig& modality, int6
     }
     if (best.peak_bytes > spill_above) try_way({0, Waiting::spilled});
   }
-  best.windows = int64_t(sliding_windows(grid.model.size, modality.window).size());
+  best.windows = WindowGrid(grid.model.size, modality.window).size();
   return best;
 }
 

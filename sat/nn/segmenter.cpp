@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 
+#include "sat/io/disk_room.h"
 #include "sat/io/restore.h"
+#include "sat/io/scan_checks.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/model_file.h"
 #include "sat/nn/segment_volume.h"
@@ -26,14 +29,16 @@ std::string in_bytes(int64_t bytes) {
   return std::to_string(bytes) + " bytes (" + std::to_string((bytes >> 20) + (bytes % (1 << 20) != 0)) + " MiB)";
 }
 
-/// A context that can be cancelled while this lives.
+/// A context that can be cancelled by `cancelled`, where that is set, while this lives.
 class CancelScope {
  public:
   CancelScope(Context& context, const std::function<bool()>& cancelled)
       : context_(context), before_(context.on_cancelled()) {
-    context_.set_cancelled(cancelled);
+    if (cancelled) context_.set_cancelled(cancelled);
   }
-  ~CancelScope() { context_.set_cancelled(before_); }
+  ~CancelScope() { context_.set_cancelled(std::move(before_)); }
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
 
  private:
   Context& context_;
@@ -68,12 +73,12 @@ PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& 
 }
 
 SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, const RunOptions& run, int64_t prompts,
-                            int64_t max_ram, int64_t text_bytes, Scratch scratch) {
+                            int64_t max_ram, int64_t text_bytes, Scratch scratch, int64_t spill_above) {
   SAT_CHECK(prompts > 0, "there are no prompts");
   const ModalityConfig& modality = config.modality(run.modality);
   const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
   const int64_t kept_queries = text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
-  const int64_t most = (max_ram > 0 ? max_ram : kSpillAbove) - kProgramBytes - kept_queries;
+  const int64_t most = (max_ram > 0 ? max_ram : spill_above) - kProgramBytes - kept_queries;
   const Rehearsal rehearsal =
       rehearse(config, modality, prompts, grid, target, scratch == Scratch::offered ? most : INT64_MAX);
   SegmentationPlan plan;
@@ -85,6 +90,12 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
   const int64_t scan_bytes = grid.scan.voxels() * int64_t(sizeof(float));
   plan.tensor_bytes = std::max(rehearsal.peak_bytes, rehearsal.weights_bytes + scan_bytes + text_bytes) + kept_queries;
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
+  const int64_t probability_bytes = target.scan.voxels() * prompts * int64_t(sizeof(float));
+  if (run.probabilities_on_disk) {
+    plan.probability_bytes = probability_bytes;
+  } else if (run.probabilities) {
+    plan.process_bytes += probability_bytes;
+  }
   plan.slow_axis = rehearsal.plan.axis;
   plan.waiting = rehearsal.plan.waiting;
   plan.scratch_bytes = rehearsal.scratch_bytes;
@@ -92,21 +103,60 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
     plan.device_chunks = rehearsal.device_chunks;
     plan.device_bytes = rehearsal.device_bytes() + accelerator->fixed_bytes();
     const int64_t room = accelerator->memory()->max_bytes();
-    SAT_CHECK(room == 0 || rehearsal.device_bytes() <= room, "this run needs ", in_bytes(plan.device_bytes), " of ",
-              accelerator->name(), ", the limit is ", in_bytes(room + accelerator->fixed_bytes()));
+    if (room != 0 && rehearsal.device_bytes() > room) {
+      fail_as<MemoryError>("this run needs ", in_bytes(plan.device_bytes), " of ", accelerator->name(),
+                           ", the limit is ", in_bytes(room + accelerator->fixed_bytes()));
+    }
   }
-  SAT_CHECK(max_ram <= 0 || plan.process_bytes <= max_ram, "this run needs ", in_bytes(plan.process_bytes),
-            " of memory, the limit is ", in_bytes(max_ram));
+  if (max_ram > 0 && plan.process_bytes > max_ram) {
+    fail_as<MemoryError>("this run needs ", in_bytes(plan.process_bytes), " of memory, the limit is ",
+                         in_bytes(max_ram));
+  }
   return plan;
+}
+
+/// Do two words stand for one modality? A model may know others than text encoders do.
+bool same_modality(const std::string& a, const std::string& b) {
+  try {
+    return modality_code(a) == modality_code(b);
+  } catch (const Error&) {
+    return a == b;
+  }
+}
+
+/// Everything that looks wrong with a scan before the network has seen it.
+std::vector<std::string> doubts_of(const Volume& scan, const RunOptions& run, const ModelCard& card) {
+  std::vector<std::string> doubts = run.scan_warnings;
+  for (const std::string& doubt : content_warnings(scan, run.modality)) doubts.push_back(doubt);
+  for (const ModelCard::Entry& entry : card.entries) {
+    if (!same_modality(entry.modality, run.modality)) continue;
+    const std::string doubt = region_warning(entry, scan.geometry);
+    if (!doubt.empty()) doubts.push_back(doubt);
+  }
+  if (run.strict && !doubts.empty()) {
+    std::string all;
+    for (const std::string& doubt : doubts) all += (all.empty() ? "" : "; ") + doubt;
+    fail("refused, as the run is strict: ", all);
+  }
+  return doubts;
 }
 
 }  // namespace
 
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
-                                   int64_t prompts, int64_t max_ram, int64_t text_bytes, Scratch scratch) {
+                                   int64_t prompts, int64_t max_ram, int64_t text_bytes, Scratch scratch,
+                                   int64_t spill_above) {
   const ModelGrid grid = plan_grid(scan, preprocess_options(config, run));
-  return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch);
+  return plan_grids(config, grid, run, prompts, max_ram, text_bytes, scratch, spill_above);
 }
+
+namespace {
+
+/// What a plan depends on beside the segmenter.
+using PlanKey =
+    std::tuple<std::array<int64_t, 3>, decltype(Affine::m), std::string, std::string, Space, bool, bool, int64_t>;
+
+}  // namespace
 
 struct Segmenter::State {
   SegmenterOptions options;
@@ -117,6 +167,7 @@ struct Segmenter::State {
   std::string text_identity;
   int64_t text_bytes = 0;
   bool pairing_checked = false;
+  std::optional<std::pair<PlanKey, SegmentationPlan>> planned;    // the last scan's, which is asked for more than once
   std::map<std::pair<std::string, std::string>, Tensor> queries;  // by modality and prompt: [text_dim]
 
   explicit State(const SegmenterOptions& chosen) : options(chosen), context(context_options(chosen)) {}
@@ -124,14 +175,17 @@ struct Segmenter::State {
   Scratch scratch() const { return options.scratch.empty() ? Scratch::none : Scratch::offered; }
 
   static ContextOptions context_options(const SegmenterOptions& chosen) {
-    SAT_CHECK(chosen.max_ram <= 0 || chosen.max_ram > kProgramBytes, "the memory limit of ", in_bytes(chosen.max_ram),
-              " is less than the program itself needs, ", in_bytes(kProgramBytes));
+    if (chosen.max_ram > 0 && chosen.max_ram <= kProgramBytes) {
+      fail_as<MemoryError>("the memory limit of ", in_bytes(chosen.max_ram), " is less than the program itself needs, ",
+                           in_bytes(kProgramBytes));
+    }
     ContextOptions options;
     options.threads = chosen.threads;
     options.max_bytes = chosen.max_ram > 0 ? chosen.max_ram - kProgramBytes : 0;
     options.cpu = chosen.cpu;
     options.precision = chosen.precision;
     options.accelerator = chosen.accelerator;
+    options.cancelled = chosen.cancelled;
     return options;
   }
 
@@ -143,7 +197,7 @@ struct Segmenter::State {
     of_exact.cancelled = context.on_cancelled();
     if (of_exact.max_bytes > 0) of_exact.max_bytes -= context.memory()->live_bytes();
     Context exact(of_exact);
-    const auto windows = sliding_windows({voxels.shape[0], voxels.shape[1], voxels.shape[2]}, modality.window);
+    const WindowGrid windows({voxels.shape[0], voxels.shape[1], voxels.shape[2]}, modality.window);
     const Tensor window = cut_window(voxels, windows[windows.size() / 2], modality.window);
     UseContext use(exact);
     const ModelFile again = open_model_file(options.model, options.config);
@@ -188,8 +242,10 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   UseContext use(state.context);
   state.file = open_model_file(options.model, options.config);
   const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
-  SAT_CHECK(options.max_ram <= 0 || needed <= options.max_ram, options.model, ": loading this model needs ",
-            in_bytes(needed), " of memory, the limit is ", in_bytes(options.max_ram));
+  if (options.max_ram > 0 && needed > options.max_ram) {
+    fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(needed), " of memory, the limit is ",
+                         in_bytes(options.max_ram));
+  }
   if (state.bank) {
     state.text_identity = state.bank->text_identity;
     const std::string& made_for = state.bank->model_identity;
@@ -225,9 +281,17 @@ std::string Segmenter::device() const {
 Context& Segmenter::context() const { return state_->context; }
 
 SegmentationPlan Segmenter::plan(const Geometry& scan, const RunOptions& run, int64_t prompts) const {
-  UseContext use(state_->context);
-  return plan_segmentation(config(), scan, run, prompts, state_->options.max_ram, state_->text_bytes,
-                           state_->scratch());
+  State& state = *state_;
+  PlanKey key(scan.size, scan.voxel_to_world_mm.m, run.modality, run.orientation, run.space, run.probabilities_on_disk,
+              !run.probabilities_on_disk && run.probabilities, prompts);
+  if (!state.planned || state.planned->first != key) {
+    UseContext use(state.context);
+    const CancelScope cancel(state.context, run.cancelled);
+    SegmentationPlan made = plan_segmentation(config(), scan, run, prompts, state.options.max_ram, state.text_bytes,
+                                              state.scratch(), state.options.spill_above);
+    state.planned.emplace(std::move(key), std::move(made));
+  }
+  return state.planned->second;
 }
 
 Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& prompts, const RunOptions& run) const {
@@ -256,7 +320,7 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   SAT_CHECK(queries.shape == Shape({int64_t(prompts.size()), config().text_dim}) && !prompts.empty(),
             "queries have shape ", queries.shape, ", need [", prompts.size(), ", ", config().text_dim, "]");
   State& state = *state_;
-  plan(scan.geometry, run, int64_t(prompts.size()));
+  const SegmentationPlan of_whole_scan = plan(scan.geometry, run, int64_t(prompts.size()));
   UseContext use(state.context);
   const CancelScope cancel(state.context, run.cancelled);
   state.context.memory()->reset_peak();
@@ -270,16 +334,21 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   profile::Stopwatch watch;
 
   progress({"preprocess", 0, 0, 0});
+  result.warnings = doubts_of(scan, run, state.bank ? state.bank->card : ModelCard());
   Preprocessed prepared = preprocess(scan, preprocess_options(config(), run));
   result.grid = prepared.grid;
-  result.warnings = prepared.warnings;
+  result.warnings.insert(result.warnings.end(), prepared.warnings.begin(), prepared.warnings.end());
   for (const std::string& warning : result.warnings) {
     if (run.on_warning) run.on_warning(warning);
   }
   result.stages.push_back({"preprocess", watch.lap()});
 
-  result.plan = plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
-                           state.text_bytes, state.scratch());
+  const bool cropped = prepared.grid.model.size != prepared.grid.resampled.size;
+  result.plan = cropped ? plan_grids(config(), prepared.grid, run, int64_t(prompts.size()), state.options.max_ram,
+                                     state.text_bytes, state.scratch(), state.options.spill_above)
+                        : of_whole_scan;
+  check_disk_room({{state.options.scratch, result.plan.scratch_bytes, "features of windows"}});
+  if (run.on_plan) run.on_plan(result.plan);
   result.windows = result.plan.windows;
   result.stages.push_back({"plan", watch.lap()});
   const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);

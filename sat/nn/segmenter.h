@@ -18,19 +18,27 @@
 
 namespace sat {
 
+/// Where a folder is offered, features are spilled to it if the run would pass this many bytes otherwise, or max_ram
+/// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
+inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
+
 struct SegmenterOptions {
-  std::string model;       // .safetensors, .pth, .pt or .bin
-  std::string config;      // JSON description for a model that carries none; overrides one that it carries
-  std::string bank;        // prompt embeddings made before; or
-  std::string text_model;  // the text encoder, with
-  std::string vocabulary;  // its word pieces (vocab.txt)
-  int threads = 0;         // 0: as many as the machine has
-  int64_t max_ram = 0;     // bytes the whole process may hold; 0: no limit
-  std::string scratch;     // folder where large intermediate results may wait on disk; empty: nothing does
+  std::string model;                  // .safetensors, .pth, .pt or .bin
+  std::string config;                 // JSON description for a model that carries none; overrides one that it carries
+  std::string bank;                   // prompt embeddings made before; or
+  std::string text_model;             // the text encoder, with
+  std::string vocabulary;             // its word pieces (vocab.txt)
+  int threads = 0;                    // 0: as many processors as this process may use
+  int64_t max_ram = 0;                // bytes the whole process may hold; 0: no limit
+  std::string scratch;                // folder where large intermediate results may wait on disk; empty: nothing does
+  int64_t spill_above = kSpillAbove;  // bytes; with max_ram that is what counts
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
   std::shared_ptr<Accelerator> accelerator;  // cuda::open_device(); none: everything on the CPU
+  std::function<bool()> cancelled;           // as RunOptions::cancelled, for loading and for runs that have none
 };
+
+struct SegmentationPlan;  // below
 
 enum class Space : uint8_t { scan, model };  // the scan's own grid, or the network's (resampled and cropped)
 
@@ -42,15 +50,23 @@ struct Progress {
 };
 
 struct RunOptions {
-  std::string modality;     // "ct", "mri", "pet" or "us"; published models know other names by what they contain
+  std::string modality;     // "ct", "mri", "pet", "us", or another word that means one of them (modality.h)
   std::string orientation;  // three letters; empty: the model's
   Space space = Space::scan;
   /// Before the run, its middle window is also computed in f32 on the CPU, and what differs is said. Needs the memory
   /// and the time of that beside the run's.
   bool verify = false;
+  /// What the scan's reader found odd (NiftiHeader::warnings), to be passed on with what is found in its voxels, its
+  /// size against the bank's card, and in the run.
+  std::vector<std::string> scan_warnings;
+  /// Whatever looks wrong with the scan throws Error with all of it, before the network runs.
+  bool strict = false;
   /// If set, called once before the network with the result's grid; returns one f32 pointer a prompt, each with room
   /// for every voxel [H, W, D] of that grid, where the probabilities are written.
   std::function<std::vector<float*>(const Geometry&)> probabilities;
+  bool probabilities_on_disk = false;  // those pointers lie in a file (MappedScratch), and are planned as such
+  /// If set, called once before the network with the plan of the cropped scan; what it throws ends the run.
+  std::function<void(const SegmentationPlan&)> on_plan;
   std::function<void(const Progress&)> on_progress;    // on the calling thread
   std::function<bool()> cancelled;                     // asked often, from the calling thread; true: throws Cancelled
   std::function<void(const std::string&)> on_warning;  // something odd that did not stop the run
@@ -58,13 +74,14 @@ struct RunOptions {
 
 /// What a run will take, known before anything is loaded.
 struct SegmentationPlan {
-  int64_t windows = 0;                 // of the uncropped scan: an upper bound
-  std::array<int64_t, 3> window{};     // voxels
-  std::array<int64_t, 3> grid{};       // voxels after resampling, before cropping
-  int64_t weights_bytes = 0;           // of the segmentation model, as it lies in memory
-  int64_t tensor_bytes = 0;            // peak of all tensors, weights included
-  int64_t process_bytes = 0;           // what max_ram is compared with: tensors and the program itself
-  int64_t scratch_bytes = 0;           // on disk, only where features are spilled
+  int64_t windows = 0;              // of the uncropped scan: an upper bound
+  std::array<int64_t, 3> window{};  // voxels
+  std::array<int64_t, 3> grid{};    // voxels after resampling, before cropping
+  int64_t weights_bytes = 0;        // of the segmentation model, as it lies in memory
+  int64_t tensor_bytes = 0;         // peak of all tensors, weights included
+  int64_t process_bytes = 0;  // what max_ram is compared with: tensors, the program itself, and probabilities in memory
+  int64_t scratch_bytes = 0;  // on disk, only where features are spilled
+  int64_t probability_bytes = 0;       // on disk, only where probabilities lie there; once more when they are written
   int64_t device_bytes = 0;            // with an accelerator: all that is held there, weights included
   std::vector<int64_t> device_chunks;  // of its arena: the model's, the run's
   int slow_axis = 0;                   // the axis along which finished rows leave
@@ -74,17 +91,13 @@ struct SegmentationPlan {
 /// Whether a run has a folder for what waits on disk.
 enum class Scratch : uint8_t { none, offered };
 
-/// Where a folder is offered, features are spilled to it if the run would pass this many bytes otherwise, or max_ram
-/// where that is set. Disk is slower than memory, but 497 prompts on a large scan keep tens of gigabytes.
-inline constexpr int64_t kSpillAbove = int64_t(6) << 30;
-
 /// Plans a run of `prompts` prompts with the current context's threads, CPU level, precision and accelerator; computes
-/// nothing and needs no weights. Throws Error with the figure needed when no way of running fits the accelerator's
-/// memory, or with max_ram > 0 the CPU's. `text_bytes` is what encoding prompts holds beside the model
+/// nothing and needs no weights. Throws MemoryError with the figure needed when no way of running fits the
+/// accelerator's memory, or with max_ram > 0 the CPU's. `text_bytes` is what encoding prompts holds beside the model
 /// (encoding_bytes() of text_file.h), 0 for a bank.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
                                    int64_t prompts, int64_t max_ram = 0, int64_t text_bytes = 0,
-                                   Scratch scratch = Scratch::none);
+                                   Scratch scratch = Scratch::none, int64_t spill_above = kSpillAbove);
 
 /// One bit a voxel a prompt, and every decision that led there.
 struct Segmentation {

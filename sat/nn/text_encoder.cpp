@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 
+#include "sat/io/modality.h"
 #include "sat/io/text.h"
 #include "sat/io/unicode.h"
 #include "sat/nn/bert.h"
@@ -113,18 +114,7 @@ TextKind recognise_text_kind(const Weights& weights) {
        "'model.embeddings.*' (medcpt, basebert)");
 }
 
-int64_t modality_code(const std::string& name) {
-  const std::string lower = python_lower(name);
-  const auto contains = [&](const char* part) { return lower.find(part) != std::string::npos; };
-  for (const char* part : {"t1", "t2", "mri", "mr", "flair", "dwi"}) {
-    if (contains(part)) return 1;
-  }
-  if (contains("ct")) return 0;
-  if (contains("pet")) return 3;
-  if (lower == "us") return 2;
-  if (lower == "microscopy") return 4;
-  fail("modality ", quoted(name), " is not known; a text encoder knows ct, mri, us, pet and microscopy");
-}
+int64_t modality_code(const std::string& name) { return int64_t(parse_modality(name)); }
 
 Tensor add_modality(const Tensor& rows, const Tensor& table, const std::string& modality, const std::string& source) {
   const int64_t code = modality_code(modality);

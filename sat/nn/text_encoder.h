@@ -59,8 +59,7 @@ Weights text_weights(const std::vector<Weights>& checkpoints);
 /// is missing for anything else. Takes the names of text_weights().
 TextKind recognise_text_kind(const Weights& weights);
 
-/// 0 ct, 1 mri, 2 us, 3 pet, 4 microscopy. Lower-cased, a name that contains t1, t2, mri, mr, flair or dwi is mri, else
-/// ct or pet if it contains that; us and microscopy only as such. Throws Error for anything else.
+/// The row of the modality table, 0 ct to 4 microscopy, for any word of parse_modality(); throws Error for others.
 int64_t modality_code(const std::string& name);
 
 class TextEncoder {

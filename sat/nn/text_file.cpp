@@ -1,9 +1,9 @@
 // Opening, describing and writing text encoders.
 #include "sat/nn/text_file.h"
 
-#include "sat/io/checkpoint.h"
 #include "sat/io/hash.h"
 #include "sat/io/safetensors.h"
+#include "sat/nn/stored_weights.h"
 
 namespace sat {
 
@@ -15,6 +15,12 @@ bool left_out(const std::string& name) {
   return name.find("pooler.") != std::string::npos || name.find("position_ids") != std::string::npos;
 }
 
+Weights unwrapped(const Weights& weights) {
+  std::vector<Weights::Entry> entries = weights.entries();
+  for (Weights::Entry& entry : entries) entry.name = text_name_without_wrappers(entry.name);
+  return Weights(std::move(entries), weights.source());
+}
+
 }  // namespace
 
 bool is_text_file(const Weights& weights) {
@@ -24,22 +30,22 @@ bool is_text_file(const Weights& weights) {
   return false;
 }
 
-TextFile open_text_file(const std::vector<std::string>& paths) {
+TextFile open_text_file(const std::vector<std::string>& paths, const CheckpointLimits& limits) {
   SAT_CHECK(!paths.empty(), "no text encoder was named");
   TextFile text;
   text.path = paths[0];
   std::vector<Weights> parts;
   std::string own = paths[0];  // the file that was trained with a segmentation model: it has the modality table
   for (const std::string& path : paths) {
-    Checkpoint checkpoint = open_checkpoint(path);
+    Checkpoint checkpoint = open_checkpoint(path, limits);
     for (const Weights::Entry& entry : checkpoint.weights.entries()) {
       if (entry.name.find("atlas_tower.") != std::string::npos) text.pretraining = true;
       if (entry.name.find("modality_embed.") != std::string::npos) own = path;
     }
     if (parts.empty()) text.metadata = std::move(checkpoint.metadata);
-    parts.push_back(checkpoint.weights);
+    parts.push_back(unwrapped(checkpoint.weights));
   }
-  text.weights = text_weights(parts);
+  text.weights = text_weights(parts).finite();
   const TextKind kind = recognise_text_kind(text.weights);
   const auto described = text.metadata.find("text");
   text.config =
@@ -55,7 +61,8 @@ void write_text_file(const std::string& path, const TextFile& text, DType dtype)
   TextEncoder::check(text.weights, text.config);
   std::map<std::string, Tensor> tensors;
   for (const Weights::Entry& entry : text.weights.entries()) {
-    if (!left_out(entry.name)) tensors[entry.name] = text.weights.get(entry.name, entry.shape).cast(dtype);
+    if (!left_out(entry.name))
+      tensors[entry.name] = narrowed(text.weights.get(entry.name, entry.shape), dtype, entry.name, path);
   }
   write_safetensors(path, tensors,
                     {{"format", kFormat}, {"text", to_json(text.config).dump()}, {"identity", text.identity}});
@@ -64,14 +71,13 @@ void write_text_file(const std::string& path, const TextFile& text, DType dtype)
 int64_t encoding_bytes(const TextFile& text) {
   constexpr int64_t kRows = int64_t(kPromptsAtOnce) * 32;
   constexpr int64_t kRowsAlive = 12;  // of the hidden width: states, projections, and a feed-forward of four widths
-  int64_t weights = 0, hidden = 0, mapped = 0;
+  int64_t weights = 0, hidden = 0;
   for (const Weights::Entry& entry : text.weights.entries()) {
     if (left_out(entry.name)) continue;
     weights += entry.shape.numel();
-    mapped += entry.shape.numel() * size_of(entry.dtype);
     if (entry.name.find("word_embeddings.weight") != std::string::npos) hidden = entry.shape[-1];
   }
-  return int64_t(sizeof(float)) * (weights + 4 * hidden * hidden + kRows * kRowsAlive * hidden) + mapped;
+  return int64_t(sizeof(float)) * (weights + 4 * hidden * hidden + kRows * kRowsAlive * hidden);
 }
 
 TextEncoder open_text_encoder(const std::string& path, const std::string& vocabulary) {

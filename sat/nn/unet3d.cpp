@@ -108,10 +108,11 @@ std::vector<BackboneLayer> backbone_layers(const SatConfig& config) {
   return layers;
 }
 
-UNet3d::UNet3d(const Weights& backbone, const SatConfig& config) {
+UNet3d::UNet3d(const Weights& backbone, const SatConfig& config, const std::vector<BackboneLayer>& layers) {
   const auto& channels = config.channels;
+  const size_t needed = backbone_layers(config).size();
+  SAT_CHECK(layers.size() == needed, "a network of ", needed, " convolutions is told how to compute ", layers.size());
   const Weights encoder = backbone / "encoder" / "stages", decoder = backbone / "decoder";
-  const std::vector<BackboneLayer> layers = backbone_layers(config);
   auto planned = layers.begin();
   for (size_t s = 0; s < channels.size(); ++s) {
     Stage stage;

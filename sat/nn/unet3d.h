@@ -51,7 +51,9 @@ struct BackboneOutput {
 /// second) and blocks. Weights: backbone.encoder.stages.{s}.0.convs.{j}, backbone.decoder.{transpconvs,stages}.{d}.
 class UNet3d {
  public:
-  UNet3d(const Weights& backbone, const SatConfig& config);
+  UNet3d(const Weights& backbone, const SatConfig& config) : UNet3d(backbone, config, backbone_layers(config)) {}
+  /// With each convolution computed as `layers` say, which are those of backbone_layers() in number and order.
+  UNet3d(const Weights& backbone, const SatConfig& config, const std::vector<BackboneLayer>& layers);
 
   /// x [B, H, W, D, in_channels], or [B, H, W, D, 1] for a grey image that stands for in_channels equal ones; H, W, D
   /// multiples of the total stride. `all_scales` keeps the decoder's outputs at 1/2, 1/4, ... too (deep supervision);

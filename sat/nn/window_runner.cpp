@@ -1,7 +1,11 @@
 // Eager, recorded, replayed.
 #include "sat/nn/window_runner.h"
 
+#include <map>
 #include <utility>
+
+#include "sat/tensor/context.h"
+#include "sat/tensor/memory.h"
 
 namespace sat {
 
@@ -43,8 +47,31 @@ void WindowRunner::record() {
   live_bytes_ = accelerator().memory()->live_bytes();
 }
 
+/// All windows take the same memory, so a rehearsal computes one, aside, and repeats what it held.
+WindowAnswer WindowRunner::imagine() {
+  const std::shared_ptr<Memory>& memory = Context::current().memory();
+  if (network_bytes_ == 0) {
+    Context aside(Context::current().rehearsal());
+    UseContext use(aside);
+    pattern_ = compute(Tensor(window_), {});
+    network_bytes_ = aside.memory()->peak_bytes();
+  }
+  memory->came_and_went(network_bytes_);
+  WindowAnswer answer = pattern_;
+  std::map<const Buffer*, std::shared_ptr<Buffer>> own;  // tensors that share a buffer go on sharing it
+  Features& features = answer.features;
+  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift, &answer.masks}) {
+    if (x->empty()) continue;
+    std::shared_ptr<Buffer>& buffer = own[x->buffer.get()];
+    if (!buffer) buffer = std::make_shared<Buffer>(memory, x->buffer->bytes());
+    x->buffer = buffer;
+  }
+  return answer;
+}
+
 WindowAnswer WindowRunner::run(int64_t i, const std::function<void(double)>& on_progress) {
   if (input_.empty()) {
+    if (Context::current().dry()) return imagine();
     Tensor window(window_);
     cut_(i, window);
     return compute(std::move(window), on_progress);

@@ -30,6 +30,7 @@ class WindowRunner {
   WindowAnswer run(int64_t i, const std::function<void(double)>& on_progress);
 
  private:
+  WindowAnswer imagine();
   WindowAnswer compute(Tensor window, const std::function<void(double)>& on_progress) const;
   void upload(int64_t i);
   void record();
@@ -39,6 +40,9 @@ class WindowRunner {
   Shape window_;
   Cut cut_;
   int64_t windows_;
+  // In a rehearsal on the CPU: what one window holds while it is computed, and an answer.
+  int64_t network_bytes_ = 0;
+  WindowAnswer pattern_;
   // On an accelerator.
   Tensor staged_, next_, input_;
   std::unique_ptr<Accelerator::Recording> recording_;

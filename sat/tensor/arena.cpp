@@ -2,6 +2,7 @@
 #include "sat/tensor/arena.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sat {
 
@@ -37,6 +38,8 @@ int64_t Arena::held() const {
 Arena::Chunk& Arena::add_chunk(int64_t bytes) {
   Chunk chunk;
   chunk.capacity = dry_ ? kEndless : bytes;
+  if (chunk.capacity > 0) chunk.gaps.emplace(0, chunk.capacity);
+  chunks_.reserve(chunks_.size() + 1);  // so that a chunk that was taken is never lost
   if (dry_) {
     // Dry chunks lie far apart, so that an address names its chunk; the first is not at 0, which means "none".
     if (!chunks_.empty() && chunks_.back().capacity == kEndless) {
@@ -49,11 +52,12 @@ Arena::Chunk& Arena::add_chunk(int64_t bytes) {
     }
     chunk.base = reinterpret_cast<char*>(kEndless * int64_t(chunks_.size() + 1));
   } else {
-    SAT_CHECK(max_bytes() == 0 || bytes <= max_bytes() - held(), "out of device memory: ", bytes,
-              " more bytes asked for, ", held(), " held, the limit is ", max_bytes());
+    if (max_bytes() != 0 && bytes > max_bytes() - held()) {
+      fail_as<MemoryError>("out of device memory: ", bytes, " more bytes asked for, ", held(), " held, the limit is ",
+                           max_bytes());
+    }
     chunk.base = static_cast<char*>(source_.take(bytes));
   }
-  if (chunk.capacity > 0) chunk.gaps.emplace(0, chunk.capacity);
   chunks_.push_back(std::move(chunk));
   peak_ = std::max(peak_, held());
   return chunks_.back();
@@ -71,7 +75,7 @@ std::vector<int64_t> Arena::chunk_peaks() const {
   return peaks;
 }
 
-void Arena::drop_empty() {
+void Arena::drop_empty() noexcept {
   while (!chunks_.empty() && chunks_.back().used == 0) {
     if (!dry_) source_.give(chunks_.back().base);
     chunks_.pop_back();
@@ -104,13 +108,21 @@ void Arena::reset_peak() {
   peak_ = held();
 }
 
-char* Arena::place(Chunk& chunk, int64_t size) {
+/// Takes room from the first gap that is wide enough; null where none is.
+char* Arena::place(Chunk& chunk, int64_t size) noexcept {
   for (auto gap = chunk.gaps.begin(); gap != chunk.gaps.end(); ++gap) {
     const auto [offset, room] = *gap;
     if (room < size) continue;
-    chunk.gaps.erase(gap);
-    if (room > size) chunk.gaps.emplace(offset + size, room - size);
+    auto node = chunk.gaps.extract(gap);
+    if (room > size) {
+      node.key() = offset + size;
+      node.mapped() = room - size;
+      chunk.gaps.insert(std::move(node));
+    } else {
+      spare_.insert(std::move(node));
+    }
     chunk.used += size;
+    ++in_use_;
     chunk.peak = std::max(chunk.peak, offset + size);
     live_ += size;
     return chunk.base + offset;
@@ -121,6 +133,7 @@ char* Arena::place(Chunk& chunk, int64_t size) {
 void* Arena::allocate(int64_t bytes) {
   const int64_t size = aligned(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
+  if (spare_.size() == in_use_) spare_.emplace(0, 0);
   for (Chunk& chunk : chunks_) {
     if (char* block = place(chunk, size)) return block;
   }
@@ -128,26 +141,31 @@ void* Arena::allocate(int64_t bytes) {
   return place(add_chunk(std::max(size, kUnplannedChunk)), size);
 }
 
-void Arena::deallocate(void* block, int64_t bytes) {
+void Arena::deallocate(void* block, int64_t bytes) noexcept {
   const int64_t size = aligned(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   const auto owner = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {
     return block >= chunk.base && static_cast<char*>(block) < chunk.base + std::max(chunk.capacity, chunk.peak);
   });
   int64_t first = static_cast<char*>(block) - owner->base, last = first + size;
-  const auto after = owner->gaps.lower_bound(first);
-  if (after != owner->gaps.begin()) {
+  auto& gaps = owner->gaps;
+  const auto after = gaps.lower_bound(first);
+  if (after != gaps.begin()) {
     const auto before = std::prev(after);
     if (before->first + before->second == first) {
       first = before->first;
-      owner->gaps.erase(before);
+      spare_.insert(gaps.extract(before));
     }
   }
-  if (after != owner->gaps.end() && after->first == last) {
+  if (after != gaps.end() && after->first == last) {
     last += after->second;
-    owner->gaps.erase(after);
+    spare_.insert(gaps.extract(after));
   }
-  owner->gaps.emplace(first, last - first);
+  auto node = spare_.extract(spare_.begin());
+  node.key() = first;
+  node.mapped() = last - first;
+  gaps.insert(std::move(node));
+  --in_use_;
   owner->used -= size;
   live_ -= size;
 }

@@ -40,7 +40,7 @@ class Arena : public Memory {
   int64_t peak_bytes() const override;  // of all chunks together, gaps included
   void reset_peak() override;           // as trim()
   void* allocate(int64_t bytes) override;
-  void deallocate(void* block, int64_t bytes) override;
+  void deallocate(void* block, int64_t bytes) noexcept override;
 
  private:
   struct Chunk {
@@ -49,14 +49,16 @@ class Arena : public Memory {
     std::map<int64_t, int64_t> gaps;  // offset -> size, never adjacent
     int64_t used = 0;
   };
-  char* place(Chunk& chunk, int64_t size);
+  char* place(Chunk& chunk, int64_t size) noexcept;
   Chunk& add_chunk(int64_t bytes);
   int64_t held() const;
-  void drop_empty();
+  void drop_empty() noexcept;
 
   mutable std::mutex mutex_;
   Source source_;
   std::vector<Chunk> chunks_;
+  std::multimap<int64_t, int64_t> spare_;  // one node or more for each block in use, which may leave a gap
+  size_t in_use_ = 0;                      // blocks
   int64_t live_ = 0, peak_ = 0;
   bool dry_ = false, sealed_ = false;
 };

@@ -109,12 +109,18 @@ Context::Context(const ContextOptions& options)
 
 Context::~Context() = default;
 
+void Context::stop_if_cancelled() const {
+  if (cancelled()) throw Cancelled("cancelled");
+}
+
 ContextOptions Context::rehearsal() const {
   ContextOptions options;
   options.threads = thread_count_;
   options.cpu = cpu_;
   options.precision = precision_;
+  options.cancelled = cancelled_;
   if (accelerator_) options.accelerator = accelerator_->rehearsal();
+  options.cancelled = cancelled_;
   options.dry = true;
   return options;
 }

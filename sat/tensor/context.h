@@ -41,13 +41,14 @@ struct ProfileEvent {
 };
 
 struct ContextOptions {
-  int threads = 0;        // 0: as many as the machine has
+  int threads = 0;        // 0: as many processors as this process may use
   int64_t max_bytes = 0;  // cap on tensor memory; 0: none
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
   std::shared_ptr<Accelerator> accelerator = {};  // the device that models live and compute on; none: the CPU
-  std::function<void(const ProfileEvent&)> on_profile = {};  // called on the computing thread after each op, if set
-  std::function<bool()> cancelled = {};  // asked before each op, if set; when true, the op throws Cancelled
+  /// Called on the computing thread after each op, if set. What it throws is lost, with that op's line.
+  std::function<void(const ProfileEvent&)> on_profile = {};
+  std::function<bool()> cancelled = {};  // asked often, if set, in a rehearsal too; when true, the op throws Cancelled
   bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
 };
 
@@ -69,13 +70,14 @@ class Context {
   Precision precision() const { return precision_; }
   const std::function<void(const ProfileEvent&)>& on_profile() const { return on_profile_; }
   bool cancelled() const { return cancelled_ && cancelled_(); }
+  void stop_if_cancelled() const;  // throws Cancelled
   const std::function<bool()>& on_cancelled() const { return cancelled_; }
   /// True in a rehearsal, which runs the same code to learn its peak memory: whoever reads or writes a tensor outside
   /// parallel_for must ask first.
   bool dry() const { return dry_; }
   void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
-  /// Options of a rehearsal of what would run in this context.
+  /// Options of a rehearsal of what would run in this context, and can be cancelled as this can.
   ContextOptions rehearsal() const;
 
   /// The context entered last on this thread, or a private one-threaded, uncapped one.

@@ -74,7 +74,7 @@ void conv_transpose3d(float* y, const float* x, const float* panels, const float
     return simd_conv_transpose3d(*simd, y, x, panels, bias, batch, size, in, out);
   }
   const auto [H, W, D] = size;
-  parallel_for(batch * H * W, 1, [&, H = H, W = W, D = D](int64_t line, int64_t) {
+  parallel_for(batch * H * W, 1, [&, W = W, D = D](int64_t line, int64_t) {
     const int64_t bh = line / W, w = line % W;  // bh counts samples and rows together: both double alike
     for (int64_t d = 0; d < D; ++d) {
       const float* from = x + (line * D + d) * in;

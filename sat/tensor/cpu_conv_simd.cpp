@@ -56,7 +56,7 @@ struct ConvRows {
     }
 
     void point(const float** pointers, int64_t row, const Terms& terms) const {
-      const float* x = rows.x[size_t(terms.input)] + terms.channel;
+      const float* values = rows.x[size_t(terms.input)] + terms.channel;
       const int64_t channels = terms.input ? rows.shape.in1 : rows.shape.in0;
       const auto H = uint64_t(rows.shape.in_size[0]), W = uint64_t(rows.shape.in_size[1]);
       const auto D = uint64_t(rows.shape.in_size[2]);
@@ -65,7 +65,7 @@ struct ConvRows {
         for (int64_t r = 0; r < kTileRows; ++r) {
           const Corner& c = corners[row + r];
           const bool inside = (uint64_t(c.h + tap.h) < H) & (uint64_t(c.w + tap.w) < W) & (uint64_t(c.d + tap.d) < D);
-          pointers[t * kTileRows + r] = inside ? x + (c.voxel + tap.voxels) * channels : kZeros;
+          pointers[t * kTileRows + r] = inside ? values + (c.voxel + tap.voxels) * channels : kZeros;
         }
       }
     }

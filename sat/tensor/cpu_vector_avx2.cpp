@@ -247,7 +247,7 @@ void narrow(f16* y, const float* x, int64_t count) {
   }
   for (; i < count; ++i) {
     const float bounded = x[i] > kLargestHalf ? kLargestHalf : x[i] < -kLargestHalf ? -kLargestHalf : x[i];
-    to[i] = _cvtss_sh(bounded, _MM_FROUND_TO_NEAREST_INT);
+    to[i] = uint16_t(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(bounded), _MM_FROUND_TO_NEAREST_INT)));
   }
 }
 

@@ -21,13 +21,25 @@ class Cancelled : public Error {
   using Error::Error;
 };
 
-/// Throws Error with all parts streamed into one message.
-template <class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
+/// Thrown when memory does not suffice: the machine's, a device's, or what a limit leaves.
+class MemoryError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws E, an Error, with all parts streamed into one message.
+template <class E, class... Parts>
+[[noreturn]] void fail_as(const Parts&... parts) {
   std::ostringstream text;
   text.imbue(std::locale::classic());
   (text << ... << parts);
-  throw Error(text.str());
+  throw E(text.str());
+}
+
+/// Throws Error with all parts streamed into one message.
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  fail_as<Error>(parts...);
 }
 
 }  // namespace sat

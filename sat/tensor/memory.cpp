@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 namespace sat {
 
@@ -68,7 +69,8 @@ void* Memory::allocate(int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (const auto found = cached_.find(size); found != cached_.end()) {
     void* block = found->second;
-    cached_.erase(found);
+    spare_.insert(cached_.extract(found));
+    ++in_use_;
     kept_ -= size;
     live_ += size;
     return block;
@@ -79,25 +81,38 @@ void* Memory::allocate(int64_t bytes) {
     return this;
   }
   const int64_t most = max_bytes_ > 0 ? max_bytes_ : INT64_MAX;
-  SAT_CHECK(size <= most - live_, "out of tensor memory: ", size, " more bytes asked for, ", live_,
-            " in use, the cap is ", max_bytes_);
+  if (size > most - live_) {
+    fail_as<MemoryError>("out of tensor memory: ", size, " more bytes asked for, ", live_, " in use, the cap is ",
+                         max_bytes_);
+  }
   release_until(std::max<int64_t>(0, std::min(most, std::max(peak_, live_ + size)) - live_ - size));
+  if (spare_.size() == in_use_) spare_.emplace(0, nullptr);
   void* block = system_allocate(size);
+  ++in_use_;
   live_ += size;
   peak_ = std::max(peak_, live_ + kept_);
   return block;
 }
 
-void Memory::deallocate(void* block, int64_t bytes) {
+void Memory::came_and_went(int64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  peak_ = std::max(peak_, live_ + bytes);
+}
+
+void Memory::deallocate(void* block, int64_t bytes) noexcept {
   const int64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   live_ -= size;
   if (dry_) return;
   kept_ += size;
-  cached_.emplace(size, block);
+  --in_use_;
+  auto node = spare_.extract(spare_.begin());
+  node.key() = size;
+  node.mapped() = block;
+  cached_.insert(std::move(node));
 }
 
-void Memory::release_until(int64_t target_cached) {
+void Memory::release_until(int64_t target_cached) noexcept {
   while (kept_ > target_cached) {
     const auto largest = std::prev(cached_.end());
     system_free(largest->second, largest->first);

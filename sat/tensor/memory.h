@@ -28,16 +28,22 @@ class Memory {
   int64_t max_bytes() const;           // the cap, 0 for none
   virtual void reset_peak();           // peak := live; kept blocks are given back
 
-  virtual void* allocate(int64_t bytes);  // throws Error when the cap would be passed
-  virtual void deallocate(void* block, int64_t bytes);
+  virtual void* allocate(int64_t bytes);  // throws MemoryError when the cap would be passed
+  /// Never fails: what it keeps books with was made when the block was.
+  virtual void deallocate(void* block, int64_t bytes) noexcept;
+
+  /// In a dry one: as if blocks of so many bytes together, each rounded(), had come and gone.
+  void came_and_went(int64_t bytes);
 
   static int64_t rounded(int64_t bytes);  // what a request of this size costs
 
  private:
-  void release_until(int64_t target_cached);
+  void release_until(int64_t target_cached) noexcept;
 
   mutable std::mutex mutex_;
   std::multimap<int64_t, void*> cached_;  // by rounded size
+  std::multimap<int64_t, void*> spare_;   // one node or more for each block in use: its place in cached_ later on
+  size_t in_use_ = 0;                     // blocks
   int64_t live_ = 0, kept_ = 0, peak_ = 0, max_bytes_ = 0;
   bool dry_ = false;
 };

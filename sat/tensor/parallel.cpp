@@ -6,12 +6,12 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/machine.h"
 
 namespace sat {
 
@@ -60,11 +60,13 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
-  if (threads <= 0) threads = int(std::max(1u, std::thread::hardware_concurrency()));
+  if (threads <= 0) threads = usable_processors();
+  state_->workers.reserve(size_t(threads - 1));
   try {
     for (int i = 1; i < threads; ++i) state_->workers.emplace_back([this] { state_->serve(); });
-  } catch (const std::system_error&) {
-    // The machine gives no more threads. Those that started are enough: results do not depend on their number.
+  } catch (const std::exception&) {
+    // The machine gives no more threads, or no memory for one. Those that started are enough: results do not depend on
+    // their number.
   }
 }
 
@@ -105,10 +107,13 @@ void ThreadPool::run(int64_t chunks, const std::function<void(int64_t)>& body) {
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
   Context& context = Context::current();
+  context.stop_if_cancelled();
   if (context.dry()) return;
-  if (context.cancelled()) throw Cancelled("cancelled");
+  const auto caller = std::this_thread::get_id();
   context.threads().run(pieces(count, grain), [&](int64_t piece) {
     UseContext use(context);  // workers see the caller's context
+    // An op may take seconds, a piece of it does not. Only the caller asks: it is its callback.
+    if (std::this_thread::get_id() == caller) context.stop_if_cancelled();
     body(piece * grain, std::min(count, (piece + 1) * grain));
   });
 }

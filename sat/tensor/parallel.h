@@ -11,7 +11,7 @@ namespace sat {
 /// Worker threads of one context. The calling thread works too, so `threads` = 1 starts none.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // 0: as many as the machine has
+  explicit ThreadPool(int threads);  // 0: usable_processors() of machine.h
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -29,7 +29,7 @@ class ThreadPool {
 
 /// Calls body(first, last) on consecutive pieces of [0, count) of `grain` elements, on the current context's threads.
 /// The pieces depend on count and grain alone, so a body that owns its piece gives the same bits for any thread count.
-/// Throws Cancelled when the context says so; does nothing in a dry context.
+/// Throws Cancelled when the context says so, which is asked before every piece; does nothing else in a dry context.
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t first, int64_t last)>& body);
 
 /// Number of pieces that parallel_for makes, for per-piece partial sums that are merged in order.

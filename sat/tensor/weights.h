@@ -12,6 +12,9 @@
 
 namespace sat {
 
+/// How many values of a float tensor (f32, f16, bf16) on the CPU are NaN or infinite; 0 for the other types.
+int64_t count_not_finite(const Tensor& x);
+
 /// A place in a checkpoint's name tree. Copies are cheap and share what has been read.
 ///   const Weights stage = w / "encoder" / "stages" / 0;
 ///   Tensor weight = (stage / "conv").get("weight", {64, 3, 3, 3, 3});
@@ -34,6 +37,9 @@ class Weights {
   /// A checkpoint that has whatever is asked for, made on the spot by `make(full name, shape)`.
   using Maker = std::function<Tensor(const std::string& name, const Shape& shape)>;
   static Weights made(Maker make);
+
+  /// The same tensors; to load one that holds a NaN or an infinity throws Error naming it and how many it holds.
+  Weights finite() const;
 
   Weights operator/(const std::string& step) const;
   Weights operator/(int64_t step) const;

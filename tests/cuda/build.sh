@@ -15,4 +15,4 @@ command -v ccache > /dev/null 2>&1 && launcher="$launcher;ccache"
 cmake -S . -B "$build" $(command -v ninja > /dev/null 2>&1 && echo -GNinja) -DCMAKE_BUILD_TYPE=Release $(cache_options) \
   -DCMAKE_CUDA_COMPILER_LAUNCHER="$launcher" -DCMAKE_CUDA_FLAGS=-Xptxas=-v \
   -DSAT_CUDA=ON -DSAT_WERROR=ON -DSAT_TESTS=ON -DSAT_EXAMPLES=ON "$@"
-cmake --build "$build" -j "$(build_jobs)" --target sat_cuda_tests sat_cuda_counts sat_program
+cmake --build "$build" -j "$(build_jobs)" --target sat_cuda_tests sat_cuda_counts sat_cuda_probe sat_program

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "sat/io/hash.h"
 #include "sat/io/unicode.h"
@@ -224,11 +225,40 @@ void compare_strings(const Json& cases, std::vector<ParityLine>& lines) {
   }
 }
 
-/// Spaces between the words that "a" c "b" is split into; a line feed alone for a surrogate.
-std::string line_of(char32_t c) {
+/// A text with places for one code point, as the record writes it: `"a" c "b"` is letter a, the code point, letter b.
+class Template {
+ public:
+  explicit Template(const std::string& text) {
+    for (size_t at = 0; (at = text.find_first_not_of(' ', at)) != std::string::npos;) {
+      const bool quote = text[at] == '"';
+      const size_t end = quote ? text.find('"', at + 1) : std::min(text.find(' ', at), text.size());
+      SAT_CHECK(end != std::string::npos, "string is ", quoted(text), ", a quote stays open");
+      if (quote) {
+        parts_.push_back(decode_utf8(text.substr(at + 1, end - at - 1), "string"));
+      } else {
+        SAT_CHECK(text.substr(at, end - at) == "c", "string is ", quoted(text), ", it needs quoted texts and c");
+        parts_.push_back(std::nullopt);
+      }
+      at = end + (quote ? 1 : 0);
+    }
+    SAT_CHECK(std::count(parts_.begin(), parts_.end(), std::nullopt) > 0, "string is ", quoted(text), ", it needs a c");
+  }
+
+  std::u32string with(char32_t c) const {
+    std::u32string text;
+    for (const std::optional<std::u32string>& part : parts_) text += part.value_or(std::u32string(1, c));
+    return text;
+  }
+
+ private:
+  std::vector<std::optional<std::u32string>> parts_;  // none: the code point
+};
+
+/// Spaces between the words that a text is split into; a line feed alone for a surrogate.
+std::string line_of(const Template& texts, char32_t c) {
   std::string line;
   if (c < 0xD800 || c > 0xDFFF) {
-    for (const std::u32string& word : split_words({std::u32string{U'a', c, U'b'}})) {
+    for (const std::u32string& word : split_words(texts.with(c))) {
       if (!line.empty()) line += ' ';
       line += encode_utf8(word);
     }
@@ -236,12 +266,15 @@ std::string line_of(char32_t c) {
   return line + "\n";
 }
 
-void compare_blocks(const std::vector<std::string>& blocks, std::vector<ParityLine>& lines) {
+void compare_blocks(const Json& record, std::vector<ParityLine>& lines) {
+  const std::vector<std::string> blocks = record["blocks"].strings();
   SAT_CHECK(blocks.size() <= 0x110000 / 256, blocks.size(), " blocks are recorded, Unicode has 4352");
+  const Json* string = record.find("string");
+  const Template texts(string ? string->string() : "\"a\" c \"b\"");
   Quantity wrong("unicode", 0);
   for (size_t block = 0; block < blocks.size(); ++block) {
     std::string text;
-    for (char32_t c = char32_t(block * 256); c < (block + 1) * 256; ++c) text += line_of(c);
+    for (char32_t c = char32_t(block * 256); c < (block + 1) * 256; ++c) text += line_of(texts, c);
     wrong.count(sha256(text).substr(0, 16) == blocks[block]);
   }
   wrong.append_to(lines, "blocks");
@@ -265,7 +298,7 @@ std::vector<ParityLine> compare_text(const std::string& path) {
   }
   if (folder.has("tokenizer.json")) compare_strings(folder.json("tokenizer.json"), lines);
   if (folder.has("unicode_blocks.json")) {
-    compare_blocks(folder.json("unicode_blocks.json")["blocks"].strings(), lines);
+    compare_blocks(folder.json("unicode_blocks.json"), lines);
   }
   SAT_CHECK(!lines.empty(), path,
             ": nothing to compare; values.json, tokenizer.json and unicode_blocks.json can hold it");

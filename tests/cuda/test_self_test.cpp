@@ -1,0 +1,100 @@
+// wgmma is tried before it is trusted: what the trial finds, and what is taken where it fails.
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <vector>
+
+#include "sat/cuda/accelerator.h"
+#include "tests/cuda/device_array.h"
+#include "tests/support/golden.h"
+
+namespace sat::test {
+
+namespace {
+
+using cuda::Conv;
+using cuda::ConvVariant;
+using cuda::Queue;
+
+constexpr cuda::DeviceLimits kHopper{90, 132, 232448}, kWrongHopper{90, 132, 232448, false};
+
+/// A layer that wgmma likes.
+Conv large_conv() {
+  Conv conv;
+  conv.in_size = conv.out_size = {48, 48, 48};
+  conv.inputs[0].dtype = conv.dtype = DType::f16;
+  conv.inputs[0].channels = conv.out = 64;
+  conv.last = 48;
+  return conv;
+}
+
+void only_zeros(const Queue& queue, const Conv& conv) {
+  const int64_t voxels = conv.out_size[0] * conv.out_size[1] * conv.out_size[2];
+  cuda::check(cudaMemsetAsync(conv.values, 0, size_t(4 * voxels * conv.out), queue.stream), "cudaMemsetAsync");
+}
+
+/// Right but for what stands 16 bytes off a line: each second voxel of a few is another one's.
+void one_voxel_off(const Queue& queue, const Conv& conv) {
+  cuda::conv3d_wgmma(queue, conv);
+  const size_t voxel = size_t(4 * conv.out);
+  auto* const values = static_cast<char*>(conv.values);
+  cuda::check(cudaMemcpyAsync(values + 5 * voxel, values + 4 * voxel, voxel, cudaMemcpyDeviceToDevice, queue.stream),
+              "cudaMemcpyAsync");
+}
+
+}  // namespace
+
+TEST_CASE("the self-test passes wgmma where it agrees with mma, and no form that gives other sums") {
+  const Queue queue = device_queue();
+  CHECK_FALSE(cuda::agrees_with_mma(queue, only_zeros));
+  if (queue.limits.arch / 10 != 9) return;
+  CHECK(cuda::agrees_with_mma(queue, cuda::conv3d_wgmma));
+  CHECK_FALSE(cuda::agrees_with_mma(queue, one_voxel_off));
+}
+
+TEST_CASE("a device whose wgmma failed its self-test takes mma, also where wgmma is named") {
+  const Conv conv = large_conv();
+  CHECK(cuda::choose_conv3d(conv, kHopper) == ConvVariant::wgmma);
+  CHECK(cuda::choose_conv3d(conv, kWrongHopper) == ConvVariant::mma);
+  CHECK(cuda::choose_conv3d(conv, kWrongHopper, ConvVariant::wgmma) == ConvVariant::mma);
+  CHECK(cuda::conv3d_refusal(ConvVariant::wgmma, conv, kWrongHopper) ==
+        "gave other sums than mma in its self-test on this device");
+}
+
+TEST_CASE("an accelerator without wgmma computes what one that is told to avoid it does, and plans for the same") {
+  const std::vector<cuda::DeviceInfo> found = cuda::devices();
+  REQUIRE(!found.empty());
+  cuda::DeviceOptions options;
+  options.max_bytes = int64_t(64) << 20;
+  const auto result = [&](const char* conv, bool wgmma_right) {
+    options.conv = conv;
+    ContextOptions of_context;
+    of_context.precision = Precision::fast;
+    of_context.accelerator = std::make_shared<cuda::CudaAccelerator>(
+        options, found[0], cuda::DeviceLimits{found[0].arch, 4, found[0].shared_bytes, wgmma_right}, false);
+    Context context(of_context);
+    UseContext use(context);
+    const Tensor weight = field("weight", {64, 64, 3, 3, 3}, 0.05);
+    const Features x{field("x", {1, 2, 32, 32, 64}, 1).cast(DType::f16).to(Device::cuda)};
+    const NormWeights norm{resident(field("gain", {64}, 0.1, 1)), resident(field("shift", {64}, 0.1))};
+    const Features y = conv3d_norm(x, pack_conv3d(weight, ConvMethod::direct, 0, DType::f16), norm, 1, DType::f16);
+    return finished(y).to(Device::cpu);
+  };
+  const Tensor avoided = result("composed", true);
+  CHECK(mismatch(result("automatic", false), avoided, {}) == "");
+  CHECK(mismatch(result("wgmma", false), avoided, {}) == "");
+
+  const cuda::CudaAccelerator wrong(options, found[0], kWrongHopper, true);
+  const auto planned = std::static_pointer_cast<cuda::CudaAccelerator>(wrong.rehearsal());
+  CHECK_FALSE(planned->limits().wgmma_right);
+}
+
+TEST_CASE("what is said of the device that the tests run on names it, and says nothing of a wgmma that is right") {
+  const std::vector<std::string> said = cuda::remarks({});
+  for (const std::string& remark : said) {
+    CHECK(remark.find("cuda:0 (") == 0);
+    CHECK(remark.find("self-test") == std::string::npos);
+  }
+}
+
+}  // namespace sat::test

@@ -1,0 +1,17 @@
+// Fuzzes the zip reader: the directory, every member's bytes and checksum.
+#include "sat/io/zip.h"
+
+#include "tests/fuzz/fuzz.h"
+
+using namespace sat;
+using namespace sat::test;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
+  return try_input([&] {
+    const ZipArchive archive(bytes, int64_t(count), "input");
+    for (const auto& [name, member] : archive.members()) {
+      must(int64_t(archive.bytes_of(member).size()) == member.size);
+      try_input([&, &name = name, &member = member] { archive.check_crc(name, member); });
+    }
+  });
+}

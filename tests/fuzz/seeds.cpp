@@ -1,0 +1,132 @@
+// Writes the fuzzers' first inputs: seeds FOLDER makes one folder a fuzzer in it. Small, and each of another kind, so
+// that a few seconds of fuzzing already begin inside the formats.
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "sat/io/json.h"
+#include "sat/io/nifti.h"
+#include "sat/io/safetensors.h"
+#include "sat/nn/embedding_bank.h"
+#include "sat/nn/sat_config.h"
+#include "sat/nn/text_encoder.h"
+#include "tests/support/checkpoint_bytes.h"
+#include "tests/support/golden.h"
+#include "tests/support/tiny_model.h"
+
+using namespace sat;
+using namespace sat::test;
+
+namespace {
+
+class Seeds {
+ public:
+  explicit Seeds(std::string root) : root_(std::move(root)) {}
+
+  /// Where the next seed of a fuzzer goes.
+  std::string next(const std::string& fuzzer) {
+    std::filesystem::create_directories(root_ + "/" + fuzzer);
+    return root_ + "/" + fuzzer + "/seed" + std::to_string(++count_);
+  }
+  void write(const std::string& fuzzer, const std::string& bytes) { write_bytes(next(fuzzer), bytes); }
+  /// A file that somebody else writes under a name of its own, taken over as a seed.
+  void take(const std::string& fuzzer, const std::string& path) { write(fuzzer, read_text(path)); }
+
+ private:
+  std::string root_;
+  int count_ = 0;
+};
+
+/// Two tensors, as a checkpoint of any kind holds them.
+std::map<std::string, Tensor> two_tensors() {
+  return {{"a.weight", field("a", {2, 3}, 1)}, {"b.bias", field("b", {4}, 1)}};
+}
+
+void scans(Seeds& seeds, const TempDir& folder) {
+  for (const char* extension : {".nii", ".nii.gz"}) {
+    for (const std::array<int64_t, 3> size : {std::array<int64_t, 3>{9, 8, 5}, {1, 1, 1}, {17, 3, 2}}) {
+      const Volume scan = tiny_scan(size);
+      const std::string path = folder / "scan" + extension;
+      write_nifti(path, scan.voxels, header_for(scan.geometry));
+      seeds.take("nifti", path);
+      seeds.take("segment", path);
+    }
+  }
+  for (const char* name : {"qform_only_v1", "qform_only_v2", "one_volume_4d", "sform_contradicts_v2", "scaled_i2",
+                           "scaled_f8", "neither_v1", "quaternion_too_long_v2"}) {
+    const std::string path = golden_path(std::string("nifti/") + name + ".nii");
+    seeds.take("nifti", path);
+    seeds.take("segment", path);
+  }
+}
+
+void checkpoints(Seeds& seeds, const TempDir& folder) {
+  write_safetensors(folder / "two", two_tensors(), {{"format", "pt"}});
+  seeds.take("safetensors", folder / "two");
+  seeds.write("safetensors", safetensors(R"({"x":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}})", "01234567"));
+  EmbeddingBank bank;
+  bank.phrases = {"liver", "left kidney"};
+  bank.embeddings = field("bank", {2, 4}, 1);
+  bank.modality_embed = field("modality", {4, 4}, 0.1);
+  bank.text_identity = std::string(64, 'a');
+  write_bank(folder / "bank", bank);
+  seeds.take("bank", folder / "bank");
+  seeds.take("safetensors", folder / "bank");
+
+  const std::string body = pickle::whole(pickle::dict(
+      {{"state_dict",
+        pickle::dict({{"a", pickle::tensor()}, {"b", pickle::list({pickle::integer(1), pickle::real(2)})}})},
+       {"epoch", pickle::integer(70000)},
+       {"name", pickle::text("net")}}));
+  seeds.write("pickle", body);
+  seeds.write("pickle", pickle::whole(pickle::tuple({pickle::integers({1, -2, 300}), pickle::text("x")})));
+  seeds.write("pickle", pickle::whole(pickle::call(pickle::global("collections", "OrderedDict"), {})));
+  const std::string six = raw(std::vector<float>{1, 2, 3, 4, 5, 6});
+  seeds.write("torch", torch_zip(body, {{"0", six}}));
+  seeds.write("torch", torch_legacy(body, {{"0", 6, six}}));
+  seeds.write("zip", torch_zip(body, {{"0", six}}));
+  seeds.write("zip", zip({{"a/b", "text"}, {"c", ""}}));
+  ZipLies wide;
+  wide.zip64 = true;
+  seeds.write("zip", zip({{"a", "text"}}, wide));
+}
+
+void words(Seeds& seeds) {
+  seeds.write("json", R"({"a": [1, -2.5e3, true, null], "b": {"c": "\u00e9\n\"\\"}, "d": []})");
+  seeds.write("json", R"(["\ud83d\ude00", 1e308, 0.1, -0])");
+  seeds.write("config", to_json(tiny_config()).dump());
+  seeds.write("config", to_json(published_config("UNET")).dump(2));
+  seeds.write("config", to_json(published_text_config(parse_text_kind("ours"))).dump());
+  const std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nleft\nkid\n##ney\n##s\n.\n";
+  seeds.write("vocabulary", vocabulary + "\nLeft kidneys. <mask> \xC3\xA9\xE4\xB8\xAD[MASK]");
+  seeds.write("vocabulary", vocabulary);
+  seeds.write("prompts", "liver\nleft kidney\n# a comment\n\nspleen\n");
+  seeds.write("prompts", "\xEF\xBB\xBFliver, left kidney,\"a, b\"\r\nspleen");
+  seeds.write(
+      "json_lines",
+      "{\"image\": \"a.nii.gz\", \"label\": [\"liver\"], \"modality\": \"ct\", \"dataset\": \"x\"}\n"
+      "{\"image\": \"b/a.nii.gz\", \"label\": [\"liver\", \"spleen\"], \"modality\": \"MRI\", \"orientation_code\": "
+      "\"RAS\"}\n");
+  for (const char* line :
+       {"segment\nscan.nii.gz\n--prompts\nliver,left kidney\n--modality\nct\n-o\nout\n--threads\n2\n--max-ram\n6G\n",
+        "plan\nscan.nii.gz\n--modality\nct\n--prompts-count\n30\n--architecture\nUNET\n--json\n",
+        "prompts\nsearch\nkidney\n", "convert\nmodel.pth\nmodel.safetensors\n", "inspect\nmodel.safetensors\n--json\n",
+        "bench\n--op\nconv3d_norm\n--size\n96,96,96\n--list\n", "bank\n--help\n", "--version\n"}) {
+    seeds.write("command_line", line);
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 2) {
+    std::fprintf(stderr, "usage: seeds FOLDER\n");
+    return 2;
+  }
+  Seeds seeds(arguments[1]);
+  const TempDir folder;
+  scans(seeds, folder);
+  checkpoints(seeds, folder);
+  words(seeds);
+  return 0;
+}
