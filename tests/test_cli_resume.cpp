@@ -345,3 +345,23 @@ TEST_CASE("what is made in a folder shared by a group carries its group and its 
   REQUIRE(::stat(desk.mask("prompt 0").c_str(), &mask) == 0);
   CHECK((mask.st_mode & 0777) == 0664);
 }
+
+TEST_CASE(
+    "a mask among the scans of a folder is warned of by its name, and refused when the run is strict, then or later") {
+  Desk desk;
+  const std::string scans = desk.folder / "scans";
+  desk.write_scan("scans/head.nii.gz");
+  desk.write_scan("scans/head_seg.nii.gz");
+  const Ran ran = sat_run(desk.words({scans}, "prompt 0"));
+  CHECK(ran.status == 0);
+  CHECK(
+      contains(ran.err, "head_seg: warning: by its name this file of the folder is a mask or a label map, not a scan"));
+  CHECK(contains(ran.out, "by its name this file"));
+  const Ran later = sat_run(desk.words({scans}, "prompt 0", {"--strict"}));
+  CHECK(later.status == 2);
+  CHECK(contains(later.err, "finished before, but refused now, as the run is strict: by its name"));
+  CHECK(contains(later.err, "0 done, 1 skipped, 1 failed"));
+  desk.out = desk.folder / "other";
+  const Ran fresh = sat_run(desk.words({scans}, "prompt 0", {"--strict"}));
+  CHECK(contains(fresh.err, "refused, as the run is strict: by its name"));
+}

@@ -57,6 +57,12 @@ Volume model_space_scan(const Volume& scan, const ModelGrid& grid) {
   return cropped;
 }
 
+/// "NVIDIA H100" of "cuda:1 (NVIDIA H100)": devices of one kind give the same bits.
+std::string device_kind(const std::string& name) {
+  const size_t open = name.find('('), close = name.rfind(')');
+  return open == std::string::npos || close == std::string::npos ? name : name.substr(open + 1, close - open - 1);
+}
+
 void make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directory(path, error);
@@ -229,15 +235,17 @@ Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options
   return identity;
 }
 
-Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter, DType half) {
+Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter,
+                   const DeviceChoice& device) {
   const Context& context = segmenter.context();
   const bool fast = context.precision() == Precision::fast, on_device = context.accelerator() != nullptr;
   Json settings = Json::object().set("modality", one.modality);
   settings.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
   settings.set("geometry", name_of(wanted.geometry)).set("space", wanted.model_space ? "model" : "scan");
   settings.set("mask_format", wanted.mask_extension.substr(1));
-  settings.set("precision", name_of(context.precision())).set("device", segmenter.device());
-  if (fast && on_device) settings.set("half", name_of(half));
+  settings.set("precision", name_of(context.precision())).set("device", device_kind(segmenter.device()));
+  if (on_device) settings.set("conv", device.conv);
+  if (fast && on_device) settings.set("half", name_of(device.half));
   if (fast && !on_device) settings.set("matrix_units", context.cpu() == CpuLevel::amx);
   return settings;
 }
@@ -299,7 +307,8 @@ Json write_case(const std::string& folder, const CaseParts& parts, const ResultO
   manifest.set("plan", std::move(plan)).set("peak_tensor_bytes", result.peak_bytes);
   if (result.device_peak_bytes > 0) manifest.set("peak_device_bytes", result.device_peak_bytes);
   manifest.set("peak_process_bytes", peak_process_bytes()).set("seconds", std::move(stages));
-  manifest.set("warnings", list(result.warnings)).set("files", files_json(folder, parts));
+  manifest.set("doubts", list(result.doubts)).set("warnings", list(result.warnings));
+  manifest.set("files", files_json(folder, parts));
   write_file_atomically(folder + "/" + kManifestName, manifest.dump(2) + "\n");
   return manifest.set("structures", statistics["structures"]);
 }

@@ -9,6 +9,7 @@
 
 #include "examples/sat/case_record.h"
 #include "examples/sat/cases.h"
+#include "examples/sat/devices.h"
 #include "examples/sat/resume.h"
 #include "sat/io/json.h"
 #include "sat/io/mapped_scratch.h"
@@ -35,7 +36,8 @@ Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options
 
 /// Everything beyond scan, model and text that changes results. Levels of the CPU are not among it: they round alike up
 /// to the order of sums, and each run records its own.
-Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter, DType half);
+Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter,
+                   const DeviceChoice& device);
 
 /// What write_case() puts together.
 struct CaseParts {

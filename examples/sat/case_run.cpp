@@ -33,7 +33,7 @@ Question question_of(const SegmentRequest& request, const Segmenter& segmenter, 
   question.scan = place.scan;
   question.model = identity.model;
   question.text = identity.text;
-  question.settings = settings_json(one, request.result, segmenter, request.device.half);
+  question.settings = settings_json(one, request.result, segmenter, request.device);
   question.prompts = one.prompts;
   question.mask_extension = request.result.mask_extension;
   question.probabilities = request.result.probabilities;
@@ -41,6 +41,7 @@ Question question_of(const SegmentRequest& request, const Segmenter& segmenter, 
   question.verify = request.verify;
   question.overwrite = request.overwrite;
   question.hashes = request.check;
+  question.strict = request.strict;
   return question;
 }
 
@@ -84,6 +85,7 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
   check_room(request, segmenter, read_nifti_header(one.scan, options).geometry, run, resume);
   const NiftiScan scan = read_nifti(one.scan, options);
   run.scan_warnings = scan.header.warnings;
+  if (!one.warning.empty()) run.scan_warnings.push_back(one.warning);
   check_unchanged(question.scan);
   const double reading = watch.lap();
 

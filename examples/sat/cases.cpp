@@ -17,6 +17,7 @@
 #include "sat/io/nifti.h"
 #include "sat/io/posix.h"
 #include "sat/io/safe_name.h"
+#include "sat/io/scan_checks.h"
 #include "sat/io/text.h"
 
 namespace sat::cli {
@@ -92,6 +93,9 @@ void add_folder(std::vector<Case>& cases, const std::string& folder) {
   for (const std::string& scan : scans) {
     cases.push_back(case_of(scan));
     cases.back().error = why_unreadable(scan);
+    if (looks_like_a_segmentation_name(scan)) {
+      cases.back().warning = "by its name this file of the folder is a mask or a label map, not a scan";
+    }
   }
 }
 

@@ -103,8 +103,15 @@ class Planner {
     }
   }
 
+  void refuse_doubts() const {
+    std::string all;
+    for (const std::string& doubt : record_.manifest["doubts"].strings()) all += (all.empty() ? "" : "; ") + doubt;
+    SAT_CHECK(all.empty(), "finished before, but refused now, as the run is strict: ", all);
+  }
+
   /// The same question, perhaps with more words: what is there stays.
   void plan_same() {
+    if (question_.strict) refuse_doubts();
     for (const StoredStructure& structure : record_.structures) {
       if (asked(structure.name)) {
         plan_asked(structure);

@@ -20,6 +20,7 @@ struct Question {
   std::string mask_extension;        // ".nii.gz"
   bool probabilities = false, preview = false, image = false, verify = false;  // wanted beside masks
   bool overwrite = false;                                                      // whatever stands in the way may go
+  bool strict = false;  // doubts about the scan are refused, those that an earlier run had too
   bool hashes = false;  // hold every file against its hash, not only its size
 };
 

@@ -75,7 +75,6 @@ void check_words(const SegmentRequest& request, std::vector<Case>& cases, Progre
   std::set<std::string> said;
   for (Case& one : cases) {
     if (!one.error.empty()) continue;
-    if (!one.warning.empty()) view.line("warning: " + one.warning);
     try {
       check_prompts(one.prompts);
       if (bank) bank_queries(*bank, one.prompts, one.modality);  // refuses, with suggestions

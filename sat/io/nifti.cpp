@@ -26,6 +26,7 @@ constexpr int64_t kTile = 16;                      // voxels along the file's fi
 constexpr int64_t kMaxSlices = 64;                 // of a slab
 constexpr int64_t kMaxExtra = 1 << 20;             // bytes that may follow the voxels of a compressed file
 constexpr int64_t kPieceVoxels = 1 << 16;          // of a thread's piece
+constexpr int64_t kBandBytes = 32 << 20;           // of the result that are touched before a signal is looked for
 
 /// The bytes of a file in order, inflated if it is gzip, whatever its name.
 class Source {
@@ -198,37 +199,42 @@ T load(const uint8_t* at) {
 template <class T, bool kSwapped>
 int64_t read_slab(const uint8_t* stored, float* out, const Slab& slab, const Scaling& scaling) {
   const auto [H, W, D, z0, slices] = slab;
-  const int64_t grain = std::max<int64_t>(1, kPieceVoxels / std::max<int64_t>(1, H * slices));
+  const int64_t rows =
+      std::clamp<int64_t>(kBandBytes / (W * D * int64_t(sizeof(float))) / kTile * kTile, kTile, H + kTile);
+  const int64_t grain = std::max<int64_t>(1, kPieceVoxels / std::max<int64_t>(1, std::min(H, rows) * slices));
   std::vector<int64_t> bad(size_t(pieces(W, grain)), 0);
-  parallel_for(W, grain, [&, H = H, W = W, D = D, z0 = z0, slices = slices](int64_t first, int64_t last) {
-    float tile[kMaxSlices][kTile];
-    int64_t count = 0;
-    for (int64_t w = first; w < last; ++w) {
-      for (int64_t h0 = 0; h0 < H; h0 += kTile) {
-        const int64_t n = std::min(kTile, H - h0);
-        for (int64_t s = 0; s < slices; ++s) {
-          const uint8_t* row = stored + ((s * W + w) * H + h0) * int64_t(sizeof(T));
-          for (int64_t i = 0; i < n; ++i) {
-            const T raw = load<T, kSwapped>(row + i * int64_t(sizeof(T)));
-            float value = static_cast<float>(raw);
-            if (scaling.on) {
-              double scaled = static_cast<double>(raw);
-              if (scaling.slope != 1) scaled *= scaling.slope;
-              if (scaling.inter != 0) scaled += scaling.inter;
-              value = static_cast<float>(scaled);
+  for (int64_t start = 0; start < H; start += rows) {
+    const int64_t end = std::min(H, start + rows);
+    parallel_for(W, grain, [&, H = H, W = W, D = D, z0 = z0, slices = slices](int64_t first, int64_t last) {
+      float tile[kMaxSlices][kTile];
+      int64_t count = 0;
+      for (int64_t w = first; w < last; ++w) {
+        for (int64_t h0 = start; h0 < end; h0 += kTile) {
+          const int64_t n = std::min(kTile, end - h0);
+          for (int64_t s = 0; s < slices; ++s) {
+            const uint8_t* row = stored + ((s * W + w) * H + h0) * int64_t(sizeof(T));
+            for (int64_t i = 0; i < n; ++i) {
+              const T raw = load<T, kSwapped>(row + i * int64_t(sizeof(T)));
+              float value = static_cast<float>(raw);
+              if (scaling.on) {
+                double scaled = static_cast<double>(raw);
+                if (scaling.slope != 1) scaled *= scaling.slope;
+                if (scaling.inter != 0) scaled += scaling.inter;
+                value = static_cast<float>(scaled);
+              }
+              tile[s][i] = value;
+              count += !(std::fabs(value) <= std::numeric_limits<float>::max());
             }
-            tile[s][i] = value;
-            count += !(std::fabs(value) <= std::numeric_limits<float>::max());
+          }
+          for (int64_t i = 0; i < n; ++i) {
+            float* column = out + ((h0 + i) * W + w) * D + z0;
+            for (int64_t s = 0; s < slices; ++s) column[s] = tile[s][i];
           }
         }
-        for (int64_t i = 0; i < n; ++i) {
-          float* column = out + ((h0 + i) * W + w) * D + z0;
-          for (int64_t s = 0; s < slices; ++s) column[s] = tile[s][i];
-        }
       }
-    }
-    bad[size_t(first / grain)] = count;
-  });
+      bad[size_t(first / grain)] += count;
+    });
+  }
   int64_t total = 0;
   for (int64_t count : bad) total += count;
   return total;

@@ -334,7 +334,8 @@ Segmentation Segmenter::run(const Volume& scan, const std::vector<std::string>& 
   profile::Stopwatch watch;
 
   progress({"preprocess", 0, 0, 0});
-  result.warnings = doubts_of(scan, run, state.bank ? state.bank->card : ModelCard());
+  result.doubts = doubts_of(scan, run, state.bank ? state.bank->card : ModelCard());
+  result.warnings = result.doubts;
   Preprocessed prepared = preprocess(scan, preprocess_options(config(), run));
   result.grid = prepared.grid;
   result.warnings.insert(result.warnings.end(), prepared.warnings.begin(), prepared.warnings.end());

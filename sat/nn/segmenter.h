@@ -115,7 +115,8 @@ struct Segmentation {
   int64_t device_peak_bytes = 0;  // held on the accelerator, measured; 0 without one
   bool pairing_checked = false;   // the text side is known to belong to the model
   std::optional<Verification> verification;  // where it was asked for
-  std::vector<std::string> warnings;
+  std::vector<std::string> doubts;           // about the scan: what a strict run refuses
+  std::vector<std::string> warnings;         // the doubts, and what else is odd
 };
 
 /// A loaded model, ready for any number of scans. Not for use from several threads at once; make one for each.

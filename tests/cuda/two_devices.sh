@@ -24,7 +24,8 @@ for name in first second; do
     other=$((other + 1))
   fi
 done
-grep -h '"device"' "$scratch"/cuda:0,cuda:1/*/manifest.json
-[ "$(grep -h '"device"' "$scratch"/cuda:0,cuda:1/*/manifest.json | sort -u | wc -l)" -eq 2 ] || other=$((other + 1))
+used=$(grep -oh '"device": "cuda:[0-9]*' "$scratch"/cuda:0,cuda:1/*/manifest.json | sort -u)
+echo "$used"
+[ "$(echo "$used" | wc -l)" -eq 2 ] || other=$((other + 1))
 echo "$same passed, $other failed"
 [ "$other" -eq 0 ]
