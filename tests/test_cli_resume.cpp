@@ -346,8 +346,7 @@ TEST_CASE("what is made in a folder shared by a group carries its group and its 
   CHECK((mask.st_mode & 0777) == 0664);
 }
 
-TEST_CASE(
-    "a mask among the scans of a folder is warned of by its name, and refused when the run is strict, then or later") {
+TEST_CASE("a mask in a folder of scans is warned of by its name, and refused by a strict run, first or later") {
   Desk desk;
   const std::string scans = desk.folder / "scans";
   desk.write_scan("scans/head.nii.gz");
