@@ -156,4 +156,6 @@ TEST_CASE("a folder without scans says what it holds instead") {
   for (const char* name : {"IM0002", "IM0001"}) write_file_atomically(folder + "/" + name, "DICM");
   CHECK(
       contains(reason(), "it holds 2 other files such as 'IM0001' and 1 folder; sat does not look into folders below"));
+  write_file_atomically(folder + "/IM0001", std::string(128, '\0') + "DICM");
+  CHECK(contains(reason(), "; this one is a DICOM image; convert the whole series to NIfTI with dcm2niix"));
 }

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "sat/io/file.h"
+#include "sat/io/folder.h"
 #include "sat/tensor/error.h"
 
 namespace sat::cli {
@@ -62,16 +63,37 @@ void take_over(const std::string& from, const std::string& to) {
   SAT_CHECK(!error, "cannot keep ", from, ": ", error.message());
 }
 
-/// The entries of a folder that begin with ".sat-".
-std::vector<std::string> ours_in(const std::string& parent) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    if (starts_with(name, ".sat-")) names.push_back(std::move(name));
+/// Adds the files below `folder / inside` as paths from `folder`.
+void add_files(std::vector<std::string>& files, const std::string& folder, const std::string& inside) {
+  for (const FolderEntry& entry : list_folder(folder + "/" + inside)) {
+    const std::string path = inside.empty() ? entry.name : inside + "/" + entry.name;
+    if (entry.kind == FolderEntry::Kind::folder) {
+      add_files(files, folder, path);
+    } else {
+      files.push_back(path);
+    }
   }
-  SAT_CHECK(!error, "cannot list the folder ", parent, ": ", system_reason(error.value()));
-  return names;
+}
+
+/// Removes a temporary folder unless somebody works in it. In a folder that people share it may be another's, which
+/// cannot be opened or removed; then it stays.
+void remove_if_left(const std::string& path) {
+  try {
+    const Held held = hold_folder(path);
+    if (held.lock == Lock::held) remove_tree(path.c_str());
+  } catch (const Error&) {
+    return;
+  }
+}
+
+/// Puts an earlier result back that a killed run had moved aside, or removes it where there is a new one.
+void settle_aside(const std::string& aside, const std::string& place) {
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(place, error))) {
+    remove_tree(aside.c_str());
+  } else {
+    fs::rename(aside, place, error);
+  }
 }
 
 }  // namespace
@@ -87,13 +109,7 @@ void make_output_folder(const std::string& folder) {
 
 std::vector<std::string> files_below(const std::string& folder) {
   std::vector<std::string> files;
-  std::error_code error;
-  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    std::error_code unknown;
-    if (entry->is_directory(unknown) && !entry->is_symlink(unknown)) continue;
-    files.push_back(fs::path(entry->path()).lexically_relative(folder).generic_string());
-  }
-  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
+  add_files(files, folder, "");
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -130,13 +146,7 @@ CaseFolder::CaseFolder(const std::string& parent, const std::string& name)
 }
 
 CaseFolder::~CaseFolder() {
-  if (temporary_.empty()) return;
-  try {
-    std::error_code error;
-    fs::remove_all(temporary_, error);
-  } catch (const std::bad_alloc&) {
-    // The next run removes it.
-  }
+  if (!temporary_.empty()) remove_tree(temporary_.c_str());  // where that fails, the next run does it
 }
 
 void CaseFolder::commit(const std::vector<std::string>& kept, const std::function<void()>& check) {
@@ -164,8 +174,8 @@ void CaseFolder::commit(const std::vector<std::string>& kept, const std::functio
     temporary_ = aside;
   }
   sync_folder(parent_);
-  std::error_code error;
-  if (!temporary_.empty()) fs::remove_all(temporary_, error);
+  if (!temporary_.empty())
+    remove_tree(temporary_.c_str());  // the earlier result; where that fails, the next run does it
   temporary_.clear();
 }
 
@@ -173,21 +183,14 @@ bool clean_output_folder(const std::string& parent) {
   const Descriptor lock = open_descriptor(parent, O_RDONLY | O_DIRECTORY);
   SAT_CHECK(lock, "cannot open the output folder ", parent, ": ", system_reason(errno));
   if (lock_descriptor(lock, parent, true) == Lock::unsupported) return false;
-  for (const std::string& name : ours_in(parent)) {
-    const std::string path = parent + "/" + name;
-    std::error_code error;
-    const fs::file_type type = fs::symlink_status(path, error).type();
-    if (type == fs::file_type::directory && starts_with(name, kAside)) {
-      const std::string place = parent + "/" + name.substr(std::string(kAside).size());
-      if (fs::exists(fs::symlink_status(place, error))) {
-        fs::remove_all(path, error);
-      } else {
-        fs::rename(path, place, error);
-      }
-    } else if (type == fs::file_type::directory && starts_with(name, kTemporary) &&
-               name.size() == std::string(kTemporary).size() + kRandomLetters) {
-      const Held held = hold_folder(path);
-      if (held.lock == Lock::held) fs::remove_all(path, error);
+  for (const FolderEntry& entry : list_folder(parent)) {
+    if (entry.kind != FolderEntry::Kind::folder) continue;
+    const std::string path = parent + "/" + entry.name;
+    if (starts_with(entry.name, kAside)) {
+      settle_aside(path, parent + "/" + entry.name.substr(std::string(kAside).size()));
+    } else if (starts_with(entry.name, kTemporary) &&
+               entry.name.size() == std::string(kTemporary).size() + kRandomLetters) {
+      remove_if_left(path);
     }
   }
   remove_temporary_files(parent);

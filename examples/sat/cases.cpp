@@ -11,6 +11,8 @@
 #include <set>
 
 #include "sat/io/file.h"
+#include "sat/io/folder.h"
+#include "sat/io/foreign.h"
 #include "sat/io/hash.h"
 #include "sat/io/json.h"
 #include "sat/io/modality.h"
@@ -63,33 +65,45 @@ std::string counted(int64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
+/// "; this one is a DICOM image; convert ..." where the first bytes say so, or "".
+std::string what_is(const std::string& path) {
+  try {
+    FileReader file(path);
+    std::string head(size_t(kRecognisedBytes), '\0');
+    head.resize(size_t(file.read(head.data(), kRecognisedBytes)));
+    const ForeignKind& kind = recognise_file(head);
+    return kind.known && kind.as_scan ? std::string("; this one is ") + kind.what + "; " + kind.as_scan : "";
+  } catch (const Error&) {
+    return "";  // there is nothing to add
+  }
+}
+
 void add_folder(std::vector<Case>& cases, const std::string& folder) {
   std::vector<std::string> scans;
   int64_t folders = 0, others = 0;
   std::string example;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string path = entry->path().string(), name = entry->path().filename().string();
+  for (const FolderEntry& entry : list_folder(folder)) {
+    const std::string& name = entry.name;
+    const std::string path = (fs::path(folder) / name).string();
     if (name[0] == '.') continue;  // hidden, and what other systems leave beside a scan (._scan.nii.gz)
     std::error_code unknown;
-    const bool is_folder = entry->is_directory(unknown);
+    const bool is_folder = entry.kind == FolderEntry::Kind::folder || fs::is_directory(path, unknown);
     if (is_scan_name(path) && !is_folder) {
       scans.push_back(path);
     } else if (is_folder) {
       ++folders;
-    } else if (++others; example.empty() || name < example) {
+    } else if (++others == 1) {
       example = name;
     }
   }
-  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
   if (scans.empty()) {
     std::string found = others + folders == 0 ? "; it is empty" : "; it holds ";
     if (others > 0) found += counted(others, "other file") + " such as " + sat::quoted(example);
     if (folders > 0)
       found += (others > 0 ? " and " : "") + counted(folders, "folder") + "; sat does not look into folders below";
+    if (others > 0) found += what_is(folder + "/" + example);
     fail("the folder ", folder, " holds no .nii or .nii.gz file", found);
   }
-  std::sort(scans.begin(), scans.end());
   for (const std::string& scan : scans) {
     cases.push_back(case_of(scan));
     cases.back().error = why_unreadable(scan);

@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <random>
 #include <utility>
 
+#include "sat/io/folder.h"
 #include "sat/io/posix.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
@@ -169,15 +169,9 @@ void write_file_atomically(const std::string& path, const std::string& bytes) {
 }
 
 void remove_temporary_files(const std::string& folder) {
-  std::error_code error;
-  std::vector<std::string> found;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    std::error_code unknown;
-    const bool file = std::filesystem::is_regular_file(entry->symlink_status(unknown));
-    if (file && is_temporary_name(entry->path().filename().string())) found.push_back(entry->path().string());
-  }
-  SAT_CHECK(!error, "cannot list the folder ", folder, ": ", system_reason(error.value()));
-  for (const std::string& path : found) {
+  for (const FolderEntry& entry : list_folder(folder)) {
+    if (entry.kind != FolderEntry::Kind::file || !is_temporary_name(entry.name)) continue;
+    const std::string path = folder + "/" + entry.name;
     const Descriptor file = open_descriptor(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (file && lock_descriptor(file, path) == Lock::held) ::unlink(path.c_str());
   }
