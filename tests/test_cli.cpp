@@ -63,13 +63,6 @@ Words segment(const Words& scans, const std::string& output, const Words& more =
   return words;
 }
 
-Words names_in(const std::string& folder) {
-  Words names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 }  // namespace
 
 TEST_CASE("every subcommand explains itself, with an example") {

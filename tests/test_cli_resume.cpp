@@ -88,13 +88,6 @@ class Desk {
   std::string out = folder / "out";
 };
 
-Words names_in(const std::string& folder) {
-  Words names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 }  // namespace
 
 TEST_CASE("masks of one scan, model and settings add up, with the bytes of a single run") {

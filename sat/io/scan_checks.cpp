@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "sat/io/modality.h"
 #include "sat/io/text.h"
 
 namespace sat {
@@ -147,7 +148,7 @@ std::vector<std::string> geometry_warnings(const Geometry& geometry) {
 std::vector<std::string> content_warnings(const Volume& scan, const std::string& modality) {
   const Sample sample(scan.voxels);
   if (sample.values.empty()) return {};
-  const bool ct = lower(modality) == "ct";
+  const bool ct = find_modality(modality) == Modality::ct;
   if (sample.common_share >= kAlmostAll && (sample.distinct == 1 || !is_label_map(sample))) {
     return {"nearly all voxels (" + fixed(100 * sample.common_share, 1) + " %) have the value " +
             significant(double(sample.common), 4) + ", so there is little to see"};

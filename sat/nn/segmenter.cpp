@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "sat/io/disk_room.h"
+#include "sat/io/modality.h"
 #include "sat/io/restore.h"
 #include "sat/io/scan_checks.h"
 #include "sat/nn/embedding_bank.h"
@@ -117,11 +118,8 @@ SegmentationPlan plan_grids(const SatConfig& config, const ModelGrid& grid, cons
 
 /// Do two words stand for one modality? A model may know others than text encoders do.
 bool same_modality(const std::string& a, const std::string& b) {
-  try {
-    return modality_code(a) == modality_code(b);
-  } catch (const Error&) {
-    return a == b;
-  }
+  const std::optional<Modality> of_a = find_modality(a), of_b = find_modality(b);
+  return of_a && of_b ? *of_a == *of_b : a == b;
 }
 
 /// Everything that looks wrong with a scan before the network has seen it.

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -53,6 +55,16 @@ inline Ran sat_run(const Words& words, const std::function<void()>& before = {})
   const TempDir folder;
   const int status = wait_for(start(words, folder / "out", folder / "err", before));
   return {status, read_text(folder / "out"), read_text(folder / "err")};
+}
+
+/// What lies in a folder, sorted.
+inline Words names_in(const std::string& folder) {
+  Words names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
