@@ -43,11 +43,6 @@ std::string many_pickled(int64_t count) {
   return pickle::whole(body + "u");
 }
 
-int64_t bytes_in_use() {
-  const struct mallinfo2 info = ::mallinfo2();
-  return int64_t(info.uordblks) + int64_t(info.hblkhd);
-}
-
 }  // namespace
 
 TEST_CASE("65,536 tensors are taken and one more is not, unless the limit is raised") {
@@ -77,6 +72,10 @@ TEST_CASE("headers, directories and pickles beyond the limit are refused with bo
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("an open checkpoint takes at most about ten times its header") {
+  const auto bytes_in_use = [] {
+    const struct mallinfo2 info = ::mallinfo2();
+    return int64_t(info.uordblks) + int64_t(info.hblkhd);
+  };
   const TempDir folder;
   const std::string header = many_tensors(20'000), pickled = many_pickled(10'000);
   write_bytes(folder / "safetensors", safetensors(header, ""));
