@@ -166,7 +166,8 @@ std::map<std::string, std::string> ways_of_ending(int threads, bool ever, int64_
 }
 
 void check_ways(const std::map<std::string, std::string>& ways) {
-  for (const auto& [way, first] : ways) {
+  for (const auto& each : ways) {
+    const std::string &way = each.first, &first = each.second;
     CAPTURE(first);
     const bool good = way == kNames.at(succeeded) || way == kNames.at(memory_error) || way == kNames.at(other_error);
     CHECK_MESSAGE(good, way);
