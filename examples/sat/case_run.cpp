@@ -128,7 +128,7 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
 }  // namespace
 
 CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
-                     const Case& one, const std::set<std::string>& made, ProgressView& view) {
+                     const Case& one, const std::function<bool(const std::string&)>& made, ProgressView& view) {
   const UseContext use(segmenter.context());
   const InterruptScope interruptible(segmenter.context());
   const CasePlace place = find_place(request.output, one);
@@ -138,7 +138,7 @@ CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, 
   outcome.folder = request.output + "/" + place.name;
   outcome.replaced = resume.replaced;
   outcome.changed = resume.changed;
-  SAT_CHECK(resume.replaced.empty() || made.count(place.name) == 0, "this run has already written ", outcome.folder,
+  SAT_CHECK(resume.replaced.empty() || !made(place.name), "this run has already written ", outcome.folder,
             " for the same scan, but ", resume.replaced, "; give the two requests output folders of their own");
   for (const std::string& file : resume.changed) {
     view.line(outcome.folder + "/" + file + " was changed since sat wrote it and stays as it is");

@@ -2,7 +2,7 @@
 // Knows one case at a time; segment.cpp goes through them all.
 #pragma once
 
-#include <set>
+#include <functional>
 #include <string>
 
 #include "examples/sat/case_place.h"
@@ -22,10 +22,10 @@ struct CaseOutcome {
   Json manifest;                     // null when skipped
 };
 
-/// Finds the case's folder, computes what is missing there, and puts it in its place. `made` holds the folders that
-/// this run has written to: in these nothing is replaced. Throws Error and leaves all as it was when something is
-/// wrong, and Cancelled when the user interrupts.
+/// Finds the case's folder, computes what is missing there, and puts it in its place. `made` tells which folders this run
+/// has written to: in these nothing is replaced. Throws Error and leaves all as it was when something is wrong, and
+/// Cancelled when the user interrupts.
 CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
-                     const Case& one, const std::set<std::string>& made, ProgressView& view);
+                     const Case& one, const std::function<bool(const std::string&)>& made, ProgressView& view);
 
 }  // namespace sat::cli

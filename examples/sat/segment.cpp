@@ -116,7 +116,6 @@ class Turn {
     std::unique_lock<std::mutex> lock(shared_.mutex);
     shared_.turn.wait(lock, [&] { return shared_.busy.count(name_) == 0; });
     shared_.busy.insert(name_);
-    made_ = shared_.made;
   }
   ~Turn() {
     const std::lock_guard<std::mutex> lock(shared_.mutex);
@@ -126,12 +125,9 @@ class Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  const std::set<std::string>& made() const { return made_; }
-
  private:
   Shared& shared_;
   std::string name_;
-  std::set<std::string> made_;
 };
 
 /// Masks are worth more than their line: what cannot be printed stops nothing, and is said at the end.
@@ -150,7 +146,11 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, const Id
   if (!one.error.empty()) fail(one.error);
   const Turn turn(shared, one.folder);
   profile::Stopwatch watch;
-  const CaseOutcome outcome = run_case(request, segmenter, identity, one, turn.made(), view);
+  const auto made = [&](const std::string& folder) {
+    const std::lock_guard<std::mutex> lock(shared.mutex);
+    return shared.made.count(folder) > 0;
+  };
+  const CaseOutcome outcome = run_case(request, segmenter, identity, one, made, view);
   const double seconds = watch.lap();
   Json line = Json::object().set("case", name_of_folder(outcome.folder)).set("scan", one.scan);
   line.set("folder", outcome.folder);
