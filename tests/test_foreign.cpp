@@ -11,16 +11,6 @@
 namespace sat::test {
 namespace {
 
-std::string gzip_of(const std::string& bytes) {
-  const TempDir folder;
-  AtomicFile file(folder / "x");
-  GzipWriter writer(file);
-  writer.write(bytes.data(), int64_t(bytes.size()));
-  writer.finish();
-  file.commit();
-  return read_text(folder / "x");
-}
-
 std::string message_for(const std::string& bytes, const std::string& name = "scan.nii.gz") {
   const TempDir folder;
   write_file_atomically(folder / name, bytes);

@@ -41,16 +41,6 @@ void put(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), std::streamsize(bytes.size()));
 }
 
-std::string gzip_of(const std::string& bytes) {
-  const TempDir folder;
-  AtomicFile file(folder / "x");
-  GzipWriter writer(file);
-  writer.write(bytes.data(), int64_t(bytes.size()));
-  writer.finish();
-  file.commit();
-  return read_text(folder / "x");
-}
-
 /// A good scan of 6 x 5 x 4 i32 voxels, as NIfTI-1 or -2.
 std::string good_scan(int version) {
   const TempDir folder;

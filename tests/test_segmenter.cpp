@@ -291,6 +291,9 @@ TEST_CASE("a limit is obeyed, or refused before anything is computed with the fi
   CHECK_THROWS_WITH_AS(segmenter.plan(large, run_options(), 40), doctest::Contains("this run needs"), Error);
   files.options.max_ram = (int64_t(96) << 20) + 1000;
   CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("loading this model needs"), Error);
+  files.options.machine_bytes = files.options.max_ram;
+  files.options.max_ram = 0;
+  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("loading this model needs"), Error);
   files.options.max_ram = 1000;
   CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("less than the program itself needs"), Error);
 }

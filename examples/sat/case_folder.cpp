@@ -60,7 +60,7 @@ void take_over(const std::string& from, const std::string& to) {
   fs::create_directories(fs::path(to).parent_path(), error);
   fs::create_hard_link(from, to, error);
   if (error) fs::copy_file(from, to, error);
-  SAT_CHECK(!error, "cannot keep ", from, ": ", error.message());
+  SAT_CHECK(!error, "cannot keep ", from, ": ", system_reason(error.value()));
 }
 
 /// Adds the files below `folder / inside` as paths from `folder`.

@@ -12,6 +12,7 @@
 #include "sat/io/hash.h"
 #include "sat/io/label_map.h"
 #include "sat/io/png.h"
+#include "sat/io/posix.h"
 #include "sat/io/preview.h"
 #include "sat/io/resample.h"
 #include "sat/io/statistics.h"
@@ -66,7 +67,7 @@ std::string device_kind(const std::string& name) {
 void make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directory(path, error);
-  SAT_CHECK(!error, "cannot make the folder ", path);
+  SAT_CHECK(!error, "cannot make the folder ", path, ": ", system_reason(error.value()));
 }
 
 Json scan_json(const Json& fingerprint, const NiftiHeader& header) {

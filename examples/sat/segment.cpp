@@ -22,6 +22,7 @@
 #include "sat/io/text.h"
 #include "sat/nn/embedding_bank.h"
 #include "sat/nn/segmenter.h"
+#include "sat/tensor/machine.h"
 #include "sat/tensor/profile.h"
 
 namespace sat::cli {
@@ -40,6 +41,7 @@ SegmentRequest completed(SegmentRequest request) {
     if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
   }
   if (options.scratch.empty() && !request.no_scratch) options.scratch = request.output;
+  options.machine_bytes = memory_limit().bytes;
   options.spill_above = spill_above();
   // What a manifest or a line of JSON names must be UTF-8; better said now than after the work.
   for (const std::string& path : {request.output, options.model, options.bank, options.text_model}) {

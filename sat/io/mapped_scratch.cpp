@@ -3,8 +3,10 @@
 
 #include <sys/mman.h>
 
+#include <cerrno>
 #include <utility>
 
+#include "sat/io/posix.h"
 #include "sat/io/scratch_file.h"
 #include "sat/tensor/error.h"
 
@@ -13,7 +15,8 @@ namespace sat {
 MappedScratch::MappedScratch(const std::string& folder, int64_t bytes) : size_(bytes) {
   const ScratchFile file(folder, bytes);
   void* address = ::mmap(nullptr, size_t(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor(), 0);
-  SAT_CHECK(address != MAP_FAILED, "cannot map a scratch file of ", bytes, " bytes in ", folder);
+  SAT_CHECK(address != MAP_FAILED, "cannot map a scratch file of ", bytes, " bytes in ", folder, ": ",
+            system_reason(errno));
   data_ = static_cast<uint8_t*>(address);
 }
 

@@ -240,9 +240,10 @@ Segmenter::Segmenter(const SegmenterOptions& options) : state_(std::make_unique<
   UseContext use(state.context);
   state.file = open_model_file(options.model, options.config);
   const int64_t needed = loading_bytes(state.file.config) + kProgramBytes;
-  if (options.max_ram > 0 && needed > options.max_ram) {
+  const int64_t most = options.max_ram > 0 ? options.max_ram : options.machine_bytes;
+  if (most > 0 && needed > most) {
     fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(needed), " of memory, the limit is ",
-                         in_bytes(options.max_ram));
+                         in_bytes(most));
   }
   if (state.bank) {
     state.text_identity = state.bank->text_identity;

@@ -31,6 +31,7 @@ struct SegmenterOptions {
   int threads = 0;                    // 0: as many processors as this process may use
   int64_t max_ram = 0;                // bytes the whole process may hold; 0: no limit
   std::string scratch;                // folder where large intermediate results may wait on disk; empty: nothing does
+  int64_t machine_bytes = 0;          // that the process can have at all; 0: unknown. Without max_ram it bounds loading
   int64_t spill_above = kSpillAbove;  // bytes; with max_ram that is what counts
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;

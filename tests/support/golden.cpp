@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "sat/io/file.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::test {
@@ -201,6 +202,16 @@ TempDir::TempDir() {
 TempDir::~TempDir() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+std::string gzip_of(const std::string& bytes) {
+  const TempDir folder;
+  AtomicFile file(folder / "x");
+  GzipWriter writer(file);
+  writer.write(bytes.data(), int64_t(bytes.size()));
+  writer.finish();
+  file.commit();
+  return read_text(folder / "x");
 }
 
 }  // namespace sat::test

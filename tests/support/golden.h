@@ -11,6 +11,7 @@ namespace sat::test {
 std::string source_path(const std::string& relative);  // a file of the repository
 std::string golden_path(const std::string& relative);  // a file under tests/golden
 std::string read_text(const std::string& path);
+std::string gzip_of(const std::string& bytes);  // one member, as GzipWriter makes it
 
 /// A NumPy .npy file (C order; f4, f8, i4, i8, u1, b1). f8 becomes f32.
 Tensor read_npy(const std::string& path);
