@@ -3,7 +3,7 @@
 include(CMakePackageConfigHelpers)
 
 # A header that says "Private" in its first lines serves the library's own sources: not installed.
-file(GLOB sat_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} sat/*.h sat/tensor/*.h sat/cuda/*.h sat/io/*.h sat/nn/*.h)
+file(GLOB_RECURSE sat_headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} sat/*.h)
 set(SAT_PUBLIC_HEADERS "")
 foreach(header ${sat_headers})
   file(STRINGS ${header} first_lines LIMIT_COUNT 4)

@@ -22,118 +22,118 @@
 
 #include "sat/tensor/tensor.h"
 
-#include "sat/tensor/machine.h"
+#include "sat/tensor/memory/machine.h"
 
-#include "sat/tensor/memory.h"
+#include "sat/tensor/memory/memory.h"
 
 #include "sat/tensor/parallel.h"
 
 #include "sat/tensor/context.h"
-#include "sat/tensor/conv_method.h"
+#include "sat/tensor/cpu/conv_method.h"
 
 #include "sat/tensor/profile.h"
 
 #include "sat/tensor/ops.h"
 
-#include "sat/tensor/roofs.h"
+#include "sat/tensor/roofs/roofs.h"
 
 #include "sat/tensor/weights.h"
 
 // CUDA devices.
-#include "sat/cuda/device.h"
+#include "sat/cuda/device/device.h"
 
 // Files, millimetres and words.
-#include "sat/io/file.h"
+#include "sat/io/files/file.h"
 
-#include "sat/io/hash.h"
+#include "sat/io/files/hash.h"
 
-#include "sat/io/text.h"
+#include "sat/io/words/text.h"
 
-#include "sat/io/modality.h"
+#include "sat/io/words/modality.h"
 
-#include "sat/io/json.h"
+#include "sat/io/words/json.h"
 
-#include "sat/io/volume.h"
+#include "sat/io/scans/volume.h"
 
-#include "sat/io/nifti.h"
+#include "sat/io/scans/nifti.h"
 
-#include "sat/io/scan_checks.h"
+#include "sat/io/scans/scan_checks.h"
 
-#include "sat/io/model_card.h"
+#include "sat/io/words/model_card.h"
 
-#include "sat/io/png.h"
+#include "sat/io/pictures/png.h"
 
-#include "sat/io/unicode.h"
+#include "sat/io/words/unicode.h"
 
-#include "sat/io/wordpiece.h"
+#include "sat/io/words/wordpiece.h"
 
-#include "sat/io/resample.h"
+#include "sat/io/scans/resample.h"
 
-#include "sat/io/preprocess.h"
+#include "sat/io/scans/preprocess.h"
 
-#include "sat/io/windows.h"
+#include "sat/nn/run/windows.h"
 
-#include "sat/io/bit_masks.h"
+#include "sat/io/masks/bit_masks.h"
 
-#include "sat/io/restore.h"
+#include "sat/io/masks/restore.h"
 
-#include "sat/io/label_map.h"
+#include "sat/io/masks/label_map.h"
 
-#include "sat/io/statistics.h"
+#include "sat/io/masks/statistics.h"
 
-#include "sat/io/preview.h"
+#include "sat/io/pictures/preview.h"
 
-#include "sat/io/scratch_file.h"
+#include "sat/io/files/scratch_file.h"
 
-#include "sat/io/mapped_scratch.h"
+#include "sat/io/files/mapped_scratch.h"
 
-#include "sat/io/disk_room.h"
+#include "sat/io/files/disk_room.h"
 
-#include "sat/io/safe_name.h"
+#include "sat/io/words/safe_name.h"
 
-#include "sat/io/open_file.h"
+#include "sat/io/files/open_file.h"
 
-#include "sat/io/stored_tensor.h"
+#include "sat/io/checkpoints/stored_tensor.h"
 
-#include "sat/io/checkpoint.h"
+#include "sat/io/checkpoints/checkpoint.h"
 
-#include "sat/io/safetensors.h"
+#include "sat/io/checkpoints/safetensors.h"
 
-#include "sat/io/zip.h"
+#include "sat/io/checkpoints/zip.h"
 
-#include "sat/io/pickle.h"
+#include "sat/io/checkpoints/pickle.h"
 
-#include "sat/io/torch_file.h"
+#include "sat/io/checkpoints/torch_file.h"
 
 // The network, from its parts to the whole path.
 #include "sat/nn/layers.h"
 
-#include "sat/nn/sat_config.h"
+#include "sat/nn/sat/sat_config.h"
 
-#include "sat/nn/unet3d.h"
+#include "sat/nn/sat/unet3d.h"
 
-#include "sat/nn/query_decoder.h"
+#include "sat/nn/sat/query_decoder.h"
 
-#include "sat/nn/sat_model.h"
+#include "sat/nn/sat/sat_model.h"
 
-#include "sat/nn/model_file.h"
+#include "sat/nn/sat/model_file.h"
 
-#include "sat/nn/post_norm.h"
+#include "sat/nn/text/post_norm.h"
 
-#include "sat/nn/bert.h"
+#include "sat/nn/text/bert.h"
 
-#include "sat/nn/mpnet.h"
+#include "sat/nn/text/mpnet.h"
 
-#include "sat/nn/text_file.h"
+#include "sat/nn/text/text_file.h"
 
-#include "sat/nn/text_encoder.h"
+#include "sat/nn/text/text_encoder.h"
 
-#include "sat/nn/embedding_bank.h"
+#include "sat/nn/text/embedding_bank.h"
 
-#include "sat/nn/blender.h"
+#include "sat/nn/run/blender.h"
 
-#include "sat/nn/segment_volume.h"
+#include "sat/nn/run/segment_volume.h"
 
-#include "sat/nn/verify.h"
+#include "sat/nn/run/verify.h"
 
-#include "sat/nn/segmenter.h"
+#include "sat/nn/run/segmenter.h"

@@ -9,7 +9,7 @@
 set -u
 export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
-. tests/cuda/report.sh
+. tests/cuda/scripts/report.sh
 
 out=docs/gpu build=build-gpu runs=20 size=96x96x96 quick="" launcher=env builds=yes
 while [ $# -gt 0 ]; do
@@ -43,9 +43,9 @@ if [ "$builds" = yes ]; then
   cudnn=OFF
   find /usr/include "${CUDA_HOME:-/usr/local/cuda}/include" -maxdepth 2 -name cudnn.h 2> /dev/null | grep -q . && cudnn=ON
   if [ $cudnn = ON ]; then
-    step "builds with cuDNN" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=ON || cudnn=OFF
+    step "builds with cuDNN" 3600 sh tests/cuda/scripts/build.sh "$build" -DSAT_CUDNN=ON || cudnn=OFF
   fi
-  [ $cudnn = ON ] || step "builds" 3600 sh tests/cuda/build.sh "$build" -DSAT_CUDNN=OFF
+  [ $cudnn = ON ] || step "builds" 3600 sh tests/cuda/scripts/build.sh "$build" -DSAT_CUDNN=OFF
 fi
 has_cudnn=$(sed -n 's/^SAT_CUDNN:BOOL=//p' "$build/CMakeCache.txt" 2> /dev/null)
 
@@ -63,11 +63,11 @@ emulated=emulated
 # The word is one or none.
 # shellcheck disable=SC2086
 step "probe" 60 "$launcher" "$probe" $emulated
-step "registers, spills and shared memory" 60 sh tests/cuda/budgets.sh "$build"
+step "registers, spills and shared memory" 60 sh tests/cuda/scripts/budgets.sh "$build"
 cases() {  # NAME FILTER...: of the device suite
   name=$1
   shift
-  step "$name" 1800 sh tests/cuda/each_case.sh "$tests" 60 "$@" -- "$launcher"
+  step "$name" 1800 sh tests/cuda/scripts/each_case.sh "$tests" 60 "$@" -- "$launcher"
 }
 with_wgmma='*test_conv3d_wgmma.cpp,*test_self_test.cpp,*test_device_segmenter.cpp'
 cases "device suite" "$plain_device" "--source-file-exclude=$with_wgmma"
@@ -103,7 +103,7 @@ for rung in plain tiled mma cudnn; do bench $rung; done
 cases "device suite, wgmma" '--source-file=*test_conv3d_wgmma.cpp,*test_self_test.cpp'
 cases "device suite, whole runs" "$plain_device" '--source-file=*test_device_segmenter.cpp'
 cases "whole models" '--test-suite=whole model'
-step "equal bits in $runs runs" 900 sh tests/cuda/bits.sh "$counts" "$runs" "$launcher"
+step "equal bits in $runs runs" 900 sh tests/cuda/scripts/bits.sh "$counts" "$runs" "$launcher"
 case $device in
   *"devices: "[2-9]*) step "several devices" 600 "$launcher" "$tests" '--test-suite=several devices' ;;
   *) absent "several devices" "there is one at most" ;;
@@ -112,7 +112,7 @@ bench wgmma
 [ -n "$quick" ] || step "bench everything" 3600 "$launcher" "$program" bench --device cuda
 if [ $sanitized = yes ]; then
   for tool in memcheck racecheck initcheck synccheck; do
-    step "compute-sanitizer $tool, wgmma" 1800 sh tests/cuda/sanitize_wgmma.sh "$tool" "$tests"
+    step "compute-sanitizer $tool, wgmma" 1800 sh tests/cuda/scripts/sanitize_wgmma.sh "$tool" "$tests"
   done
 fi
 if [ "$launcher" = env ] && python3 -c 'import torch; assert torch.cuda.is_available()' > /dev/null 2>&1; then

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "sat/cuda/device.h"
-#include "sat/io/json.h"
+#include "sat/cuda/device/device.h"
+#include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
-#include "tests/support/preprocess_parity.h"
-#include "tests/support/sat_parity.h"
-#include "tests/support/text_parity.h"
+#include "tests/support/parity/preprocess_parity.h"
+#include "tests/support/parity/sat_parity.h"
+#include "tests/support/parity/text_parity.h"
 
 namespace sat::test {
 

@@ -10,17 +10,17 @@
 #include <map>
 #include <set>
 
-#include "sat/io/file.h"
-#include "sat/io/folder.h"
-#include "sat/io/foreign.h"
-#include "sat/io/hash.h"
-#include "sat/io/json.h"
-#include "sat/io/modality.h"
-#include "sat/io/nifti.h"
-#include "sat/io/posix.h"
-#include "sat/io/safe_name.h"
-#include "sat/io/scan_checks.h"
-#include "sat/io/text.h"
+#include "sat/io/files/file.h"
+#include "sat/io/files/folder.h"
+#include "sat/io/files/hash.h"
+#include "sat/io/files/posix.h"
+#include "sat/io/scans/foreign.h"
+#include "sat/io/scans/nifti.h"
+#include "sat/io/scans/scan_checks.h"
+#include "sat/io/words/json.h"
+#include "sat/io/words/modality.h"
+#include "sat/io/words/safe_name.h"
+#include "sat/io/words/text.h"
 
 namespace sat::cli {
 

@@ -10,9 +10,9 @@
 #include <cmath>
 #include <sstream>
 
-#include "examples/sat/nearest.h"
-#include "sat/io/file.h"
-#include "sat/io/modality.h"
+#include "examples/sat/tools/nearest.h"
+#include "sat/io/files/file.h"
+#include "sat/io/words/modality.h"
 #include "sat/tensor/context.h"
 
 namespace sat::cli {

@@ -8,13 +8,13 @@
 #include <variant>
 #include <vector>
 
-#include "examples/sat/bench_run.h"
-#include "examples/sat/case_result.h"
+#include "examples/sat/bench/bench_run.h"
 #include "examples/sat/devices.h"
-#include "examples/sat/failure.h"
-#include "sat/io/checkpoint.h"
-#include "sat/nn/segmenter.h"
-#include "sat/nn/text_encoder.h"
+#include "examples/sat/output/failure.h"
+#include "examples/sat/segment/case_result.h"
+#include "sat/io/checkpoints/checkpoint.h"
+#include "sat/nn/run/segmenter.h"
+#include "sat/nn/text/text_encoder.h"
 
 namespace sat::cli {
 

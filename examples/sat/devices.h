@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "sat/cuda/device.h"
+#include "sat/cuda/device/device.h"
 
 namespace sat::cli {
 

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <csignal>
 
-#include "examples/sat/failure.h"
+#include "examples/sat/output/failure.h"
 
 namespace sat::cli {
 

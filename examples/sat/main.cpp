@@ -5,9 +5,9 @@
 #include <new>
 
 #include "examples/sat/command_line.h"
-#include "examples/sat/failure.h"
 #include "examples/sat/interrupt.h"
-#include "examples/sat/output.h"
+#include "examples/sat/output/failure.h"
+#include "examples/sat/output/output.h"
 #include "sat/tensor/context.h"
 
 namespace sat::cli {

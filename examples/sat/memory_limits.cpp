@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "sat/tensor/machine.h"
+#include "sat/tensor/memory/machine.h"
 
 namespace sat::cli {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "sat/nn/segmenter.h"
+#include "sat/nn/run/segmenter.h"
 
 namespace sat::cli {
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "sat/cuda/device.h"
+#include "sat/cuda/device/device.h"
 #include "sat/cuda/kernels.h"
 #include "sat/tensor/accelerator.h"
 

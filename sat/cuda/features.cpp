@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "sat/cuda/accelerator.h"
-#include "sat/cuda/conv3d_composed.h"
-#include "sat/tensor/in_place.h"
+#include "sat/cuda/conv3d/composed/conv3d_composed.h"
+#include "sat/tensor/ops/in_place.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cuda {

@@ -1,7 +1,7 @@
 // What follows a convolution and what reads its result elsewhere: pending norms from statistics, final values, pooling.
 #include <cmath>
 
-#include "sat/cuda/half_types.cuh"
+#include "sat/cuda/device/half_types.cuh"
 
 namespace sat::cuda {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "sat/cuda/queue.h"
+#include "sat/cuda/device/stream.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cuda {

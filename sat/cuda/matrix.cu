@@ -2,8 +2,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "sat/cuda/device/warp.cuh"
 #include "sat/cuda/kernels.h"
-#include "sat/cuda/warp.cuh"
 
 namespace sat::cuda {
 

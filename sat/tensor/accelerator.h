@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "sat/tensor/arena.h"
 #include "sat/tensor/context.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/ops.h"
 
 namespace sat {

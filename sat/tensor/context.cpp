@@ -2,7 +2,7 @@
 #include "sat/tensor/context.h"
 
 #include "sat/tensor/accelerator.h"
-#include "sat/tensor/memory.h"
+#include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 
 #if defined(__x86_64__) && defined(__linux__)

@@ -14,7 +14,7 @@
 #include <array>
 #include <vector>
 
-#include "sat/tensor/conv_method.h"
+#include "sat/tensor/cpu/conv_method.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
-#include "sat/tensor/machine.h"
+#include "sat/tensor/memory/machine.h"
 
 namespace sat {
 

@@ -6,7 +6,7 @@
 
 #include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
-#include "sat/tensor/memory.h"
+#include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "sat/tensor/memory.h"
+#include "sat/tensor/memory/memory.h"
 
 namespace sat {
 

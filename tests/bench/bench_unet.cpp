@@ -14,11 +14,11 @@
 #include <string>
 #include <vector>
 
-#include "sat/io/checkpoint.h"
-#include "sat/io/file.h"
-#include "sat/nn/unet3d.h"
+#include "sat/io/checkpoints/checkpoint.h"
+#include "sat/io/files/file.h"
+#include "sat/nn/sat/unet3d.h"
 #include "sat/tensor/context.h"
-#include "sat/tensor/memory.h"
+#include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 
 using namespace sat;

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "sat/cuda/queue.h"
+#include "sat/cuda/device/stream.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat::test {

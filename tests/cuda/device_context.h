@@ -1,7 +1,7 @@
 // A context that computes on a device, current while it lives.
 #pragma once
 
-#include "sat/cuda/device.h"
+#include "sat/cuda/device/device.h"
 #include "sat/tensor/context.h"
 
 namespace sat::test {

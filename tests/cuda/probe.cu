@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "sat/cuda/conv3d_wgmma.cuh"
-#include "sat/cuda/hopper.cuh"
+#include "sat/cuda/conv3d/conv3d_wgmma.cuh"
+#include "sat/cuda/device/hopper.cuh"
 #include "tests/cuda/device_array.h"
 
 namespace sat::test {

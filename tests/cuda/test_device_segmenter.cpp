@@ -5,9 +5,9 @@
 #include <limits>
 #include <numeric>
 
-#include "sat/cuda/device.h"
-#include "sat/nn/sat_model.h"
-#include "sat/nn/segmenter.h"
+#include "sat/cuda/device/device.h"
+#include "sat/nn/run/segmenter.h"
+#include "sat/nn/sat/sat_model.h"
 #include "sat/tensor/accelerator.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"

@@ -1,7 +1,7 @@
 // More than a plain device: one with little memory, and several. tests/cuda.sh runs these suites in steps of their own.
 #include <doctest/doctest.h>
 
-#include "tests/cuda/kernel_runs.h"
+#include "tests/cuda/counts/kernel_runs.h"
 
 using namespace sat;
 using namespace sat::test;

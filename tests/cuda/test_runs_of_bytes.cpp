@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "sat/cuda/queue.h"
+#include "sat/cuda/device/stream.h"
 #include "tests/cuda/device_array.h"
 
 namespace sat::test {

@@ -2,15 +2,15 @@
 // Long under an emulator: tests/cuda.sh runs each case once, in a process of its own.
 #include <doctest/doctest.h>
 
-#include "sat/cuda/device.h"
-#include "sat/io/nifti.h"
-#include "sat/nn/segmenter.h"
-#include "sat/nn/text_encoder.h"
+#include "sat/cuda/device/device.h"
+#include "sat/io/scans/nifti.h"
+#include "sat/nn/run/segmenter.h"
+#include "sat/nn/text/text_encoder.h"
 #include "sat/tensor/accelerator.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
-#include "tests/support/sat_parity.h"
-#include "tests/support/text_parity.h"
+#include "tests/support/parity/sat_parity.h"
+#include "tests/support/parity/text_parity.h"
 
 using namespace sat;
 using namespace sat::test;

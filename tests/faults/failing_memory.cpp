@@ -17,7 +17,7 @@
 #include <doctest/doctest.h>
 
 #include "sat/sat.h"
-#include "sat/tensor/arena.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
 

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <string>
 
-#include "sat/io/json.h"
-#include "sat/io/nifti.h"
-#include "sat/io/safetensors.h"
-#include "sat/nn/embedding_bank.h"
-#include "sat/nn/sat_config.h"
-#include "sat/nn/text_encoder.h"
+#include "sat/io/checkpoints/safetensors.h"
+#include "sat/io/scans/nifti.h"
+#include "sat/io/words/json.h"
+#include "sat/nn/sat/sat_config.h"
+#include "sat/nn/text/embedding_bank.h"
+#include "sat/nn/text/text_encoder.h"
 #include "tests/support/checkpoint_bytes.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "sat/io/file.h"
+#include "sat/io/files/file.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::test {

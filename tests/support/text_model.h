@@ -5,8 +5,8 @@
 #include <map>
 #include <string>
 
-#include "sat/io/json.h"
-#include "sat/nn/text_encoder.h"
+#include "sat/io/words/json.h"
+#include "sat/nn/text/text_encoder.h"
 
 namespace sat::test {
 

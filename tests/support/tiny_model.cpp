@@ -3,9 +3,9 @@
 
 #include <cmath>
 
-#include "sat/io/safetensors.h"
-#include "sat/nn/embedding_bank.h"
-#include "sat/nn/sat_model.h"
+#include "sat/io/checkpoints/safetensors.h"
+#include "sat/nn/sat/sat_model.h"
+#include "sat/nn/text/embedding_bank.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
 

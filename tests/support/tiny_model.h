@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "sat/io/volume.h"
-#include "sat/nn/sat_config.h"
+#include "sat/io/scans/volume.h"
+#include "sat/nn/sat/sat_config.h"
 
 namespace sat::test {
 

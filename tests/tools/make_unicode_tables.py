@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes sat/io/unicode_tables.inc from recorded facts.
+"""Writes sat/io/words/unicode_tables.inc from recorded facts.
 
-    make_unicode_tables.py unicode_tables.json > sat/io/unicode_tables.inc
+    make_unicode_tables.py unicode_tables.json > sat/io/words/unicode_tables.inc
 
 unicode_tables.json holds what the reference tokenizer library does with every code point (Unicode 8.0 categories, 9.0
 decompositions, 14.0 lower case). The two tables that only whole-word lower-casing needs (which characters are cased,

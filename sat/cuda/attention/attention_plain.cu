@@ -1,0 +1,92 @@
+// Attention in its plain form: f32, the weights of a query in shared memory. The reference of the fused one.
+#include <cmath>
+
+#include "sat/cuda/attention/attention.h"
+#include "sat/cuda/device/warp.cuh"
+
+namespace sat::cuda {
+
+namespace {
+
+constexpr int kWarps = 4;  // queries a block
+constexpr int kThreads = 32 * kWarps;
+constexpr int kKeys = 32;  // that are held at once
+
+/// y [N, C] = softmax(q k^T / sqrt(width) + bias) v for each head's `width` channels; k, v [T, C].
+/// A block takes 4 queries of one head, a warp one of them. First the keys pass by in tiles of 32, a lane each, in rows
+/// of an odd length so that lanes read them side by side; their weights stay in shared memory. Then softmax over all,
+/// the largest first, and last the values, a lane 32 channels apart: 128 contiguous bytes a warp. All sums run over
+/// channels or keys in order, so that a query's bits do not depend on the other queries.
+/// Traffic: keys and values once a block, which is once every 4 queries (mostly from the L2 cache), q, bias and y once.
+__global__ void __launch_bounds__(kThreads)
+    attention_plain_kernel(float* y, const float* q, const float* k, const float* v, const float* bias, int64_t queries,
+                           int64_t tokens, int64_t channels, int width, float scale) {
+  extern __shared__ float shared[];
+  const int pitch = width | 1;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  float* key = shared;                                                   // [kKeys][pitch]
+  float* query = key + kKeys * pitch + warp * width;                     // [kWarps][width]
+  float* weight = key + kKeys * pitch + kWarps * width + warp * tokens;  // [kWarps][tokens]
+
+  const int64_t head = blockIdx.y, n = int64_t(blockIdx.x) * kWarps + warp;
+  const bool there = n < queries;
+  k += head * width;
+  v += head * width;
+  if (there) {
+    for (int c = lane; c < width; c += 32) query[c] = q[n * channels + head * width + c];
+    if (bias) bias += (head * queries + n) * tokens;
+  }
+
+  for (int64_t first = 0; first < tokens; first += kKeys) {
+    __syncthreads();
+    for (int row = warp; row < kKeys && first + row < tokens; row += kWarps) {
+      for (int c = lane; c < width; c += 32) key[row * pitch + c] = k[(first + row) * channels + c];
+    }
+    __syncthreads();
+    if (!there || first + lane >= tokens) continue;
+    float dot = 0;
+    for (int c = 0; c < width; ++c) dot = fmaf(query[c], key[lane * pitch + c], dot);
+    weight[first + lane] = dot * scale + (bias ? bias[first + lane] : 0.f);
+  }
+  if (!there) return;
+  __syncwarp();
+
+  float largest = -INFINITY;
+  for (int64_t t = lane; t < tokens; t += 32) largest = fmaxf(largest, weight[t]);
+  largest = warp_max(largest);
+  float total = 0;
+  for (int64_t t = lane; t < tokens; t += 32) total += weight[t] = expf(weight[t] - largest);
+  total = warp_sum(total);
+  __syncwarp();
+  for (int c = lane; c < width; c += 32) {
+    float sum = 0;
+    for (int64_t t = 0; t < tokens; ++t) sum = fmaf(weight[t], v[t * channels + c], sum);
+    y[n * channels + head * width + c] = sum / total;
+  }
+}
+
+int64_t shared_bytes(const Attention& sizes) {
+  const int64_t width = sizes.channels / sizes.heads;
+  return (kKeys * (width | 1) + kWarps * (width + sizes.tokens)) * int64_t(sizeof(float));
+}
+
+}  // namespace
+
+std::string attention_plain_refusal(const Attention& sizes, const DeviceLimits& limits) {
+  const int64_t bytes = shared_bytes(sizes);
+  if (bytes <= limits.shared_bytes) return "";
+  return std::to_string(sizes.tokens) + " keys need " + std::to_string(bytes) +
+         " bytes of shared memory a block, this device has " + std::to_string(limits.shared_bytes);
+}
+
+void attention_plain(const Queue& queue, const Attention& sizes) {
+  const int64_t width = sizes.channels / sizes.heads;
+  const Launch how{"attention_plain",
+                   {unsigned(divide_up(sizes.queries, kWarps)), unsigned(sizes.heads), 1},
+                   kThreads,
+                   shared_bytes(sizes)};
+  launch(queue, how, attention_plain_kernel, sizes.y, sizes.q, sizes.k, sizes.v, sizes.bias, sizes.queries,
+         sizes.tokens, sizes.channels, int(width), 1.f / std::sqrt(float(width)));
+}
+
+}  // namespace sat::cuda

@@ -1,0 +1,271 @@
+// SAT's sizes: the published ones, their JSON form, and reading them off a checkpoint.
+#include "sat/nn/sat/sat_config.h"
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+
+#include "sat/io/words/modality.h"
+
+namespace sat {
+
+namespace {
+
+constexpr int64_t kLargestSize = 1 << 16;  // of any width or window: beyond every model, below any overflow
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  return text;
+}
+
+SatConfig published(const std::string& name, std::vector<int64_t> channels, int64_t blocks) {
+  SatConfig config;
+  config.architecture = name;
+  config.channels = std::move(channels);
+  config.encoder_blocks.assign(6, blocks);
+  config.decoder_blocks.assign(5, blocks);
+  config.modalities["ct"].normalisation = {Normalisation::Kind::clip, -500, 1000};
+  config.modalities["*"].normalisation = {Normalisation::Kind::percentiles, 0.5, 99.5};
+  return config;
+}
+
+void check(const SatConfig& config, const std::string& source) {
+  const auto positive = [&](int64_t size, const char* key) {
+    SAT_CHECK(size >= 1 && size <= kLargestSize, source, ": ", key, " is ", size, ", must be 1 to ", kLargestSize);
+  };
+  const auto all_positive = [&](const std::vector<int64_t>& sizes, const char* key) {
+    for (int64_t size : sizes) positive(size, key);
+  };
+  SAT_CHECK(config.stages() >= 2 && config.stages() <= 8, source, ": channels names ", config.stages(),
+            " stages, must be 2 to 8");
+  SAT_CHECK(config.encoder_blocks.size() == config.channels.size(), source,
+            ": encoder_blocks needs one entry a stage, ", config.channels.size());
+  SAT_CHECK(config.decoder_blocks.size() + 1 == config.channels.size(), source, ": decoder_blocks needs ",
+            config.channels.size() - 1, " entries");
+  SAT_CHECK(config.mid_mask_hidden.size() < config.channels.size() - 1, source, ": mid_mask_hidden has ",
+            config.mid_mask_hidden.size(), " entries for ", config.stages(), " stages");
+  all_positive(config.channels, "channels");
+  all_positive(config.encoder_blocks, "encoder_blocks");
+  all_positive(config.decoder_blocks, "decoder_blocks");
+  all_positive(config.mid_mask_hidden, "mid_mask_hidden");
+  positive(config.in_channels, "in_channels");
+  positive(config.text_dim, "text_dim");
+  positive(config.query_dim, "query_dim");
+  positive(config.heads, "heads");
+  positive(config.decoder_layers, "decoder_layers");
+  positive(config.feedforward, "feedforward");
+  positive(config.token_hidden, "token_hidden");
+  positive(config.mask_hidden, "mask_hidden");
+  SAT_CHECK(config.query_dim % config.heads == 0, source, ": query_dim ", config.query_dim,
+            " does not divide into heads ", config.heads);
+  SAT_CHECK(config.query_dim % 2 == 0, source, ": query_dim ", config.query_dim, " is odd");
+  for (const auto& [name, modality] : config.modalities) {
+    for (size_t axis = 0; axis < 3; ++axis) {
+      positive(modality.window[axis], "window");
+      SAT_CHECK(modality.window[axis] % config.total_stride() == 0, source, ": window ", modality.window[axis], " of ",
+                name, " is not a multiple of ", config.total_stride());
+      SAT_CHECK(modality.spacing_mm[axis] > 1e-3 && modality.spacing_mm[axis] < 1e3, source, ": spacing ",
+                modality.spacing_mm[axis], " mm of ", name, " is out of range");
+    }
+    SAT_CHECK(modality.normalisation.low < modality.normalisation.high, source, ": clip bounds of ", name,
+              " are in the wrong order");
+  }
+}
+
+template <size_t N, class T>
+std::array<T, N> fixed(const std::vector<T>& values, const std::string& source, const char* key) {
+  SAT_CHECK(values.size() == N, source, ": ", key, " has ", values.size(), " entries, needs ", N);
+  std::array<T, N> array{};
+  std::copy(values.begin(), values.end(), array.begin());
+  return array;
+}
+
+ModalityConfig modality_from_json(const Json& json, const std::string& source) {
+  ModalityConfig modality;
+  for (const auto& [key, value] : json.members()) {
+    if (key == "spacing") {
+      modality.spacing_mm = fixed<3>(value.numbers(), source, "spacing");
+    } else if (key == "window") {
+      modality.window = fixed<3>(value.integers(), source, "window");
+    } else if (key == "clip" || key == "clip_percentiles") {
+      const auto bounds = fixed<2>(value.numbers(), source, "clip bounds");
+      const auto kind = key == "clip" ? Normalisation::Kind::clip : Normalisation::Kind::percentiles;
+      modality.normalisation = {kind, bounds[0], bounds[1]};
+    } else if (key == "crop") {
+      SAT_CHECK(value.string() == "> 0", source, ": crop is '", value.string(), "', only '> 0' is known");
+    } else {
+      SAT_CHECK(key == "normalise", source, ": unknown preprocess key '", key, "'");
+    }
+  }
+  return modality;
+}
+
+void read_sliding(const Json& json, const std::string& source) {
+  const Json* stride = json.find("stride");
+  SAT_CHECK(!stride || stride->number() == 0.5, source, ": sliding stride must be half the window");
+  const Json* threshold = json.find("threshold");
+  SAT_CHECK(!threshold || threshold->number() == 0.5, source, ": sliding threshold must be 0.5");
+}
+
+}  // namespace
+
+int64_t SatConfig::pooled_channels() const { return std::accumulate(channels.begin(), channels.end(), int64_t(0)); }
+
+const ModalityConfig& SatConfig::modality(const std::string& name) const {
+  auto found = modalities.find(lower(name));
+  if (found == modalities.end()) found = modalities.find(name_of(parse_modality(name)));
+  if (found == modalities.end()) found = modalities.find("*");
+  if (found != modalities.end()) return found->second;
+  std::string known;
+  for (const auto& [key, unused] : modalities) known += (known.empty() ? "" : ", ") + key;
+  fail(architecture, ": not made for modality '", name, "'; it knows ", known);
+}
+
+SatConfig published_config(const std::string& architecture) {
+  if (architecture == "UNET") {
+    SatConfig config = published(architecture, {64, 64, 128, 256, 512, 768}, 2);
+    config.mid_mask_hidden = {256, 384, 512};
+    return config;
+  }
+  if (architecture == "UNET-L") {
+    SatConfig config = published(architecture, {128, 128, 256, 512, 1024, 1536}, 3);
+    config.token_hidden = 1536;
+    config.mask_hidden = 384;
+    config.mid_mask_hidden = {384, 512, 512};
+    return config;
+  }
+  if (architecture == "UNET-H") {
+    SatConfig config = published(architecture, {256, 256, 512, 1024, 1536, 2048}, 3);
+    config.query_dim = 1536;
+    config.token_hidden = 3072;
+    config.mask_hidden = 768;
+    config.mid_mask_hidden = {768, 1024, 1024};
+    return config;
+  }
+  fail("unknown architecture '", architecture, "'; published ones are UNET, UNET-L, UNET-H");
+}
+
+SatConfig config_from_json(const Json& json, const std::string& source) {
+  SatConfig config;
+  config.architecture = "U-Net";
+  config.importance = Rounding::f32;
+  const std::map<std::string, int64_t*> sizes{
+      {"in_channels", &config.in_channels},       {"text_dim", &config.text_dim},
+      {"query_dim", &config.query_dim},           {"heads", &config.heads},
+      {"decoder_layers", &config.decoder_layers}, {"feedforward", &config.feedforward},
+      {"token_hidden", &config.token_hidden},     {"mask_hidden", &config.mask_hidden}};
+  const std::map<std::string, std::vector<int64_t>*> lists{{"channels", &config.channels},
+                                                           {"encoder_blocks", &config.encoder_blocks},
+                                                           {"decoder_blocks", &config.decoder_blocks},
+                                                           {"mid_mask_hidden", &config.mid_mask_hidden}};
+  for (const char* needed : {"channels", "encoder_blocks", "decoder_blocks", "preprocess"}) {
+    SAT_CHECK(json.find(needed), source, ": key '", needed, "' is missing");
+  }
+  for (const auto& [key, value] : json.members()) {
+    if (const auto size = sizes.find(key); size != sizes.end()) {
+      *size->second = value.integer();
+    } else if (const auto list = lists.find(key); list != lists.end()) {
+      *list->second = value.integers();
+    } else if (key == "architecture") {
+      config.architecture = value.string();
+    } else if (key == "backbone") {
+      SAT_CHECK(value.string().compare(0, 4, "UNET") == 0, source, ": backbone is '", value.string(),
+                "', only plain U-Nets (UNET) are known");
+    } else if (key == "orientation") {
+      config.orientation = value.string();
+    } else if (key == "importance") {
+      SAT_CHECK(value.string() == "f16" || value.string() == "f32", source, ": importance is '", value.string(),
+                "', must be f16 or f32");
+      config.importance = value.string() == "f16" ? Rounding::f16 : Rounding::f32;
+    } else if (key == "preprocess") {
+      for (const auto& [name, part] : value.members())
+        config.modalities[lower(name)] = modality_from_json(part, source);
+    } else if (key == "text") {
+      if (const Json* width = value.find("dim")) config.text_dim = width->integer();
+    } else if (key == "sliding") {
+      read_sliding(value, source);
+    } else {
+      SAT_CHECK(key == "train" || key == "modalities", source, ": unknown key '", key, "'");
+    }
+  }
+  check(config, source);
+  return config;
+}
+
+Json to_json(const SatConfig& config) {
+  const auto list = [](const auto& values) {
+    Json array = Json::array();
+    for (const auto value : values) array.push(value);
+    return array;
+  };
+  Json preprocess = Json::object();
+  for (const auto& [name, modality] : config.modalities) {
+    const bool clip = modality.normalisation.kind == Normalisation::Kind::clip;
+    const std::array<double, 2> bounds{modality.normalisation.low, modality.normalisation.high};
+    preprocess.set(name, Json::object({{"spacing", list(modality.spacing_mm)},
+                                       {"window", list(modality.window)},
+                                       {clip ? "clip" : "clip_percentiles", list(bounds)}}));
+  }
+  return Json::object({{"architecture", config.architecture},
+                       {"in_channels", config.in_channels},
+                       {"channels", list(config.channels)},
+                       {"encoder_blocks", list(config.encoder_blocks)},
+                       {"decoder_blocks", list(config.decoder_blocks)},
+                       {"text_dim", config.text_dim},
+                       {"query_dim", config.query_dim},
+                       {"heads", config.heads},
+                       {"decoder_layers", config.decoder_layers},
+                       {"feedforward", config.feedforward},
+                       {"token_hidden", config.token_hidden},
+                       {"mask_hidden", config.mask_hidden},
+                       {"mid_mask_hidden", list(config.mid_mask_hidden)},
+                       {"orientation", config.orientation},
+                       {"importance", config.importance == Rounding::f16 ? "f16" : "f32"},
+                       {"preprocess", preprocess}});
+}
+
+RecognisedConfig recognise_config(const Weights& weights) {
+  const Weights encoder = weights / "backbone" / "encoder" / "stages";
+  const Weights decoder = weights / "backbone" / "decoder" / "stages";
+  const Weights query = weights / "transformer_decoder";
+  SAT_CHECK((encoder / 0 / 0 / "convs" / 0 / "conv").has("weight") && query.has("norm.weight"), weights.source(),
+            ": not a SAT U-Net checkpoint (it has no backbone.encoder.stages.0.0.convs.0.conv.weight or no "
+            "transformer_decoder.norm.weight)");
+  const auto blocks = [](const Weights& convs) {
+    int64_t count = 0;
+    while ((convs / count / "conv").has("weight")) ++count;
+    return count;
+  };
+  SatConfig config;
+  config.architecture = "U-Net";
+  config.modalities = published_config("UNET").modalities;
+  for (int64_t s = 0; (encoder / s / 0 / "convs" / 0 / "conv").has("weight"); ++s) {
+    config.channels.push_back((encoder / s / 0 / "convs" / 0 / "conv").shape_of("weight")[0]);
+    config.encoder_blocks.push_back(blocks(encoder / s / 0 / "convs"));
+  }
+  for (int64_t d = 0; d + 1 < config.stages(); ++d) config.decoder_blocks.push_back(blocks(decoder / d / "convs"));
+  config.in_channels = (encoder / 0 / 0 / "convs" / 0 / "conv").shape_of("weight")[1];
+  config.query_dim = query.shape_of("norm.weight")[0];
+  config.text_dim = weights.has("query_proj.0.weight") ? weights.shape_of("query_proj.0.weight")[1] : config.query_dim;
+  config.decoder_layers = 0;
+  while ((query / "layers" / config.decoder_layers).has_any()) ++config.decoder_layers;
+  config.feedforward = query.shape_of("layers.0.linear1.weight")[0];
+  config.token_hidden = weights.shape_of("projection_layer.0.weight")[0];
+  config.mask_hidden = weights.shape_of("mask_embed_proj.0.weight")[0];
+  for (int64_t i = 0; (weights / "mid_mask_embed_proj" / i).has_any(); ++i) {
+    config.mid_mask_hidden.push_back((weights / "mid_mask_embed_proj" / i / 0).shape_of("weight")[0]);
+  }
+  while (config.query_dim % config.heads != 0) config.heads /= 2;
+  check(config, weights.source());
+
+  for (const char* name : {"UNET", "UNET-L", "UNET-H"}) {
+    SatConfig known = published_config(name);
+    if (config.mid_mask_hidden.empty()) known.mid_mask_hidden.clear();
+    config.architecture = name;
+    if (to_json(config).dump() == to_json(known).dump()) return {known, true};
+  }
+  config.architecture = "U-Net";
+  return {config, false};
+}
+
+}  // namespace sat

@@ -1,0 +1,70 @@
+// BERT's embeddings and the names of its layers' weights.
+#include "sat/nn/text/bert.h"
+
+namespace sat {
+
+TextBackboneConfig bert_base() {
+  TextBackboneConfig config;
+  config.vocabulary = 30522;
+  config.hidden = 768;
+  config.layers = 12;
+  config.heads = 12;
+  config.feedforward = 3072;
+  config.positions = 512;
+  config.eps = 1e-12f;
+  return config;
+}
+
+namespace {
+
+PostNormLayer read_layer(const Weights& w, const TextBackboneConfig& config) {
+  const Weights attention = w / "attention", self = attention / "self", output = attention / "output";
+  const int64_t C = config.hidden;
+  PostNormLayer layer;
+  layer.query = Linear(self / "query", C, C);
+  layer.key = Linear(self / "key", C, C);
+  layer.value = Linear(self / "value", C, C);
+  layer.out = Linear(output / "dense", C, C);
+  layer.attention_norm = LayerNorm(output / "LayerNorm", C, config.eps);
+  layer.up = Linear(w / "intermediate" / "dense", C, config.feedforward);
+  layer.down = Linear(w / "output" / "dense", config.feedforward, C);
+  layer.output_norm = LayerNorm(w / "output" / "LayerNorm", C, config.eps);
+  layer.heads = config.heads;
+  return layer;
+}
+
+}  // namespace
+
+Bert::Bert(const Weights& w, const TextBackboneConfig& config)
+    : words_(resident((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
+      positions_(resident((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
+      type_(resident((w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
+      norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
+      heads_(config.heads) {
+  for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_layer(w / "encoder" / "layer" / l, config));
+  (w / "embeddings").ignore("position_ids");
+  (w / "pooler").ignore_all();
+}
+
+Tensor Bert::operator()(const TokenRows& texts, const HiddenProbe& probe) const {
+  std::vector<int64_t> places;
+  for (int64_t text = 0; text < texts.texts(); ++text) {
+    for (int64_t i = 0; i < texts.length(text); ++i) places.push_back(i);
+  }
+
+  // Embeddings: what the token is, where it stands, and that it belongs to the first (and only) sentence.
+  const Shape rows{texts.rows()};
+  const Tensor word = gather_rows(words_, from_ids(rows, texts.ids()));
+  const Tensor position = gather_rows(positions_, from_ids(rows, places));
+  Tensor x = norm_(add(add(word, type_), position));  // [R, C]
+  if (probe) probe(0, x);
+
+  const AttentionBias bias = attention_bias(texts, heads_);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    x = layers_[l](x, texts, bias);
+    if (probe) probe(int64_t(l) + 1, x);
+  }
+  return x;
+}
+
+}  // namespace sat

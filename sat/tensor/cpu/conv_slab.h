@@ -1,0 +1,41 @@
+// Private: what the engines of a 3x3x3 convolution are given: some output planes, and where every plane lies.
+// An engine (Winograd, AMX) reads raw values, takes the pending norm while it loads them, convolves, stores raw values
+// and counts their statistics. It knows neither tensors nor the order in which slabs are asked for.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "sat/tensor/cpu/moments.h"
+#include "sat/tensor/tensor.h"
+
+namespace sat::cpu {
+
+/// What a reader still owes raw values x of one sample: leaky_relu((x - center[c]) * factor[c] + shift[c]), where
+/// leaky_relu(v) = v < 0 ? slope * v : v. No center: the values are final.
+struct PendingNorm {
+  const float *center = nullptr, *factor = nullptr, *shift = nullptr;  // [channels] each
+  float slope = 1;
+};
+
+/// One input: planes[h] is [W, D, channels] of type f32 or f16. Only planes that the slab needs have to be there.
+struct SlabInput {
+  const void* const* planes = nullptr;
+  DType dtype = DType::f32;
+  int64_t channels = 0;
+  PendingNorm norm;
+};
+
+/// Planes [first, last) of a convolution's output, padding 1. Two inputs stand for their concatenation.
+struct ConvSlab {
+  std::array<int64_t, 3> in_size{}, out_size{};  // H, W, D of the whole volumes
+  int64_t stride = 1;
+  std::array<SlabInput, 2> inputs;  // the second has no channels where there is one input
+  void* const* planes = nullptr;    // the output's: planes[h] is [W', D', out]
+  DType dtype = DType::f32;         // f32 or f16
+  int64_t out = 0;
+  int64_t first = 0, last = 0;
+  Moments* statistics = nullptr;  // [out], of the raw results: this slab's are merged in, in a fixed order
+};
+
+}  // namespace sat::cpu

@@ -1,0 +1,261 @@
+// AVX2 forms of the loops that wait for memory or take few numbers: squashing functions, softmax and normalisations.
+// Eight numbers at a time; what is left over goes through the same arithmetic in a padded block of eight.
+#include "sat/tensor/cpu/vector/vector_avx2.h"
+
+#include <immintrin.h>
+
+#include "sat/tensor/cpu/moments.h"
+#include "sat/tensor/cpu/vector/simd.h"
+
+namespace sat::cpu::avx2 {
+
+namespace {
+
+constexpr int64_t kLanes = 8;
+
+__m256 load_some(const float* x, int64_t count, float filler) {
+  alignas(32) float block[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) block[i] = i < count ? x[i] : filler;
+  return _mm256_load_ps(block);
+}
+
+void store_some(float* y, __m256 value, int64_t count) {
+  alignas(32) float block[kLanes];
+  _mm256_store_ps(block, value);
+  for (int64_t i = 0; i < count; ++i) y[i] = block[i];
+}
+
+/// x = step(x), eight at a time.
+template <class Step>
+void transform(float* x, int64_t count, Step step) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) _mm256_storeu_ps(x + i, step(_mm256_loadu_ps(x + i)));
+  if (i < count) store_some(x + i, step(load_some(x + i, count - i, 0)), count - i);
+}
+
+float sum_of(__m256 x) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/// 2^n - 1 + 2^n * p = e^x - 1 for -87 <= x <= 0: x = n * ln 2 + r with |r| <= ln 2 / 2, and p = e^r - 1 by its series
+/// to r^7, whose remainder is below 6e-9. Keeping the 1 apart loses no digits near x = 0.
+struct Expm1 {
+  __m256 power, p;
+};
+Expm1 expm1_parts(__m256 x) {
+  x = _mm256_max_ps(_mm256_set1_ps(-87.f), x);  // in this order a NaN stays
+  const __m256 n =
+      _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), x);  // ln 2 in two parts, the first exact times n
+  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
+  __m256 p = _mm256_set1_ps(1.f / 5040);
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 720));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 120));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 24));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 6));
+  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+  p = _mm256_fmadd_ps(_mm256_mul_ps(p, r), r, r);
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)), p};
+}
+
+/// e^x for x <= 0; 0 below -87.
+__m256 exp_of(__m256 x) {
+  const Expm1 e = expm1_parts(x);
+  const __m256 value = _mm256_fmadd_ps(e.power, e.p, e.power);
+  return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(-87.f), _CMP_LT_OQ), value);
+}
+
+/// tanh(x / 2) = -m / (2 + m) with m = e^-|x| - 1, and x's sign.
+__m256 tanh_of_half(__m256 x) {
+  const __m256 sign = _mm256_set1_ps(-0.f), one = _mm256_set1_ps(1.f);
+  const Expm1 e = expm1_parts(_mm256_or_ps(x, sign));
+  const __m256 m = _mm256_fmadd_ps(e.power, e.p, _mm256_sub_ps(e.power, one));
+  const __m256 size = _mm256_div_ps(_mm256_andnot_ps(sign, m), _mm256_add_ps(_mm256_set1_ps(2.f), m));
+  return _mm256_or_ps(size, _mm256_and_ps(x, sign));
+}
+
+/// x * Phi(x). The tail Phi(-|x|) = exp(-x^2 / 2) * t * P(t), t = 1 / (1 + 0.3 |x| / sqrt 2), where P is fitted for the
+/// least largest relative error, 2e-8; so the tail keeps its relative accuracy and nothing cancels.
+__m256 gelu_of(__m256 x) {
+  const __m256 one = _mm256_set1_ps(1.f), sign = _mm256_set1_ps(-0.f);
+  const __m256 size = _mm256_andnot_ps(sign, x);
+  const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(size, _mm256_set1_ps(0.3f * 0.70710678f), one));
+  constexpr float fitted[] = {0.242548247f, -0.255613268f, 0.273197578f,  -0.0468156672f,
+                              0.10721816f,  0.0742412088f, 0.0853459685f, 0.0845948073f};
+  __m256 p = _mm256_set1_ps(-0.0647170444f);
+  for (const float coefficient : fitted) p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(coefficient));
+  const __m256 square = _mm256_mul_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.5f));
+  const __m256 tail = _mm256_mul_ps(_mm256_mul_ps(p, t), exp_of(square));
+  return _mm256_mul_ps(x, _mm256_blendv_ps(_mm256_sub_ps(one, tail), tail, x));
+}
+
+/// sums[c] += over rows of (x[c] - center[c])^2, or of x[c] where center is null; four channels at a time in double.
+void add_up(double* sums, const float* x, const double* center, int64_t rows, int64_t channels) {
+  int64_t c = 0;
+  for (; c + 16 <= channels; c += 16) {
+    __m256d sum[4], middle[4];
+    for (int i = 0; i < 4; ++i) {
+      sum[i] = _mm256_loadu_pd(sums + c + 4 * i);
+      middle[i] = center ? _mm256_loadu_pd(center + c + 4 * i) : _mm256_setzero_pd();
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int i = 0; i < 4; ++i) {
+        const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(x + row * channels + c + 4 * i));
+        const __m256d difference = _mm256_sub_pd(value, middle[i]);
+        sum[i] = center ? _mm256_fmadd_pd(difference, difference, sum[i]) : _mm256_add_pd(sum[i], value);
+      }
+    }
+    for (int i = 0; i < 4; ++i) _mm256_storeu_pd(sums + c + 4 * i, sum[i]);
+  }
+  for (; c < channels; ++c) {
+    for (int64_t row = 0; row < rows; ++row) {
+      const double value = double(x[row * channels + c]);
+      sums[c] += center ? (value - center[c]) * (value - center[c]) : value;
+    }
+  }
+}
+
+/// Sum over a row of x, or of (x - center)^2, in double.
+template <bool Squares>
+double row_sum(const float* x, int64_t count, double center) {
+  __m256d sum[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+  const __m256d middle = _mm256_set1_pd(center);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int half = 0; half < 2; ++half) {
+      const __m256d value = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + i + 4 * half)), middle);
+      sum[half] = Squares ? _mm256_fmadd_pd(value, value, sum[half]) : _mm256_add_pd(sum[half], value);
+    }
+  }
+  alignas(32) double lanes[4];
+  _mm256_store_pd(lanes, _mm256_add_pd(sum[0], sum[1]));
+  double total = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+  for (; i < count; ++i) {
+    const double value = double(x[i]) - center;
+    total += Squares ? value * value : value;
+  }
+  return total;
+}
+
+}  // namespace
+
+void gelu(float* x, int64_t count) {
+  transform(x, count, [](__m256 value) { return gelu_of(value); });
+}
+
+float exponentials(float* x, const float* bias, float scale, int64_t count) {
+  const float lowest = -__builtin_inff();
+  __m256 largest = _mm256_set1_ps(lowest);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t some = count - i;
+    const bool whole = some >= kLanes;
+    __m256 value = whole ? _mm256_loadu_ps(x + i) : load_some(x + i, some, 0);
+    const __m256 added = !bias ? _mm256_setzero_ps() : whole ? _mm256_loadu_ps(bias + i) : load_some(bias + i, some, 0);
+    value = _mm256_fmadd_ps(value, _mm256_set1_ps(scale), added);
+    if (whole) {
+      _mm256_storeu_ps(x + i, value);
+    } else {
+      store_some(x + i, value, some);
+      value = load_some(x + i, some, lowest);
+    }
+    largest = _mm256_max_ps(largest, value);
+  }
+  alignas(32) float lanes[kLanes];
+  _mm256_store_ps(lanes, largest);
+  float most = lanes[0];
+  for (const float lane : lanes) most = lane > most ? lane : most;
+
+  const __m256 top = _mm256_set1_ps(most);
+  __m256 sum = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 value = exp_of(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
+    _mm256_storeu_ps(x + i, value);
+    sum = _mm256_add_ps(sum, value);
+  }
+  if (i < count) {
+    const __m256 value = exp_of(_mm256_sub_ps(load_some(x + i, count - i, lowest), top));
+    store_some(x + i, value, count - i);
+    sum = _mm256_add_ps(sum, value);
+  }
+  return sum_of(sum);
+}
+
+void add_squashed(float* scores, const float* logits, float weight, int64_t count) {
+  const __m256 factor = _mm256_set1_ps(weight);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 value = tanh_of_half(_mm256_loadu_ps(logits + i));
+    _mm256_storeu_ps(scores + i, _mm256_fmadd_ps(factor, value, _mm256_loadu_ps(scores + i)));
+  }
+  if (i < count) {
+    const __m256 value = tanh_of_half(load_some(logits + i, count - i, 0));
+    store_some(scores + i, _mm256_fmadd_ps(factor, value, load_some(scores + i, count - i, 0)), count - i);
+  }
+}
+
+void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t channels) {
+  const int64_t wanted = 2048 / (channels > 0 ? channels : 1);  // 8 KB: in the first-level cache for its channel blocks
+  const int64_t rows = wanted > 8 ? wanted : 8;
+  for (int64_t c = 0; c < channels; ++c) mean[c] = m2[c] = 0;
+  for (int64_t v = 0; v < voxels; v += rows) {
+    add_up(mean, x + v * channels, nullptr, rows < voxels - v ? rows : voxels - v, channels);
+  }
+  for (int64_t c = 0; c < channels; ++c) mean[c] /= double(voxels);
+  for (int64_t v = 0; v < voxels; v += rows) {
+    add_up(m2, x + v * channels, mean, rows < voxels - v ? rows : voxels - v, channels);
+  }
+}
+
+void normalise_leaky_relu(float* y, const float* x, const float* center, const float* factor, const float* shift,
+                          float slope, int64_t voxels, int64_t channels) {
+  const __m256 leak = _mm256_set1_ps(slope);
+  for (int64_t v = 0; v < voxels; ++v, x += channels, y += channels) {
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) {
+      const __m256 difference = _mm256_sub_ps(_mm256_loadu_ps(x + c), _mm256_loadu_ps(center + c));
+      const __m256 value = _mm256_fmadd_ps(difference, _mm256_loadu_ps(factor + c), _mm256_loadu_ps(shift + c));
+      _mm256_storeu_ps(y + c, _mm256_blendv_ps(value, _mm256_mul_ps(value, leak), value));
+    }
+    for (; c < channels; ++c) {
+      const float value = __builtin_fmaf(x[c] - center[c], factor[c], shift[c]);
+      y[c] = value < 0 ? slope * value : value;
+    }
+  }
+}
+
+void widen(float* y, const f16* x, int64_t count) {
+  const auto* from = reinterpret_cast<const uint16_t*>(x);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i))));
+  }
+  for (; i < count; ++i) y[i] = _cvtsh_ss(from[i]);
+}
+
+void narrow(f16* y, const float* x, int64_t count) {
+  auto* to = reinterpret_cast<uint16_t*>(y);
+  const __m256 largest = _mm256_set1_ps(kLargestHalf), lowest = _mm256_set1_ps(-kLargestHalf);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 bounded = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(x + i), lowest), largest);
+    const __m128i half = _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
+  }
+  for (; i < count; ++i) {
+    const float bounded = x[i] > kLargestHalf ? kLargestHalf : x[i] < -kLargestHalf ? -kLargestHalf : x[i];
+    to[i] = uint16_t(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(bounded), _MM_FROUND_TO_NEAREST_INT)));
+  }
+}
+
+void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps) {
+  const double mean = row_sum<false>(x, channels, 0) / double(channels);
+  const double variance = row_sum<true>(x, channels, mean) / double(channels);
+  const double scale = 1 / __builtin_sqrt(variance + double(eps));
+  for (int64_t c = 0; c < channels; ++c) y[c] = __builtin_fmaf(float((double(x[c]) - mean) * scale), gain[c], bias[c]);
+}
+
+}  // namespace sat::cpu::avx2
