@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.." || exit 1
 out=docs/gpu build=build-gpu runs=20 size=96x96x96 quick="" launcher=env builds=yes
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) size=8x16x16 quick="--op conv3d/64-64 --size 8x16x16 --repeat 1" ;;
+    --quick) size=8x16x16 quick="--op conv3d_norm/64-64 --size 8x16x16 --repeat 1" ;;
     --no-build) builds=no ;;
     --out | --build | --runs | --with)
       [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
@@ -96,7 +96,7 @@ bench() {  # RUNG
   esac
   # What is quick are words.
   # shellcheck disable=SC2086
-  step "bench conv3d $1" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d} --variant "$1"
+  step "bench conv3d $1" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d_norm} --variant "$1"
 }
 for rung in plain tiled mma cudnn; do bench $rung; done
 

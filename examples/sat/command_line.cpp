@@ -172,7 +172,7 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
   CLI::App* command = program.add_subcommand("segment", "Find structures in scans by name");
-  SegmenterOptions& options = request.segmenter;
+  ModelOptions& options = request.model;
   add_words(command, "SCAN", request.scans, "NIfTI files, folders of them, or .jsonl files with one request a line");
   add_prompts(command, request.prompts);
   add_modality(command, request.modality);
@@ -209,12 +209,12 @@ CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {
       "redo what is asked for, also where somebody changed files\nor masks made with other settings would go");
   command->add_flag("--check", request.check,
                     "hold finished cases against the hashes of their files,\nnot only their sizes");
-  add_threads(command, options.threads);
-  add_parsed(command, "--max-ram", options.max_ram, parse_bytes,
+  add_threads(command, request.session.threads);
+  add_parsed(command, "--max-ram", request.session.max_ram, parse_bytes,
              "refuse what would need more memory, for example 6G;\n"
              "default: what the machine has or its control group allows")
       ->type_name("BYTES");
-  CLI::Option* scratch = command->add_option("--scratch", options.scratch,
+  CLI::Option* scratch = command->add_option("--scratch", request.session.scratch,
                                              "where features of many windows and prompts wait on disk\n"
                                              "once memory would pass --max-ram (without it: 6G, or\n"
                                              "less where the machine has less);\n"
@@ -445,8 +445,8 @@ Examples:
   sat bench
   sat bench --op conv3d --channels 64,64 --size 48x48x48 --variant direct,plain
   sat bench --op unet,conv3d/64-64 --json bench.json --chart bench.png
-  sat bench --device cuda --op conv3d,attention
-  sat bench --device cuda --op conv3d/64-64 --variant tiled-f32,tiled,mma,wgmma --half bf16)");
+  sat bench --device cuda --op conv3d_norm,attention
+  sat bench --device cuda --op conv3d_norm/64-64 --variant tiled-f32,tiled,mma,wgmma --half bf16)");
   return command;
 }
 
@@ -552,9 +552,9 @@ std::vector<std::string> paths_of(const Request& request) {
     using List = std::vector<std::string>;
     List operator()(const SegmentRequest& one) const {
       List paths = one.scans;
-      const SegmenterOptions& options = one.segmenter;
+      const ModelOptions& options = one.model;
       for (const std::string& path : {one.prompts.file, one.output, options.model, options.config, options.bank,
-                                      options.text_model, options.vocabulary, options.scratch}) {
+                                      options.text_model, options.vocabulary, one.session.scratch}) {
         paths.push_back(path);
       }
       return paths;

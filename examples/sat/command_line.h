@@ -13,7 +13,7 @@
 #include "examples/sat/output/failure.h"
 #include "examples/sat/segment/case_result.h"
 #include "sat/io/checkpoints/checkpoint.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/text/text_encoder.h"
 
 namespace sat::cli {
@@ -27,7 +27,8 @@ struct SegmentRequest {
   std::vector<std::string> scans;
   PromptChoice prompts;
   std::string modality, orientation, output;
-  SegmenterOptions segmenter;
+  ModelOptions model;
+  SessionOptions session;
   DeviceChoice device;
   ResultOptions result;
   bool overwrite = false, check = false, strict = false, verify = false;

@@ -39,8 +39,8 @@ cuda::DeviceOptions options_of(const DeviceChoice& choice, int index) {
 
 }  // namespace
 
-std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice) {
-  std::vector<std::shared_ptr<Accelerator>> opened;
+std::vector<DeviceHandle> open_devices(const DeviceChoice& choice) {
+  std::vector<DeviceHandle> opened;
   for (int index : indices_of(choice)) {
     opened.push_back(index < 0 ? nullptr : cuda::open_device(options_of(choice, index)));
   }
@@ -64,9 +64,9 @@ std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice) {
   return options_of(choice, indices[0]);
 }
 
-std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice) {
+DeviceHandle virtual_device(const DeviceChoice& choice) {
   const int index = indices_of(choice)[0];
-  return index < 0 ? nullptr : cuda::imagined_device(options_of(choice, index));
+  return index < 0 ? nullptr : cuda::virtual_device(options_of(choice, index));
 }
 
 }  // namespace sat::cli

@@ -19,7 +19,7 @@ struct DeviceChoice {
 };
 
 /// Null for the CPU, else one accelerator a device. Throws UsageError for names that are unknown or said twice.
-std::vector<std::shared_ptr<Accelerator>> open_devices(const DeviceChoice& choice);
+std::vector<DeviceHandle> open_devices(const DeviceChoice& choice);
 
 /// What should be known of the devices before they work, a sentence each; mostly nothing.
 std::vector<std::string> remarks_on(const DeviceChoice& choice);
@@ -28,6 +28,6 @@ std::vector<std::string> remarks_on(const DeviceChoice& choice);
 std::optional<cuda::DeviceOptions> only_device(const DeviceChoice& choice);
 
 /// For plans: the first of them, counting memory only; a device that is not there is imagined as an H100.
-std::shared_ptr<Accelerator> imagined_device(const DeviceChoice& choice);
+DeviceHandle virtual_device(const DeviceChoice& choice);
 
 }  // namespace sat::cli

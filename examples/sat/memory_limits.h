@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 
 namespace sat::cli {
 

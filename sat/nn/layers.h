@@ -1,4 +1,4 @@
-// The dense layers that SAT's parts share: a linear map, a layer norm, a two-layer MLP.
+// The dense layers that the models share: a linear map, a layer norm, a two-layer MLP.
 // Knows weights by their published names and the ops of tensor/ops.h; no papers.
 #pragma once
 
@@ -13,8 +13,12 @@ struct Linear {
   Tensor bias;
 
   Linear() = default;
-  Linear(const Weights& w, int64_t in, int64_t out)
-      : weight(pack_linear(w.get("weight", {out, in}))), bias(resident(w.get("bias", {out}))) {}
+  Linear(const Weights& w, int64_t in, int64_t out) : Linear(w, w.get("weight", {out, in}), w.get("bias", {out})) {}
+  /// Of tensors that were read from `w` under other names.
+  Linear(const Weights& w, const Tensor& published_weight, const Tensor& published_bias)
+      : weight(pack_linear(published_weight)), bias(to_compute_device(published_bias)) {
+    weight.published = w.kept(published_weight);
+  }
 
   Tensor operator()(const Tensor& x, Activation act = Activation::none) const { return linear(x, weight, bias, act); }
 };
@@ -26,7 +30,9 @@ struct LayerNorm {
 
   LayerNorm() = default;
   LayerNorm(const Weights& w, int64_t channels, float epsilon = 1e-5f)
-      : gain(resident(w.get("weight", {channels}))), bias(resident(w.get("bias", {channels}))), eps(epsilon) {}
+      : gain(to_compute_device(w.get("weight", {channels}))),
+        bias(to_compute_device(w.get("bias", {channels}))),
+        eps(epsilon) {}
 
   Tensor operator()(const Tensor& x) const { return layer_norm(x, gain, bias, eps); }
 };

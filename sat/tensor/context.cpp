@@ -1,9 +1,14 @@
 // Contexts, and what the processor offers.
 #include "sat/tensor/context.h"
 
-#include "sat/tensor/accelerator.h"
+#include <utility>
+
+#include "sat/tensor/backend.h"
+#include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/profile.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -15,6 +20,7 @@ namespace sat {
 
 namespace {
 thread_local Context* current_context = nullptr;
+thread_local const char* op_of_this_thread = "this code";
 
 #if defined(__x86_64__)
 bool has_avx512() {
@@ -95,8 +101,8 @@ Precision parse_precision(const std::string& name) {
 }
 
 Context::Context(const ContextOptions& options)
-    : memory_(std::make_shared<Memory>(options.max_bytes, options.dry)),
-      accelerator_(options.accelerator),
+    : host_(options.host ? options.host : cpu::make_backend(options.max_bytes, options.dry)),
+      device_(options.device),
       threads_(std::make_unique<ThreadPool>(options.dry ? 1 : options.threads)),
       thread_count_(options.dry && options.threads > 0 ? options.threads : threads_->size()),
       cpu_(options.cpu),
@@ -105,23 +111,62 @@ Context::Context(const ContextOptions& options)
       cancelled_(options.cancelled),
       dry_(options.dry) {
   SAT_CHECK(cpu_ <= best_cpu_level(), "this processor does not run ", name_of(cpu_));
+  memory_ = std::static_pointer_cast<CachingAllocator>(host_->runtime().memory());
 }
 
 Context::~Context() = default;
+
+Device Context::compute_device() const { return device_ ? device_->runtime().device() : Device(Device::cpu); }
+
+std::shared_ptr<BlockAllocator> Context::planned_memory() const {
+  return device_ ? device_->runtime().planned_memory() : nullptr;
+}
+
+const std::string& Context::device_name() const { return runtime(compute_device()).name(); }
+
+int64_t Context::device_fixed_bytes() const { return runtime(compute_device()).fixed_bytes(); }
+
+void Context::synchronize() const { runtime(compute_device()).synchronize(); }
+
+Backend& Context::backend(Device device) const {
+  if (device == Device::cpu) return *host_;
+  SAT_CHECK(device == compute_device(), "a tensor lies on ", device, ", the current context computes on ",
+            compute_device());
+  return *device_;
+}
+
+Runtime& Context::runtime(Device device) const { return backend(device).runtime(); }
 
 void Context::stop_if_cancelled() const {
   if (cancelled()) throw Cancelled("cancelled");
 }
 
-ContextOptions Context::rehearsal() const {
+ContextOptions Context::dry_run() const {
   ContextOptions options;
   options.threads = thread_count_;
   options.cpu = cpu_;
   options.precision = precision_;
-  options.cancelled = cancelled_;
-  if (accelerator_) options.accelerator = accelerator_->rehearsal();
+  options.host = host_->dry_run();
+  if (device_) options.device = device_->dry_run();
   options.cancelled = cancelled_;
   options.dry = true;
+  return options;
+}
+
+DeviceHandle device_beside(const DeviceHandle& device, int64_t taken) {
+  return device->another(device->runtime().planned_memory()->max_bytes() - taken);
+}
+
+ContextOptions Context::beside(int64_t taken) const {
+  ContextOptions options;
+  options.threads = thread_count_;
+  options.cpu = cpu_;
+  options.precision = precision_;
+  options.host = host_->another();
+  if (device_) options.device = device_beside(device_, taken);
+  options.on_profile = on_profile_;
+  options.cancelled = cancelled_;
+  options.dry = dry_;
   return options;
 }
 
@@ -135,11 +180,8 @@ Context& Context::current() {
   return fallback;
 }
 
-Accelerator& accelerator() {
-  const auto& current = Context::current().accelerator();
-  SAT_CHECK(current, "a tensor lies on a device, but the current context has none");
-  return *current;
-}
+const char* profile::current_op() { return op_of_this_thread; }
+const char* profile::Range::enter(const char* name) { return std::exchange(op_of_this_thread, name); }
 
 UseContext::UseContext(Context& context) : previous_(current_context) { current_context = &context; }
 

@@ -10,9 +10,14 @@
 
 namespace sat {
 
-class Accelerator;  // accelerator.h
-class Memory;       // memory.h
-class ThreadPool;   // parallel.h
+class Backend;           // backend.h
+class BlockAllocator;    // memory/block_allocator.h
+class CachingAllocator;  // memory/memory.h
+class Runtime;           // runtime.h
+class ThreadPool;        // parallel.h
+
+/// A device that models live and compute on, opened by cuda::open_device(); null: the CPU.
+using DeviceHandle = std::shared_ptr<Backend>;
 
 /// Which form of the hot loops runs. `plain` is portable C++; the others need the CPU features of their name. `amx` is
 /// avx512 with matrix units for convolutions in bf16.
@@ -42,17 +47,18 @@ struct ProfileEvent {
 
 struct ContextOptions {
   int threads = 0;        // 0: as many processors as this process may use
-  int64_t max_bytes = 0;  // cap on tensor memory; 0: none
+  int64_t max_bytes = 0;  // cap on tensor memory of the CPU; 0: none
   CpuLevel cpu = best_cpu_level();
   Precision precision = Precision::exact;
-  std::shared_ptr<Accelerator> accelerator = {};  // the device that models live and compute on; none: the CPU
+  DeviceHandle device = {};  // where models live and compute; null: the CPU
+  DeviceHandle host = {};    // in place of the CPU's own backend, for tests of emulated instructions
   /// Called on the computing thread after each op, if set. What it throws is lost, with that op's line.
   std::function<void(const ProfileEvent&)> on_profile = {};
-  std::function<bool()> cancelled = {};  // asked often, if set, in a rehearsal too; when true, the op throws Cancelled
-  bool dry = false;  // count memory, compute nothing: tensors have sizes but no bytes, and loops do not run
+  std::function<bool()> cancelled = {};  // asked often, if set, in a dry run too; when true, the op throws Cancelled
+  bool dry = false;                      // count memory, compute nothing: tensors are virtual, and loops do not run
 };
 
-/// Threads, memory and kernel choice of one engine. Results do not depend on the number of threads.
+/// Threads, memory and kernel choice of one caller. Results do not depend on the number of threads.
 class Context {
  public:
   explicit Context(const ContextOptions& options = {});
@@ -60,11 +66,21 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  const std::shared_ptr<Memory>& memory() const { return memory_; }
+  const std::shared_ptr<CachingAllocator>& memory() const { return memory_; }  // of the CPU
   /// Null where everything is computed on the CPU.
-  const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }
+  const DeviceHandle& device() const { return device_; }
+  Device compute_device() const;
+  /// The memory of the device that computes, asked for at once as planned; null on the CPU.
+  std::shared_ptr<BlockAllocator> planned_memory() const;
+  const std::string& device_name() const;  // "cpu", "cuda:0 (NVIDIA H100)"
+  int64_t device_fixed_bytes() const;      // held on it beside planned_memory()
+  void synchronize() const;  // until the device has done what was asked of it; throws Error for what went wrong there
+  /// Of the CPU, or of the device that computes. Throws Error for any other.
+  Backend& backend(Device device) const;
+  Runtime& runtime(Device device) const;
+
   ThreadPool& threads() const { return *threads_; }
-  /// How many threads work in a real run; in a rehearsal too, which itself runs on one.
+  /// How many threads work in a real run; in a dry run too, which itself runs on one.
   int thread_count() const { return thread_count_; }
   CpuLevel cpu() const { return cpu_; }
   Precision precision() const { return precision_; }
@@ -72,20 +88,23 @@ class Context {
   bool cancelled() const { return cancelled_ && cancelled_(); }
   void stop_if_cancelled() const;  // throws Cancelled
   const std::function<bool()>& on_cancelled() const { return cancelled_; }
-  /// True in a rehearsal, which runs the same code to learn its peak memory: whoever reads or writes a tensor outside
-  /// parallel_for must ask first.
-  bool dry() const { return dry_; }
   void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
-  /// Options of a rehearsal of what would run in this context, and can be cancelled as this can.
-  ContextOptions rehearsal() const;
+  /// True in a dry run, which runs the same code to learn its peak memory.
+  bool dry() const { return dry_; }
+  /// Options of a dry run of what would run in this context, and can be cancelled as this can.
+  ContextOptions dry_run() const;
+
+  /// Options of one more context of this kind. Tensors of either can be read in both; memory is apart, and the cap of
+  /// the device's memory is less by the `taken` bytes that this one holds there.
+  ContextOptions beside(int64_t taken) const;
 
   /// The context entered last on this thread, or a private one-threaded, uncapped one.
   static Context& current();
 
  private:
-  std::shared_ptr<Memory> memory_;
-  std::shared_ptr<Accelerator> accelerator_;
+  std::shared_ptr<CachingAllocator> memory_;
+  DeviceHandle host_, device_;
   std::unique_ptr<ThreadPool> threads_;
   int thread_count_;
   CpuLevel cpu_;
@@ -94,6 +113,9 @@ class Context {
   std::function<bool()> cancelled_;
   bool dry_;
 };
+
+/// One more of the same device, with memory and a queue of its own; the cap of its memory is less by `taken` bytes.
+DeviceHandle device_beside(const DeviceHandle& device, int64_t taken);
 
 /// Makes a context current on this thread while it lives; nests.
 class UseContext {

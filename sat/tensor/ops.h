@@ -1,20 +1,20 @@
 // THE vocabulary: every operation on tensors, with its contract. Models are written in these words alone.
-// Each op checks its arguments, allocates its result in the current context, and runs the kernel of kernels.h.
+// Each op checks its arguments, allocates its result in the current context, and has the backend of the device that its
+// arguments lie on compute it.
 //
 // All inputs and results are f32 unless stated; sums are taken in f32 over short runs and merged in a fixed order, so
 // results have the same bits for any number of threads and any number of rows. Volumes of features are channels-last:
 // [B, H, W, D, C]. An empty Tensor stands for "none" where stated.
 //
-// Arguments of one op lie on one device, and so does its result. In a context with an accelerator, weights are packed
-// there, and resident() (tensor.h) takes the other arguments there; nothing moves by itself. Ops that the accelerator
-// does not have (conv3d, conv3d_joined, conv_transpose3d, instance_norm_leaky_relu: no model uses them alone) refuse
-// its tensors.
+// Arguments of one op lie on one device, which is the CPU or the device that the current context computes on, and so
+// does the result; anything else throws Error. Weights are packed where the context computes, and to_compute_device()
+// (tensor.h) takes other arguments there; nothing moves by itself.
 #pragma once
 
 #include <array>
+#include <string>
 #include <vector>
 
-#include "sat/tensor/cpu/conv_method.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
@@ -29,23 +29,39 @@ struct Features {
   Tensor values;                       // [B, H, W, D, C], f32 or f16; on a device also bf16
   Tensor center{}, factor{}, shift{};  // [B, C] f32; all empty where the values are final
   float slope = 1;
+  Tensor rstd{};  // [B, C] 1 / deviation of each channel, as its norm took it: what the norm's gradient needs
 };
 
 /// The final values, f32. When the caller moves its last reference to f32 values in, the result reuses the bytes.
-Tensor finished(Features x);
+Tensor materialize(Features x);
+
+/// Samples [first, last) of a batch: views.
+Features slice(const Features& x, int64_t first, int64_t last);
+
+// ---- views ----------------------------------------------------------------------------------------------------------
+
+Tensor reshape(const Tensor& x, const Shape& shape);            // same elements, other sizes: a view
+Tensor slice(const Tensor& x, int64_t first, int64_t last);     // [first, last) along axis 0: a view
+Tensor select(const Tensor& x, int64_t index);                  // index along axis 0, which disappears: a view
+void copy_into(Tensor& to, int64_t first, const Tensor& from);  // to[first .. first + from.shape[0]) = from, axis 0
+
+/// to's rows [to_first, ..) along `axis` = from's rows [first, last). Shapes agree on the other axes; any type. The two
+/// may be one tensor in which rows move forwards (to_first <= first).
+void copy_rows(Tensor& to, int axis, int64_t to_first, const Tensor& from, int64_t first, int64_t last);
+void zero_rows(Tensor& x, int axis, int64_t first, int64_t last);
 
 // ---- matrices -------------------------------------------------------------------------------------------------------
 
 /// What follows a dense layer's sum. gelu is the exact form, x * Phi(x).
 enum class Activation : uint8_t { none, relu, gelu };
 
-/// A dense layer's weight in the layout that the kernels read: panels of 16 outputs, [ceil(out/16), in, 16], the last
-/// panel filled with zeros. Made once, when the layer is built.
+/// A dense layer's weight in the layout that the backend's kernels read. Made once, when the layer is built.
 struct PackedMatrix {
   Tensor panels;
   int64_t in = 0, out = 0;
+  Tensor published{};  // what it was packed from, where a model is built for training
 };
-/// weight [out, in], as torch.nn.Linear publishes it.
+/// weight [out, in], as torch.nn.Linear publishes it, on the CPU.
 PackedMatrix pack_linear(const Tensor& weight);
 
 /// y = act(x * weight^T + bias), as torch.nn.Linear.
@@ -53,15 +69,44 @@ PackedMatrix pack_linear(const Tensor& weight);
 /// Work: 2 * rows * in * out flop. A row's result does not depend on the other rows.
 Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act = Activation::none);
 
-/// Multi-head scaled dot-product attention, the part between the projections:
+/// a * b^T of two computed matrices: a [..., C], b [N, C] -> [..., N].
+Tensor product_transposed(const Tensor& a, const Tensor& b);
+
+/// Runs of rows that attend within themselves: queries [queries[i], queries[i + 1]) look at keys [keys[i], keys[i +
+/// 1]). Both lists begin with 0 and end with the number of rows: texts of a batch, images, windows of a grid.
+struct Segments {
+  std::vector<int64_t> queries, keys;
+  int64_t count() const { return static_cast<int64_t>(queries.size()) - 1; }
+};
+/// Runs of equal length: `count` of `queries` queries and `keys` keys each.
+Segments equal_segments(int64_t count, int64_t queries, int64_t keys);
+
+/// Multi-head scaled dot-product attention, the part between the projections, inside each segment:
 /// head h of the result is softmax(q_h * k_h^T / sqrt(C / heads) + bias_h) * v_h, heads being runs of C / heads
 /// channels.
-///   q [N, C]; k, v [T, C]; bias [heads, N, T] added to the scaled products, or empty; returns [N, C].
+///   q [R, C]; k, v [T, C]; returns [R, C].
+///   bias, added to the scaled products: empty for none; [heads, N, T] where every segment has N queries and T keys; or
+///   one [heads, N_i, T_i] a segment, one behind another in a tensor of rank 1.
+/// A query's result depends on its segment alone: any grouping of segments gives the same bits.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Segments& segments,
+                 const Tensor& bias = {});
+/// Of one segment: q [N, C]; k, v [T, C].
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias = {});
 
-/// Rows of a table: table [V, C], ids i64 [T] on the CPU -> [T, C] where the table is. Throws Error for an id outside
-/// [0, V).
-Tensor gather_rows(const Tensor& table, const Tensor& ids);
+/// The bias of attention inside texts, one behind another as attention() takes it: for query i and key j of text t,
+///   table[buckets[j - i + L - 1], head] + (attended[first[t] + j] ? 0 : -1e30), which softmax turns into exactly 0.
+///   table [M, heads], or [0, heads] for masks alone (buckets is empty then); L the longest text's length;
+///   buckets [2 L - 1] rows of the table; first: where each text begins, and the end; attended: a flag a row.
+/// Returns rank 1, of sum_t heads * T_t * T_t.
+Tensor attention_bias(const Tensor& table, const std::vector<int64_t>& buckets, const std::vector<int64_t>& first,
+                      const std::vector<uint8_t>& attended);
+
+/// Rows of a table: table [V, C] -> [ids, C]. Throws Error for an id outside [0, V).
+Tensor gather_rows(const Tensor& table, const std::vector<int64_t>& ids);
+
+/// Means of the counted rows of each run, summed in double row by row: x [R, C] -> [runs, C].
+///   first: where each run begins, and the end; counted: a flag a row. A run without counted rows gives 0.
+Tensor mean_of_rows(const Tensor& x, const std::vector<int64_t>& first, const std::vector<uint8_t>& counted);
 
 // ---- pointwise ------------------------------------------------------------------------------------------------------
 
@@ -77,44 +122,77 @@ Tensor concat_channels(const std::vector<Tensor>& parts);
 ///   x [..., C]; gain, bias [C].
 Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps);
 
-/// leaky_relu(instance_norm(x)): per sample and channel, mean and biased variance over all voxels, then
-/// (x - mean) / sqrt(var + eps) * gain + bias, then y < 0 ? slope * y : y. As InstanceNorm3d + LeakyReLU.
-///   x [B, H, W, D, C], taken by value: when the caller moves its last reference in, the result reuses the bytes.
-/// Statistics: per-slab (count, mean, M2) merged in slab order. Traffic: two reads and one write of x.
-Tensor instance_norm_leaky_relu(Tensor x, const Tensor& gain, const Tensor& bias, float eps, float slope);
-
 // ---- convolution ----------------------------------------------------------------------------------------------------
 
-/// A k x k x k convolution's weight in the layout that its method's kernels read.
+/// A k x k x k convolution's weight in the layout that the backend's general kernel reads.
 struct PackedConv3d {
-  Tensor panels;  // direct: [ceil(out/16), k*k*k, in, 16]; Winograd: transformed (tensor/winograd.h)
+  Tensor panels;
   int64_t in = 0, out = 0, kernel = 0;
-  ConvMethod method = ConvMethod::direct;
-  int64_t first_in = 0;  // channels of the first of two joined inputs, where the method lays them out apart
-  Tensor composed{}, composed_bias{};  // an accelerator's, by compose_up()
+  Tensor published{};  // as in PackedMatrix
 };
-/// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it. `first_in`: of the first of two joined inputs; 0: one
-/// input. In a context with an accelerator the weight goes there, in the one layout that all its kernels read, and
-/// `input` says how the inputs will be held; the method is not asked for.
-PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method = ConvMethod::direct, int64_t first_in = 0,
-                         DType input = DType::f32);
+/// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it, on the CPU.
+PackedConv3d pack_conv3d(const Tensor& weight);
 
 struct Conv3dOptions {
   int64_t stride = 1;
   int64_t padding = 1;  // zeros on every side
 };
 
-/// 3-D cross-correlation, as torch.nn.Conv3d. The weight is packed for the direct method.
+/// 3-D cross-correlation, as torch.nn.Conv3d: any kernel size, stride and padding.
 ///   x     [B, H, W, D, Cin]
 ///   bias  [Cout] or empty
 ///   returns [B, H', W', D', Cout], H' = (H + 2 * padding - k) / stride + 1
 /// Work: 2 * B * Cout * H' * W' * D' * Cin * k^3 flop. Extra memory: none beyond the result.
 Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, Conv3dOptions options = {});
 
-/// conv3d of two inputs in place of a concatenation: x's channels first, then skip's; the joined tensor never exists.
-///   x [B, H, W, D, C1], skip [B, H, W, D, C2], weight packed for C1 + C2 inputs.
-Tensor conv3d_joined(const Tensor& x, const Tensor& skip, const PackedConv3d& weight, const Tensor& bias,
-                     Conv3dOptions options = {});
+/// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, on the CPU.
+PackedMatrix pack_conv_transpose3d(const Tensor& weight);
+
+/// Transposed convolution with kernel = stride = 2: y[2h+a, 2w+b, 2d+c, :] = bias + W[:, :, a, b, c]^T x[h, w, d, :].
+///   x [B, H, W, D, in]; bias [out] or empty; returns [B, 2H, 2W, 2D, out]
+Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tensor& bias);
+
+// ---- blocks of convolution and norm ---------------------------------------------------------------------------------
+
+/// Where a block of a 3x3x3 convolution and an instance norm stands in a network, and how exact it must be: what a
+/// backend chooses its kernel, the layout of the weight and the type of the result by.
+struct ConvSite {
+  int64_t stride = 1;             // 1 or 2
+  std::array<int64_t, 3> grid{};  // usual size of its output, H, W, D; every kernel is right on any other
+  int halvings = 0;               // of the volume before it: 0 at full resolution
+  double most_error = 1e-5;       // rms, of the output's standard deviation, in exact precision
+  DType input = DType::f32;       // how what it reads is held: the `store` of the block before it
+  std::string variant = {};       // a kernel variant by name, for tests and benchmarks; empty: the backend chooses
+};
+
+/// Channels of one input, or of two that stand for their concatenation: `up` of an up-sampled one, then the others.
+struct ConvChannels {
+  int64_t in, out;  // `in` of all inputs together
+  int64_t up = 0;   // 0: one input
+};
+
+/// What a backend chose, and what that is worth.
+struct ConvChoice {
+  std::string variant;      // "winograd-4x4x4", "direct", "wgmma" ...
+  DType store;              // how the result is held
+  double savings = 1;       // multiplications of the definition, for one of the variant's
+  double weight_bytes = 0;  // of its weights, up to padding
+  double error = 0;         // bound on the rms error, of the output's standard deviation; 0: not stated
+};
+ConvChoice choose_conv(const ConvSite& site, const ConvChannels& channels);
+
+/// The weight of such a block, packed for the variant that was chosen.
+struct ConvBlockWeight {
+  Tensor panels;                                 // in the variant's layout
+  int64_t in = 0, out = 0, stride = 1;           // `in` of both inputs together, where there are two
+  int64_t up = 0;                                // channels of the up-sampled one of them
+  DType input = DType::f32, store = DType::f32;  // how what it reads, and its result, are held
+  int variant = 0;                               // the backend's own number
+  Tensor published{};                            // as in PackedMatrix
+};
+/// weight [out, in, 3, 3, 3], as torch.nn.Conv3d publishes it, on the CPU. Throws Error for a variant of the site that
+/// is not known, that this machine does not have, or that cannot compute it.
+ConvBlockWeight pack_conv_block(const Tensor& weight, const ConvSite& site);
 
 /// What follows a convolution: instance norm and leaky ReLU.
 struct NormWeights {
@@ -122,34 +200,29 @@ struct NormWeights {
   float eps = 1e-5f, slope = 0.01f;
 };
 
-/// conv3d (3x3x3, padding 1, by the weight's method) whose norm is left to its readers: takes the norm that x owes
-/// while it loads x, counts the result's statistics while it stores it. A bias would cancel in the norm, so there is
-/// none.
-///   x [B, H, W, D, Cin] by value: the result is written over it where the caller moves its last reference in, stride
-///   is 1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
-///   returns [B, H', W', D', Cout], held as `store`: f32 or f16.
+/// A 3x3x3 convolution with padding 1 whose norm is left to its readers: takes the norm that x owes while it loads x,
+/// counts the result's statistics while it stores it. A bias would cancel in the norm, so there is none.
+///   x [B, H, W, D, in] by value: the result is written over it where the caller moves its last reference in, stride is
+///   1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
+///   returns [B, H', W', D', out], held as weight.store; H' = ceil(H / stride).
 /// Throws Error where a result is not finite, or for f16 not within its range by eight deviations.
-Features conv3d_norm(Features x, const PackedConv3d& weight, const NormWeights& norm, int64_t stride = 1,
-                     DType store = DType::f32);
+Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm);
+
+/// The weights of a block that joins an up-sampled volume and a skip connection.
+struct UpBlockWeight {
+  PackedMatrix up;
+  Tensor up_bias;                      // or empty
+  ConvBlockWeight conv;                // of both inputs
+  Tensor composed{}, composed_bias{};  // where the backend reads the low-resolution volume itself
+};
+/// weight [out, C1 + C2, 3, 3, 3]; up [in, C1, 2, 2, 2] and up_bias [C1] or empty, as torch.nn.ConvTranspose3d; all on
+/// the CPU.
+UpBlockWeight pack_up_block(const Tensor& weight, const Tensor& up, const Tensor& up_bias, const ConvSite& site);
 
 /// conv3d_norm of [conv_transpose3d(low), skip], where neither the joined nor, but for a few planes, the up-sampled
 /// volume exists. The result may be written over skip's.
-///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]; up, up_bias as for conv_transpose3d.
-Features conv3d_norm_up(Features low, const PackedMatrix& up, const Tensor& up_bias, Features skip,
-                        const PackedConv3d& weight, const NormWeights& norm, DType store = DType::f32);
-
-/// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, packed as a dense layer of 8 * out outputs in
-/// the order (a, b, c, out).
-PackedMatrix pack_conv_transpose3d(const Tensor& weight);
-
-/// On an accelerator that holds features in a half type: gives `conv`, packed for conv3d_norm_up, the weights of the
-/// same function of the low-resolution volume itself, so that up-sampled voxels need not exist. Nothing elsewhere.
-///   weight as for pack_conv3d; up, up_bias as for pack_conv_transpose3d
-void compose_up(PackedConv3d& conv, const Tensor& weight, const Tensor& up, const Tensor& up_bias);
-
-/// Transposed convolution with kernel = stride = 2: y[2h+a, 2w+b, 2d+c, :] = bias + W[:, :, a, b, c]^T x[h, w, d, :].
-///   x [B, H, W, D, in]; bias [out] or empty; returns [B, 2H, 2W, 2D, out]
-Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tensor& bias);
+///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]
+Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm);
 
 // ---- grids ----------------------------------------------------------------------------------------------------------
 
@@ -167,9 +240,13 @@ struct ScoreRegion {
 /// scores[v, n] += importance[v] * tanh(l / 2) with l = sum_c features[v, c] * masks[n, c], for every voxel v of
 /// `region`. Since sigmoid(l) = (1 + tanh(l / 2)) / 2, the weighted mean probability is above 0.5 exactly where scores
 /// > 0.
-///   scores [S0, S1, S2, N], features [1, H, W, D, C], masks packed [N, C], importance [I0, I1, I2]
+///   scores [S0, S1, S2, N], features [1, H, W, D, C], masks [N, C], importance [I0, I1, I2]
 /// Each feature is read once, widened and normalised on the way, however many prompts there are.
-void accumulate_mask_scores(const Tensor& scores, const Features& features, const PackedMatrix& masks,
-                            const Tensor& importance, const ScoreRegion& region);
+void accumulate_mask_scores(Tensor& scores, const Features& features, const Tensor& masks, const Tensor& importance,
+                            const ScoreRegion& region);
+/// weights[v] += importance[v] over a region; weights [S0, S1, S2]. `in_features` does not matter.
+void accumulate_importance(Tensor& weights, const Tensor& importance, const ScoreRegion& region);
+/// scores [S0, S1, S2, N] /= weights [S0, S1, S2], for rows [first, last) along `axis`.
+void divide_rows(Tensor& scores, const Tensor& weights, int axis, int64_t first, int64_t last);
 
 }  // namespace sat

@@ -110,7 +110,7 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   context.stop_if_cancelled();
   if (context.dry()) return;
   const auto caller = std::this_thread::get_id();
-  context.threads().run(pieces(count, grain), [&](int64_t piece) {
+  context.threads().run(divide_up(count, grain), [&](int64_t piece) {
     UseContext use(context);  // workers see the caller's context
     // An op may take seconds, a piece of it does not. Only the caller asks: it is its callback.
     if (std::this_thread::get_id() == caller) context.stop_if_cancelled();

@@ -32,7 +32,7 @@ class ThreadPool {
 /// Throws Cancelled when the context says so, which is asked before every piece; does nothing else in a dry context.
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t first, int64_t last)>& body);
 
-/// Number of pieces that parallel_for makes, for per-piece partial sums that are merged in order.
-inline int64_t pieces(int64_t count, int64_t grain) { return (count + grain - 1) / grain; }
+/// a / b, rounded up; divide_up(count, grain) is the number of pieces that parallel_for makes.
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace sat

@@ -22,16 +22,21 @@ class Stopwatch {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-/// Times its own life and reports it to Context::on_profile; costs one branch when nobody listens.
+/// The op that runs on this thread, for messages.
+const char* current_op();
+
+/// Names the op that runs, times its own life and reports it to Context::on_profile; costs one branch when nobody
+/// listens.
 class Range {
  public:
-  Range(const char* name, const Shape& shape) : name_(name) {
+  Range(const char* name, const Shape& shape) : name_(name), outer_(enter(name)) {
     if (!Context::current().on_profile()) return;
     listening_ = true;
     shape_ = shape;
     watch_.lap();
   }
   ~Range() {
+    enter(outer_);
     if (!listening_) return;
     try {
       Context::current().on_profile()({name_, shape_, watch_.lap()});
@@ -42,7 +47,9 @@ class Range {
   Range& operator=(const Range&) = delete;
 
  private:
-  const char* name_;
+  static const char* enter(const char* name);  // returns the op that ran before
+
+  const char *name_, *outer_;
   bool listening_ = false;
   Shape shape_;
   Stopwatch watch_;

@@ -4,17 +4,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
+#include "sat/tensor/profile.h"
+#include "sat/tensor/runtime.h"
 
 namespace sat {
 
 namespace {
 
 constexpr int64_t kCastGrain = 1 << 16;  // elements a piece
-constexpr int64_t kZeroGrain = 1 << 22;  // bytes a piece
 
 uint32_t bits_of(float value) {
   uint32_t bits;
@@ -29,9 +29,9 @@ float float_of(uint32_t bits) {
 }
 
 template <class From, class To, class Convert>
-void convert(const Tensor& from, const Tensor& to, Convert one) {
-  const From* source = from.data<From>();
-  To* target = to.data<To>();
+void convert(const Tensor& from, Tensor& to, Convert one) {
+  const From* source = from.address<From>();
+  To* target = to.address<To>();
   parallel_for(from.numel(), kCastGrain, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) target[i] = one(source[i]);
   });
@@ -140,18 +140,34 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
 Tensor::Tensor(const Shape& shape_, DType dtype_, Device device_) : shape(shape_), dtype(dtype_), device(device_) {
   int64_t bytes = 0;
   SAT_CHECK(!__builtin_mul_overflow(shape.numel(), size_of(dtype), &bytes), "shape ", shape, " has too many bytes");
-  const Context& context = Context::current();
-  buffer = std::make_shared<Buffer>(device == Device::cpu ? context.memory() : accelerator().memory(), bytes);
+  buffer = std::make_shared<Buffer>(Context::current().runtime(device).memory(), bytes);
 }
 
-void* Tensor::raw() const {
+std::ostream& operator<<(std::ostream& out, Device device) {
+  return device.kind == Device::cpu ? out << "cpu" : out << "cuda:" << int(device.index);
+}
+
+void* Tensor::raw() {
   if (!buffer) return nullptr;
   return static_cast<char*>(buffer->data()) + offset * size_of(dtype);
 }
 
+const void* Tensor::raw() const {
+  if (!buffer) return nullptr;
+  return static_cast<const char*>(buffer->data()) + offset * size_of(dtype);
+}
+
 void Tensor::check_type(DType asked) const {
   SAT_CHECK(asked == dtype, "tensor ", shape, " is ", dtype, ", asked for as ", asked);
-  SAT_CHECK(device == Device::cpu, "tensor ", shape, " is not on the CPU");
+}
+
+void* Tensor::checked(DType asked) const {
+  check_type(asked);
+  SAT_CHECK(device == Device::cpu, "tensor ", shape, " lies on ", device, ", not on the CPU");
+  if (!buffer) return nullptr;
+  SAT_CHECK(buffer->readable(), profile::current_op(), ": a tensor of shape ", shape,
+            " has no bytes in a dry run, and they were asked for");
+  return static_cast<char*>(buffer->data()) + offset * size_of(dtype);
 }
 
 Tensor Tensor::select(int64_t index) const {
@@ -185,18 +201,21 @@ Tensor Tensor::clone() const {
 Tensor Tensor::to(Device target) const {
   if (target == device || empty()) return *this;
   Tensor copy(shape, dtype, target);
-  if (numel() == 0 || Context::current().dry()) return copy;
+  const Context& context = Context::current();
+  if (numel() == 0) return copy;
   if (target == Device::cpu) {
-    accelerator().download(copy.raw(), raw(), bytes());
+    context.runtime(device).download(copy.raw(), raw(), bytes());
   } else {
-    accelerator().upload(copy.raw(), raw(), bytes());
+    SAT_CHECK(device == Device::cpu, "a tensor of shape ", shape, " does not go from ", device, " to ", target,
+              " directly; take it to the CPU first");
+    context.runtime(target).upload(copy.raw(), raw(), bytes());
   }
   return copy;
 }
 
 Tensor Tensor::cast(DType target) const {
   if (target == dtype) return *this;
-  SAT_CHECK(device == Device::cpu, "tensors are converted on the CPU; this one is on a device");
+  SAT_CHECK(device == Device::cpu, "tensors are converted on the CPU; this one lies on ", device);
   Tensor result(shape, target, device);
   if (dtype == DType::f32 && target == DType::bf16) {
     convert<float, bf16>(*this, result, [](float v) { return to_bf16(v); });
@@ -220,19 +239,13 @@ Tensor empty_like(const Tensor& x) { return Tensor(x.shape, x.dtype, x.device); 
 
 Tensor zeros(const Shape& shape, DType dtype, Device device) {
   Tensor x(shape, dtype, device);
-  if (device == Device::cuda) {
-    accelerator().zero(x.raw(), x.bytes());
-    return x;
-  }
-  parallel_for(x.bytes(), kZeroGrain, [&](int64_t first, int64_t last) {
-    std::memset(static_cast<char*>(x.raw()) + first, 0, size_t(last - first));
-  });
+  Context::current().runtime(device).zero(x.raw(), x.bytes());
   return x;
 }
 
 Tensor full(const Shape& shape, float value) {
   Tensor x(shape);
-  float* values = x.data<float>();
+  float* values = x.address<float>();
   parallel_for(x.numel(), kCastGrain,
                [&](int64_t first, int64_t last) { std::fill(values + first, values + last, value); });
   return x;
@@ -241,28 +254,25 @@ Tensor full(const Shape& shape, float value) {
 Tensor from_values(const Shape& shape, const std::vector<float>& values) {
   SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
   Tensor x(shape);
-  if (!Context::current().dry()) std::copy(values.begin(), values.end(), x.data<float>());
+  Context::current().runtime(x.device).upload(x.raw(), values.data(), x.bytes());
   return x;
 }
 
 Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values) {
   SAT_CHECK(int64_t(values.size()) == shape.numel(), values.size(), " values for a tensor of shape ", shape);
   Tensor x(shape, DType::i64);
-  if (!Context::current().dry()) std::copy(values.begin(), values.end(), x.data<int64_t>());
+  Context::current().runtime(x.device).upload(x.raw(), values.data(), x.bytes());
   return x;
 }
 
-void copy(const Tensor& to, const Tensor& from) {
+void copy(Tensor& to, const Tensor& from) {
   SAT_CHECK(to.shape == from.shape && to.dtype == from.dtype && to.device == from.device, "copy: ", from.dtype, " ",
-            from.shape, " to ", to.dtype, " ", to.shape, ", or between devices");
-  if (from.numel() == 0 || Context::current().dry()) return;
-  if (to.device == Device::cpu) {
-    std::memcpy(to.raw(), from.raw(), size_t(from.bytes()));
-  } else {
-    accelerator().copy(to.raw(), from.raw(), from.bytes());
-  }
+            from.shape, " on ", from.device, " to ", to.dtype, " ", to.shape, " on ", to.device);
+  if (from.numel() > 0) Context::current().runtime(to.device).copy(to.raw(), from.raw(), from.bytes());
 }
 
-Tensor resident(const Tensor& x) { return Context::current().accelerator() ? x.to(Device::cuda) : x; }
+Tensor to_compute_device(const Tensor& x) { return x.to(Context::current().compute_device()); }
+
+Tensor to_host(const Tensor& x) { return x.to(Device::cpu); }
 
 }  // namespace sat

@@ -70,8 +70,17 @@ struct DTypeOf<bool> {
   static constexpr DType value = DType::boolean;
 };
 
-/// Where the bytes are.
-enum class Device : uint8_t { cpu, cuda };
+/// Where bytes are: the CPU's memory, or that of one of the machine's devices.
+struct Device {
+  enum Kind : uint8_t { cpu, cuda };
+  Kind kind;
+  int8_t index;  // among the devices of this kind
+
+  constexpr Device(Kind of_kind = cpu, int at = 0) : kind(of_kind), index(static_cast<int8_t>(at)) {}
+  constexpr bool operator==(const Device& other) const { return kind == other.kind && index == other.index; }
+  constexpr bool operator!=(const Device& other) const { return !(*this == other); }
+};
+std::ostream& operator<<(std::ostream& out, Device device);  // cpu, cuda:0
 
 /// Up to six sizes, outermost first. Rank 0 is a scalar with one element.
 class Shape {
@@ -100,7 +109,9 @@ class Shape {
 std::ostream& operator<<(std::ostream& out, const Shape& shape);  // [2, 3, 4]
 
 /// A dense row-major array. Copying a Tensor shares its bytes; a leading slice is a view; a transpose is a copy.
-/// An "empty" tensor (default constructed) has no buffer and stands for "none", for example no bias.
+/// Through a const Tensor elements are read only; a copy of it can write them, as a copied pointer can. An "empty"
+/// tensor (default constructed) has no buffer and stands for "none", for example no bias. A virtual tensor, made in a
+/// dry context, has sizes and no bytes: asking for its elements throws Error.
 struct Tensor {
   Shape shape{0};
   DType dtype = DType::f32;
@@ -115,25 +126,44 @@ struct Tensor {
   bool empty() const { return buffer == nullptr; }
   int64_t numel() const { return shape.numel(); }
   int64_t bytes() const { return numel() * size_of(dtype); }
+  bool owns_alone() const;  // nobody else holds the buffer, and this is all of it
 
-  /// The elements; throws Error if T is not the dtype or the bytes are not on the CPU.
+  /// The elements. Throws Error if T is not the dtype, if the bytes are not on the CPU, or if there are none.
   template <class T>
-  T* data() const {
+  T* data() {
+    return static_cast<T*>(checked(DTypeOf<T>::value));
+  }
+  template <class T>
+  const T* data() const {
+    return static_cast<const T*>(checked(DTypeOf<T>::value));
+  }
+  /// The first element, whatever its type; null for an empty tensor. For kernels, on any device: of a virtual tensor it
+  /// is an address that cannot be read.
+  void* raw();
+  const void* raw() const;
+  /// raw() of a type. Throws Error if T is not the dtype.
+  template <class T>
+  T* address() {
     check_type(DTypeOf<T>::value);
     return static_cast<T*>(raw());
   }
-  void* raw() const;  // first element, whatever its type; null for an empty tensor
+  template <class T>
+  const T* address() const {
+    check_type(DTypeOf<T>::value);
+    return static_cast<const T*>(raw());
+  }
 
+  // Views and copies. The forward passes of models use the ops of the same names (ops.h).
   Tensor select(int64_t index) const;               // index along axis 0, which disappears: a view
   Tensor slice(int64_t first, int64_t last) const;  // [first, last) along axis 0: a view
   Tensor reshape(const Shape& target) const;        // same elements, other sizes: a view
   Tensor clone() const;                             // a copy with bytes of its own
   Tensor cast(DType target) const;                  // a copy in another float type (or itself if equal)
   Tensor to(Device target) const;                   // a copy there (or itself): the only way bytes cross the bus
-  bool owns_alone() const;                          // nobody else holds the buffer, and this is all of it
 
  private:
   void check_type(DType asked) const;
+  void* checked(DType asked) const;
 };
 
 Tensor empty_like(const Tensor& x);
@@ -141,7 +171,9 @@ Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Devic
 Tensor full(const Shape& shape, float value);
 Tensor from_values(const Shape& shape, const std::vector<float>& values);
 Tensor from_ids(const Shape& shape, const std::vector<int64_t>& values);
-void copy(const Tensor& to, const Tensor& from);  // elements of two tensors of one shape, type and device
-Tensor resident(const Tensor& x);  // x where the current context computes: on its accelerator, or as it is
+void copy(Tensor& to, const Tensor& from);  // elements of two tensors of one shape, type and device
+Tensor to_compute_device(const Tensor& x);  // x where the current context computes
+Tensor to_host(const Tensor& x);            // x in the CPU's memory
+inline bool on_host(const Tensor& x) { return x.device == Device::cpu; }
 
 }  // namespace sat

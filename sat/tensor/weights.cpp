@@ -36,6 +36,8 @@ struct Weights::Table {
   std::set<std::string> read;
   std::string source;
   Maker make;
+  bool training = false;
+  std::map<std::string, Tensor> parameters;
 
   std::vector<Entry>::const_iterator from(const std::string& name) const {
     return std::lower_bound(entries.begin(), entries.end(), name,
@@ -74,6 +76,17 @@ Weights Weights::made(Maker make) {
 Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
     : table_(std::move(table)), prefix_(std::move(prefix)) {}
 
+Weights Weights::for_training() const {
+  Weights same(entries(), source());
+  same.table_->make = table_->make;
+  same.table_->training = true;
+  return same;
+}
+
+bool Weights::training() const { return table_->training; }
+
+const std::map<std::string, Tensor>& Weights::parameters() const { return table_->parameters; }
+
 Weights Weights::finite() const {
   std::vector<Entry> checked = entries();
   for (Entry& entry : checked) {
@@ -94,12 +107,24 @@ Weights Weights::operator/(int64_t step) const { return *this / std::to_string(s
 std::string Weights::full(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
 
 Tensor Weights::get(const std::string& name, const Shape& shape) const {
-  if (table_->make) return table_->make(full(name), shape);
-  const Entry* found = table_->find(full(name));
-  SAT_CHECK(found, table_->source, ": tensor '", full(name), "' of shape ", shape, " is missing");
-  SAT_CHECK(found->shape == shape, table_->source, ": tensor '", full(name), "' has shape ", found->shape,
+  const std::string path = full(name);
+  if (const auto known = table_->parameters.find(path); known != table_->parameters.end()) {
+    SAT_CHECK(known->second.shape == shape, table_->source, ": tensor '", path, "' has shape ", known->second.shape,
+              ", the model needs ", shape);
+    return known->second;
+  }
+  const Tensor tensor = load(path, shape);
+  if (training()) table_->parameters[path] = tensor;
+  return tensor;
+}
+
+Tensor Weights::load(const std::string& path, const Shape& shape) const {
+  if (table_->make) return table_->make(path, shape);
+  const Entry* found = table_->find(path);
+  SAT_CHECK(found, table_->source, ": tensor '", path, "' of shape ", shape, " is missing");
+  SAT_CHECK(found->shape == shape, table_->source, ": tensor '", path, "' has shape ", found->shape,
             ", the model needs ", shape);
-  table_->read.insert(full(name));
+  table_->read.insert(path);
   const Tensor tensor = found->load();
   return tensor.buffer && tensor.buffer->foreign() ? tensor.clone() : tensor;
 }

@@ -38,6 +38,16 @@ class Weights {
   using Maker = std::function<Tensor(const std::string& name, const Shape& shape)>;
   static Weights made(Maker make);
 
+  /// The same tensors for a model that is going to be trained: what is asked for is kept, under its published name, and
+  /// layers keep it beside the packed forms that they compute with.
+  Weights for_training() const;
+  bool training() const;
+  /// `tensor` where the model is going to be trained, else empty: what a layer keeps of it.
+  Tensor kept(const Tensor& tensor) const { return training() ? tensor : Tensor(); }
+  /// What was asked for so far of weights for_training(), by full name: every learnable tensor once, those included
+  /// that no forward pass reads.
+  const std::map<std::string, Tensor>& parameters() const;
+
   /// The same tensors; to load one that holds a NaN or an infinity throws Error naming it and how many it holds.
   Weights finite() const;
 
@@ -64,6 +74,7 @@ class Weights {
   struct Table;
   Weights(std::shared_ptr<Table> table, std::string prefix);
   std::string full(const std::string& name) const;
+  Tensor load(const std::string& path, const Shape& shape) const;
 
   std::shared_ptr<Table> table_;
   std::string prefix_;

@@ -1,7 +1,7 @@
 // What the registries of `sat bench` share: names, random data, and the two forms that most operations have.
 #include "examples/sat/bench/bench_case.h"
 
-#include "sat/tensor/accelerator.h"
+#include "sat/tensor/ops.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cli {
@@ -41,11 +41,7 @@ std::vector<BenchOperation> bench_operations() {
   return all;
 }
 
-DType feature_type() {
-  const Context& context = Context::current();
-  if (context.accelerator()) return context.accelerator()->feature_type(context.precision());
-  return context.precision() == Precision::fast ? DType::f16 : DType::f32;
-}
+DType feature_type() { return choose_conv({}, {1, 1}).store; }
 
 BenchVariant simd_variant(const std::string& name, std::function<Runner(const CaseSizes&, const Inputs&)> prepare) {
   BenchVariant variant{name, std::move(prepare)};
@@ -78,7 +74,7 @@ Tensor random_normal(const Shape& shape, double deviation, uint64_t seed) {
 }
 
 Tensor random_activations(const Shape& shape, uint64_t seed) {
-  const Tensor x = random_normal(shape, 1, seed);
+  Tensor x = random_normal(shape, 1, seed);
   parallel_for(x.numel(), kRandomGrain, [&](int64_t first, int64_t last) {
     float* values = x.data<float>();
     for (int64_t i = first; i < last; ++i) values[i] *= values[i] < 0 ? 0.01f : 1.f;

@@ -40,7 +40,7 @@ struct BenchVariant {
   Precision precision = Precision::exact;  // of the context that it runs in
   /// "" or why this form does not run on these sizes, at this level, or on this processor; none: it always does.
   std::function<std::string(const CaseSizes& sizes, CpuLevel level)> refusal = {};
-  // On a device: the rungs that compute convolutions and attention (sat/cuda/device/device.h).
+  // On a device: the kernel variants of convolutions and attention (sat/cuda/device/device.h).
   std::string conv = "automatic", attention = "automatic";
   std::function<Work(const CaseSizes&)> work = {};  // in place of the operation's, where values are held in half
 };
@@ -68,12 +68,12 @@ std::vector<BenchOperation> bench_stages();   // the U-Net, the query decoder, r
 /// All of them.
 std::vector<BenchOperation> bench_operations();
 
-/// Those that a CUDA device has, in its own forms: every rung of a ladder by name. Nothing is opened to list them.
+/// Those that a CUDA device has, in its own forms: every kernel variant by name. Nothing is opened to list them.
 std::vector<BenchOperation> device_operations(const cuda::DeviceOptions& device);
 
 constexpr int64_t kAttentionHeads = 8;
 
-/// How features are held where the current context computes.
+/// How full-resolution features are held where the current context computes.
 DType feature_type();
 
 /// The vector form, which the levels above plain have, or the portable one, which is slow.

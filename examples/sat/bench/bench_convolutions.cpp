@@ -1,9 +1,10 @@
 // The convolutions that `sat bench` measures, in every form that the library has.
-// Rates count the dense sum, 2 * 27 * in * out flop a voxel of the output, whatever the form needs. To add a form that
-// is a ConvMethod, nothing has to be done: they are read off the table.
+// Rates count the dense sum, 2 * 27 * in * out flop a voxel of the output, whatever the form needs. Methods of
+// conv_method.h need nothing here: they are read off the table.
 #include <cmath>
 
 #include "examples/sat/bench/bench_case.h"
+#include "sat/tensor/cpu/conv_method.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cli {
@@ -41,11 +42,14 @@ void add_pending(Inputs& inputs, const std::string& name, const Shape& shape, ui
 }
 
 Features pending(const Inputs& inputs, const std::string& name) {
-  const auto part = [&](const char* of_norm) { return resident(inputs.at(name + of_norm)); };
-  return {resident(inputs.at(name).cast(feature_type())), part(".center"), part(".factor"), part(".shift"), kSlope};
+  const auto part = [&](const char* of_norm) { return to_compute_device(inputs.at(name + of_norm)); };
+  return {to_compute_device(inputs.at(name).cast(feature_type())), part(".center"), part(".factor"), part(".shift"),
+          kSlope};
 }
 
-NormWeights norm_of(const Inputs& inputs) { return {resident(inputs.at("gain")), resident(inputs.at("bias"))}; }
+NormWeights norm_of(const Inputs& inputs) {
+  return {to_compute_device(inputs.at("gain")), to_compute_device(inputs.at("bias"))};
+}
 
 BenchOperation convolution(const std::string& name, const std::string& what) {
   BenchOperation op;
@@ -56,29 +60,40 @@ BenchOperation convolution(const std::string& name, const std::string& what) {
   return op;
 }
 
-using PrepareMethod = std::function<Runner(ConvMethod, const CaseSizes&, const Inputs&)>;
+using PrepareMethod = std::function<Runner(const std::string& method, const CaseSizes&, const Inputs&)>;
 
 /// A form for each method that computes this stride, the quickest of them on f16 volumes too, and the plain one.
 std::vector<BenchVariant> method_variants(int64_t stride, const PrepareMethod& prepare) {
   std::vector<BenchVariant> variants;
-  const auto add = [&](const std::string& name, ConvMethod method) -> BenchVariant& {
+  const auto add = [&](const std::string& name, const std::string& method) -> BenchVariant& {
     variants.push_back({name, [=](const CaseSizes& sizes, const Inputs& in) { return prepare(method, sizes, in); }});
     return variants.back();
   };
-  for (const ConvMethodInfo& info : conv_methods()) {
-    if (info.stride != 0 && info.stride != stride) continue;
-    BenchVariant& variant = add(info.name, info.method);
-    if (info.method != ConvMethod::amx_bf16) continue;
+  for (const cpu::ConvMethodInfo& info : cpu::conv_methods()) {
+    const bool on_tiles = info.method == cpu::ConvMethod::amx_bf16;
+    if ((info.stride != 0 && info.stride != stride) || (on_tiles && !amx_available())) continue;
+    BenchVariant& variant = add(info.name, info.name);
+    if (!on_tiles) continue;
     variant.on_tiles = true;
-    variant.only_by_name = !amx_available();  // emulated otherwise
+    variant.level = CpuLevel::amx;
     variant.precision = Precision::fast;
   }
-  const ConvMethod quickest = stride == 2 ? ConvMethod::winograd_stride2 : ConvMethod::winograd_444;
-  add(std::string(info_of(quickest).name) + "-f16", quickest).precision = Precision::fast;
-  BenchVariant& plain = add("plain", ConvMethod::direct);
+  const std::string quickest = stride == 2 ? "winograd-stride2" : "winograd-4x4x4";
+  add(quickest + "-f16", quickest).precision = Precision::fast;
+  BenchVariant& plain = add("plain", "");  // the choice at this level, and on a device
   plain.level = CpuLevel::plain;
   plain.only_by_name = true;
   return variants;
+}
+
+/// Where a block of these benchmarks stands: at full resolution.
+ConvSite site_of(const std::string& method, const CaseSizes& sizes, int64_t stride) {
+  ConvSite site;
+  site.stride = stride;
+  for (size_t axis = 0; axis < 3; ++axis) site.grid[axis] = (sizes.size[axis] - 1) / stride + 1;
+  site.input = feature_type();
+  site.variant = method;
+  return site;
 }
 
 BenchOperation conv3d_norm_operation(int64_t stride) {
@@ -102,12 +117,11 @@ BenchOperation conv3d_norm_operation(int64_t stride) {
     add_pending(inputs, "x", volume_shape(sizes.size, in), 3);
     return inputs;
   };
-  op.variants = method_variants(stride, [stride](ConvMethod method, const CaseSizes&, const Inputs& inputs) -> Runner {
-    const PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, 0, feature_type());
-    return [weight, stride, x = pending(inputs, "x"), norm = norm_of(inputs)] {
-      conv3d_norm(x, weight, norm, stride, x.values.dtype);
-    };
-  });
+  op.variants = method_variants(
+      stride, [stride](const std::string& method, const CaseSizes& sizes, const Inputs& inputs) -> Runner {
+        const ConvBlockWeight weight = pack_conv_block(inputs.at("weight"), site_of(method, sizes, stride));
+        return [weight, x = pending(inputs, "x"), norm = norm_of(inputs)] { conv3d_norm(x, weight, norm); };
+      });
   return op;
 }
 
@@ -137,14 +151,14 @@ BenchOperation conv3d_norm_up_operation() {
     }
     return "";
   };
-  op.variants = method_variants(1, [](ConvMethod method, const CaseSizes& sizes, const Inputs& inputs) -> Runner {
-    PackedConv3d weight = pack_conv3d(inputs.at("weight"), method, sizes.channels[1], feature_type());
-    compose_up(weight, inputs.at("weight"), inputs.at("up"), inputs.at("up_bias"));
-    const PackedMatrix up = pack_conv_transpose3d(inputs.at("up"));
-    return [weight, up, up_bias = resident(inputs.at("up_bias")), low = pending(inputs, "low"),
-            skip = pending(inputs, "skip"),
-            norm = norm_of(inputs)] { conv3d_norm_up(low, up, up_bias, skip, weight, norm, skip.values.dtype); };
-  });
+  op.variants =
+      method_variants(1, [](const std::string& method, const CaseSizes& sizes, const Inputs& inputs) -> Runner {
+        const UpBlockWeight weight =
+            pack_up_block(inputs.at("weight"), inputs.at("up"), inputs.at("up_bias"), site_of(method, sizes, 1));
+        return [weight, low = pending(inputs, "low"), skip = pending(inputs, "skip"), norm = norm_of(inputs)] {
+          conv3d_norm_up(low, skip, weight, norm);
+        };
+      });
   return op;
 }
 

@@ -12,7 +12,7 @@ constexpr double kSaved = 2;  // bytes that a value in half saves
 
 using BytesSaved = std::function<double(const CaseSizes&)>;
 
-/// One of the CPU's operations without its forms, and what they do: on inputs that are resident, a device does the
+/// One of the CPU's operations without its forms, and what they do: on inputs that are on the device, it does the
 /// same.
 struct Reused {
   BenchOperation operation;
@@ -43,13 +43,13 @@ BytesSaved half_of_all(const BenchOperation& operation) {
   return [work = operation.work](const CaseSizes& sizes) { return 0.5 * work(sizes).bytes; };
 }
 
-struct ConvRung {
+struct ConvForm {
   const char *name, *conv;
   Precision precision;
   bool only_by_name, on_tiles;
 };
 
-constexpr ConvRung kConvRungs[] = {
+constexpr ConvForm kConvForms[] = {
     {"plain-f32", "plain", Precision::exact, true, false},  {"plain", "plain", Precision::fast, true, false},
     {"tiled-f32", "tiled", Precision::exact, false, false}, {"tiled", "tiled", Precision::fast, false, false},
     {"mma", "mma", Precision::fast, false, true},           {"composed", "composed", Precision::fast, false, true},
@@ -60,22 +60,21 @@ std::string in_its_name(const std::string& name, const std::string& reason) {
   return reason.empty() ? "" : name + ": " + reason;
 }
 
-/// A form for each rung; `conv_sizes` is what a case asks of it.
-BenchOperation convolution(Reused cpu, const std::string& name, const cuda::DeviceOptions& device,
+/// A form for each kernel variant; `conv_sizes` is what a case asks of it.
+BenchOperation convolution(Reused cpu, const cuda::DeviceOptions& device,
                            const std::function<cuda::ConvSizes(const CaseSizes&)>& conv_sizes) {
   BenchOperation& op = cpu.operation;
-  op.name = name;
-  for (const ConvRung& rung : kConvRungs) {
-    if (std::string(rung.name) == "composed" && name != "conv3d_up") continue;
-    BenchVariant variant{rung.name, cpu.prepare};
-    variant.conv = rung.conv;
-    variant.precision = rung.precision;
-    variant.only_by_name = rung.only_by_name;
-    variant.on_tiles = rung.on_tiles;
-    if (rung.precision == Precision::fast) variant.work = with_less_bytes(op, half_of_all(op));
-    variant.refusal = [rung, conv_sizes, options = device](const CaseSizes& sizes, CpuLevel) mutable {
-      options.conv = rung.conv;
-      return in_its_name(rung.name, cuda::conv_refusal(options, rung.precision, conv_sizes(sizes)));
+  for (const ConvForm& form : kConvForms) {
+    if (std::string(form.name) == "composed" && op.name != "conv3d_norm_up") continue;
+    BenchVariant variant{form.name, cpu.prepare};
+    variant.conv = form.conv;
+    variant.precision = form.precision;
+    variant.only_by_name = form.only_by_name;
+    variant.on_tiles = form.on_tiles;
+    if (form.precision == Precision::fast) variant.work = with_less_bytes(op, half_of_all(op));
+    variant.refusal = [form, conv_sizes, options = device](const CaseSizes& sizes, CpuLevel) mutable {
+      options.conv = form.conv;
+      return in_its_name(form.name, cuda::conv_refusal(options, form.precision, conv_sizes(sizes)));
     };
     op.variants.push_back(std::move(variant));
   }
@@ -87,24 +86,24 @@ cuda::ConvSizes conv_sizes(const CaseSizes& sizes, int64_t in, int64_t joined, i
 }
 
 BenchOperation attention_operation(Reused cpu, const cuda::DeviceOptions& device) {
-  for (const char* rung : {"plain", "fused"}) {
-    const bool fused = std::string(rung) == "fused";
+  for (const char* form : {"plain", "fused"}) {
+    const bool fused = std::string(form) == "fused";
     const Precision precision = fused ? Precision::fast : Precision::exact;
-    BenchVariant variant{rung, cpu.prepare};
-    variant.attention = rung;
+    BenchVariant variant{form, cpu.prepare};
+    variant.attention = form;
     variant.precision = precision;
     variant.on_tiles = fused;
-    variant.refusal = [rung, precision, options = device](const CaseSizes& sizes, CpuLevel) mutable {
-      options.attention = rung;
+    variant.refusal = [form, precision, options = device](const CaseSizes& sizes, CpuLevel) mutable {
+      options.attention = form;
       return in_its_name(
-          rung, cuda::attention_refusal(options, precision, sizes.size[1], sizes.channels[0], kAttentionHeads));
+          form, cuda::attention_refusal(options, precision, sizes.size[1], sizes.channels[0], kAttentionHeads));
     };
     cpu.operation.variants.push_back(std::move(variant));
   }
   return cpu.operation;
 }
 
-/// What has no rungs to choose from: in f32, and, where values are then held in half, in fast precision.
+/// What has no variants to choose from: in f32, and, where values are then held in half, in fast precision.
 BenchOperation in_both_precisions(Reused cpu, const BytesSaved& saved) {
   BenchOperation& op = cpu.operation;
   op.variants.push_back({name_of(Precision::exact), cpu.prepare});
@@ -123,17 +122,15 @@ std::vector<BenchOperation> device_operations(const cuda::DeviceOptions& device)
   std::vector<BenchOperation> all;
   const auto plain = [&](const char* name) { return reused(cpu, name, "plain"); };
 
-  all.push_back(convolution(plain("conv3d_norm"), "conv3d", device, [](const CaseSizes& sizes) {
+  all.push_back(convolution(plain("conv3d_norm"), device, [](const CaseSizes& sizes) {
     return conv_sizes(sizes, sizes.channels[0], 0, sizes.channels[1], 1);
   }));
-  all.push_back(convolution(plain("conv3d_norm_up"), "conv3d_up", device, [](const CaseSizes& sizes) {
+  all.push_back(convolution(plain("conv3d_norm_up"), device, [](const CaseSizes& sizes) {
     return conv_sizes(sizes, sizes.channels[1], sizes.channels[1], sizes.channels[1], 1);
   }));
-  all.back().what = "conv3d of IN channels, up-sampled to OUT, and a skip of OUT";
-  all.push_back(convolution(plain("conv3d_norm_stride2"), "conv3d_stride2", device, [](const CaseSizes& sizes) {
+  all.push_back(convolution(plain("conv3d_norm_stride2"), device, [](const CaseSizes& sizes) {
     return conv_sizes(sizes, sizes.channels[0], 0, sizes.channels[1], 2);
   }));
-  all.back().what = "conv3d with stride 2";
 
   all.push_back(in_both_precisions(plain("accumulate_mask_scores"), [](const CaseSizes& sizes) {
     return kSaved * double(product_of(sizes.size)) * double(sizes.channels[0]);  // of the features

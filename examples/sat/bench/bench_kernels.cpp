@@ -10,33 +10,9 @@ namespace sat::cli {
 
 namespace {
 
-constexpr float kEps = 1e-5f, kSlope = 0.01f;
+constexpr float kEps = 1e-5f;
 
 double total(const std::vector<int64_t>& sizes) { return double(product_of(sizes)); }
-
-BenchOperation instance_norm_operation() {
-  BenchOperation op;
-  op.name = "instance_norm_leaky_relu";
-  op.what = "instance norm and leaky ReLU in place: two reads and a write";
-  op.channel_names = {"C"};
-  op.size_names = {"H", "W", "D"};
-  op.cases = {{{64}, {96, 96, 96}}, {{256}, {24, 24, 24}}};
-  op.work = [](const CaseSizes& sizes) -> Work { return {0, 4 * 3 * total(sizes.size) * total(sizes.channels)}; };
-  op.inputs = [](const CaseSizes& sizes) -> Inputs {
-    const int64_t channels = sizes.channels[0];
-    return {{"x", random_normal(volume_shape(sizes.size, channels), 1, 1)},
-            {"gain", random_normal({channels}, 1, 2)},
-            {"bias", random_normal({channels}, 0.1, 3)}};
-  };
-  const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
-    const auto x = std::make_shared<Tensor>(inputs.at("x").clone());
-    return [x, gain = inputs.at("gain"), bias = inputs.at("bias")] {
-      *x = instance_norm_leaky_relu(std::move(*x), gain, bias, kEps, kSlope);
-    };
-  };
-  op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
-  return op;
-}
 
 BenchOperation layer_norm_operation() {
   BenchOperation op;
@@ -53,9 +29,8 @@ BenchOperation layer_norm_operation() {
             {"bias", random_normal({channels}, 0.1, 3)}};
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
-    return [x = resident(inputs.at("x")), gain = resident(inputs.at("gain")), bias = resident(inputs.at("bias"))] {
-      layer_norm(x, gain, bias, kEps);
-    };
+    return [x = to_compute_device(inputs.at("x")), gain = to_compute_device(inputs.at("gain")),
+            bias = to_compute_device(inputs.at("bias"))] { layer_norm(x, gain, bias, kEps); };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -81,7 +56,9 @@ BenchOperation linear_operation() {
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
     const PackedMatrix weight = pack_linear(inputs.at("weight"));
-    return [weight, x = resident(inputs.at("x")), bias = resident(inputs.at("bias"))] { linear(x, weight, bias); };
+    return [weight, x = to_compute_device(inputs.at("x")), bias = to_compute_device(inputs.at("bias"))] {
+      linear(x, weight, bias);
+    };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -108,9 +85,8 @@ BenchOperation attention_operation() {
     return sizes.channels[0] % kAttentionHeads == 0 ? "" : "a multiple of 8 channels, for 8 heads";
   };
   const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
-    return [q = resident(inputs.at("q")), k = resident(inputs.at("k")), v = resident(inputs.at("v"))] {
-      attention(q, k, v, kAttentionHeads);
-    };
+    return [q = to_compute_device(inputs.at("q")), k = to_compute_device(inputs.at("k")),
+            v = to_compute_device(inputs.at("v"))] { attention(q, k, v, kAttentionHeads); };
   };
   op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
@@ -173,9 +149,9 @@ BenchOperation mask_scores_operation() {
   const auto prepare = [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
     ScoreRegion region;
     region.size = {sizes.size[0], sizes.size[1], sizes.size[2]};
-    return [region, masks = pack_linear(resident(inputs.at("masks"))), scores = resident(inputs.at("scores")),
-            features = Features{resident(inputs.at("features").cast(feature_type()))},
-            importance = resident(inputs.at("importance"))] {
+    return [region, masks = to_compute_device(inputs.at("masks")), scores = to_compute_device(inputs.at("scores")),
+            features = Features{to_compute_device(inputs.at("features").cast(feature_type()))},
+            importance = to_compute_device(inputs.at("importance"))]() mutable {
       accumulate_mask_scores(scores, features, masks, importance, region);
     };
   };
@@ -186,8 +162,8 @@ BenchOperation mask_scores_operation() {
 }  // namespace
 
 std::vector<BenchOperation> bench_kernels() {
-  return {instance_norm_operation(), avg_pool3d_operation(), mask_scores_operation(),
-          linear_operation(),        attention_operation(),  layer_norm_operation()};
+  return {avg_pool3d_operation(), mask_scores_operation(), linear_operation(), attention_operation(),
+          layer_norm_operation()};
 }
 
 }  // namespace sat::cli

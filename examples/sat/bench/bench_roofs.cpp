@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "examples/sat/bench/bench_case.h"
-#include "sat/tensor/accelerator.h"
 #include "sat/tensor/profile.h"
 
 namespace sat::cli {
@@ -21,7 +20,7 @@ double time_calls(Context& context, const std::function<void()>& call, int64_t c
   UseContext use(context);
   profile::Stopwatch watch;
   for (int64_t i = 0; i < calls; ++i) call();
-  if (context.accelerator()) context.accelerator()->finish();
+  context.synchronize();
   return watch.lap() / double(calls);
 }
 
@@ -29,7 +28,7 @@ DeviceRoofMeter::DeviceRoofMeter(Context& exact, Context& fast, const RoofOption
     : seconds_(options.seconds), exact_(exact) {
   UseContext use(exact);
   const int64_t bytes = options.array_bytes > 0 ? options.array_bytes : kArrayBytes;
-  from_ = resident(random_normal({bytes / size_of(DType::f32)}, 1, 1));
+  from_ = to_compute_device(random_normal({bytes / size_of(DType::f32)}, 1, 1));
   to_ = Tensor(from_.shape, from_.dtype, from_.device);
   for (Context* context : {&exact, &fast}) layers_.push_back(busy_layer(*context));
 }
@@ -38,8 +37,8 @@ DeviceRoofMeter::Layer DeviceRoofMeter::layer_of(Context& context, int64_t side)
   UseContext use(context);
   // Wide, so that narrowing x, which is part of a fast layer, is little beside the product.
   const int64_t rows = side / 2, out = 4 * side;
-  return {&context, resident(random_normal({rows, side}, 1, 1)), pack_linear(random_normal({out, side}, 0.03, 2)),
-          2 * double(rows) * double(side) * double(out)};
+  return {&context, to_compute_device(random_normal({rows, side}, 1, 1)),
+          pack_linear(random_normal({out, side}, 0.03, 2)), 2 * double(rows) * double(side) * double(out)};
 }
 
 DeviceRoofMeter::Layer DeviceRoofMeter::busy_layer(Context& context) const {
@@ -59,7 +58,7 @@ double DeviceRoofMeter::flops(const Layer& layer) const {
   return layer.flop * rate(*layer.context, [&] { linear(layer.x, layer.weight, {}); });
 }
 
-Roofs DeviceRoofMeter::measure() const {
+Roofs DeviceRoofMeter::measure() {
   Roofs roofs;
   roofs.fma_flops = flops(layers_[0]);
   roofs.tile_flops = flops(layers_[1]);

@@ -1,9 +1,11 @@
-// How `sat bench` takes times, and what a CUDA device does at best, measured: the roofs of sat/tensor/roofs/roofs.h there.
+// How `sat bench` takes times, and what a CUDA device does at best, measured: the roofs of sat/tensor/roofs/roofs.h
+// there.
 #pragma once
 
 #include <functional>
 #include <vector>
 
+#include "sat/tensor/context.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/roofs/roofs.h"
 
@@ -18,7 +20,7 @@ class DeviceRoofMeter {
  public:
   DeviceRoofMeter(Context& exact, Context& fast, const RoofOptions& options);
 
-  Roofs measure() const;
+  Roofs measure();
 
  private:
   /// A layer that is large enough for the device, or that one call of takes the time of a measurement.

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "examples/sat/bench/bench_roofs.h"
-#include "sat/tensor/accelerator.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cli {
@@ -63,7 +63,7 @@ BenchRunner::BenchRunner(const BenchSettings& settings) : settings_(settings) {
     Place place = place_of({});
     Context& exact = context(place);
     place.precision = Precision::fast;
-    device_ = exact.accelerator()->name();
+    device_ = exact.device_name();
     meter_ = [meter = std::make_shared<DeviceRoofMeter>(exact, context(place), options)] { return meter->measure(); };
   } else {
     meter_ = [this, meter = std::make_shared<RoofMeter>(options)] {
@@ -90,7 +90,7 @@ Context& BenchRunner::context(const Place& place) {
       cuda::DeviceOptions device = *settings_.device;
       device.conv = place.conv;
       device.attention = place.attention;
-      options.accelerator = cuda::open_device(device);
+      options.device = cuda::open_device(device);
     }
     context = std::make_unique<Context>(options);
   }
@@ -110,7 +110,7 @@ void BenchRunner::measure_roofs() {
 
 std::vector<BenchRunner::Prepared> BenchRunner::prepare(const BenchJob& job) {
   for (const auto& [place, context] : contexts_) {
-    if (context->accelerator()) context->accelerator()->memory()->trim();  // what the last job needed
+    if (const auto memory = context->planned_memory()) memory->trim();  // what the last job needed
   }
   UseContext use(context(host()));
   const Inputs inputs = job.operation.inputs(job.sizes);

@@ -21,13 +21,15 @@ constexpr int64_t kTaps = 27;
 
 std::array<int64_t, 3> grid_of(const std::vector<int64_t>& size) { return {size[0], size[1], size[2]}; }
 
+Tensor batch_of_one(const Tensor& rows) { return rows.reshape({1, rows.shape[0], rows.shape[1]}); }
+
 /// Whatever a network asks for, at the size that training leaves it: gains near 1, small biases, matrices that keep
 /// the size of what passes through them.
 Weights random_weights() {
   return Weights::made([seed = uint64_t(0)](const std::string& name, const Shape& shape) mutable {
     ++seed;
     if (shape.rank() > 1) return random_normal(shape, std::sqrt(2 * double(shape[0]) / double(shape.numel())), seed);
-    const Tensor x = random_normal(shape, 0.1, seed);
+    Tensor x = random_normal(shape, 0.1, seed);
     const bool gain = name.size() > 11 && name.compare(name.size() - 11, 11, "norm.weight") == 0;
     for (int64_t i = 0; gain && i < x.numel(); ++i) x.data<float>()[i] += 1;
     return x;
@@ -79,7 +81,7 @@ BenchOperation unet_operation(const std::string& name, const std::string& archit
   };
   const auto prepare = [config](const CaseSizes&, const Inputs& inputs) -> Runner {
     const auto unet = std::make_shared<UNet3d>(random_weights(), config);
-    return [unet, x = resident(inputs.at("x"))] { (*unet)(x); };
+    return [unet, x = to_compute_device(inputs.at("x"))] { (*unet)(x); };
   };
   for (Precision precision : {Precision::exact, Precision::fast}) {
     op.variants.push_back({name_of(precision), prepare});
@@ -112,9 +114,9 @@ BenchOperation query_decoder_operation() {
   op.variants = {{"exact", [config](const CaseSizes&, const Inputs& inputs) -> Runner {
                     const auto decoder = std::make_shared<QueryDecoder>(
                         random_weights(), config.query_dim, config.heads, config.decoder_layers, config.feedforward);
-                    return [decoder, queries = inputs.at("queries"), tokens = inputs.at("tokens"),
-                            position = inputs.at("position")] {
-                      (*decoder)(queries, decoder->remember(tokens, position));
+                    return [decoder, queries = batch_of_one(inputs.at("queries")),
+                            tokens = batch_of_one(inputs.at("tokens")), position = inputs.at("position")] {
+                      (*decoder)(queries, decoder->project_memory(tokens, position));
                     };
                   }}};
   return op;

@@ -17,7 +17,7 @@ constexpr Colour kKinds[] = {{86, 156, 214}, {102, 187, 106}, {224, 168, 66}, {1
 
 int64_t width_of(const std::string& text) { return text_width(text, kTextScale); }
 
-void write(const Tensor& image, int64_t x, int64_t y, const std::string& text, const Colour& colour) {
+void write(Tensor& image, int64_t x, int64_t y, const std::string& text, const Colour& colour) {
   draw_text(image, x, y, text, kTextScale, colour);
 }
 
@@ -96,7 +96,7 @@ Layout lay_out(const BarChart& chart) {
   return at;
 }
 
-void draw_legend(const Tensor& image, const BarChart& chart, const Layout& at) {
+void draw_legend(Tensor& image, const BarChart& chart, const Layout& at) {
   int64_t x = at.name_x;
   for (size_t kind = 0; kind < chart.legend.size(); ++kind) {
     if (!has_bar(chart, kind)) continue;
@@ -106,7 +106,7 @@ void draw_legend(const Tensor& image, const BarChart& chart, const Layout& at) {
   }
 }
 
-void draw_axis(const Tensor& image, const Layout& at) {
+void draw_axis(Tensor& image, const Layout& at) {
   int64_t free_from = 0;  // where the label to the left ends
   for (int64_t i = 0; double(i) * at.step <= at.largest * (1 + 1e-9); ++i) {
     const double share = double(i) * at.step;
@@ -120,7 +120,7 @@ void draw_axis(const Tensor& image, const Layout& at) {
   }
 }
 
-void draw_roof(const Tensor& image, const BarChart& chart, const Layout& at) {
+void draw_roof(Tensor& image, const BarChart& chart, const Layout& at) {
   const int64_t x = at.x_of(1);
   fill_rectangle(image, x - 1, at.plot_y - 4, 2, at.axis_y - at.plot_y + 4, kLine);
   write(image, x - width_of(chart.line) / 2, at.line_y - 4, chart.line, kLine);
@@ -131,7 +131,7 @@ void draw_roof(const Tensor& image, const BarChart& chart, const Layout& at) {
 Tensor draw(const BarChart& chart) {
   check(chart);
   const Layout at = lay_out(chart);
-  const Tensor image({at.height, at.width, 3}, DType::u8);
+  Tensor image({at.height, at.width, 3}, DType::u8);
   fill_rectangle(image, 0, 0, at.width, at.height, kPaper);
   write(image, at.name_x, at.title_y, chart.title, kInk);
   draw_legend(image, chart, at);

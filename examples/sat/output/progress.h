@@ -8,7 +8,7 @@
 #include <mutex>
 #include <string>
 
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 
 namespace sat::cli {
 

@@ -80,9 +80,9 @@ Json scan_json(const Json& fingerprint, const NiftiHeader& header) {
   return json.set("voxel_to_world_mm", affine_json(geometry.voxel_to_world_mm));
 }
 
-Json decisions_json(const Case& one, const Segmentation& result, const Segmenter& segmenter) {
+Json decisions_json(const Case& one, const Segmentation& result, const Session& session) {
   const ModelGrid& grid = result.grid;
-  const ModalityConfig& modality = segmenter.config().modality(one.modality);
+  const ModalityConfig& modality = session.model().config().modality(one.modality);
   const bool clip = modality.normalisation.kind == Normalisation::Kind::clip;
   Json normalisation = Json::object().set("kind", clip ? "clip" : "percentiles");
   normalisation.set("low", modality.normalisation.low).set("high", modality.normalisation.high);
@@ -99,9 +99,9 @@ Json decisions_json(const Case& one, const Segmentation& result, const Segmenter
   json.set("rows_leave_along_axis", result.plan.slow_axis);
   json.set("keeps", name_of(result.plan.waiting));
   json.set("threshold", 0.5).set("label_priority", kLabelPriority);
-  json.set("precision", name_of(segmenter.context().precision()));
-  json.set("device", segmenter.device());
-  json.set("cpu", name_of(segmenter.context().cpu())).set("pairing_checked", result.pairing_checked);
+  json.set("precision", name_of(session.context().precision()));
+  json.set("device", session.context().device_name());
+  json.set("cpu", name_of(session.context().cpu())).set("pairing_checked", result.pairing_checked);
   return json;
 }
 
@@ -171,7 +171,7 @@ void write_masks(const std::string& folder, const CaseParts& parts, const NiftiH
     for (int64_t i = first; i < last; ++i) write_nifti_mask(files[size_t(i)], parts.result.masks, i, header);
   };
   const auto count = int64_t(files.size());
-  if (count < parts.segmenter.context().threads().size()) {
+  if (count < parts.session.context().threads().size()) {
     write(0, count);  // threads share each file
   } else {
     parallel_for(count, 1, write);
@@ -181,7 +181,7 @@ void write_masks(const std::string& folder, const CaseParts& parts, const NiftiH
 void write_probabilities(const std::string& folder, const CaseParts& parts, const NiftiHeader& header) {
   make_folder(folder + "/probabilities");
   const std::array<int64_t, 3>& size = header.geometry.size;
-  const Tensor one({size[0], size[1], size[2]});
+  Tensor one({size[0], size[1], size[2]});
   const uint8_t* from = parts.probabilities->data();
   for (const PlannedStructure& planned : parts.resume.structures) {
     if (!planned.computed) continue;
@@ -207,7 +207,7 @@ Json runs_json(const CaseParts& parts, const Json& seconds) {
   const bool carries_on = parts.record && parts.resume.replaced.empty();
   if (carries_on) runs = parts.record->manifest["runs"];
   Json run = Json::object().set("prompts", list(parts.resume.prompts));
-  run.set("cpu", name_of(parts.segmenter.context().cpu())).set("device", parts.segmenter.device());
+  run.set("cpu", name_of(parts.session.context().cpu())).set("device", parts.session.context().device_name());
   run.set("warnings", list(parts.result.warnings)).set("seconds", seconds);
   if (const auto& checked = parts.result.verification) {
     run.set("verification", Json::object()
@@ -220,31 +220,31 @@ Json runs_json(const CaseParts& parts, const Json& seconds) {
 
 }  // namespace
 
-Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options) {
+Identity identity_of(const Model& model) {
+  const ModelOptions& options = model.options();
   Identity identity;
   identity.model = Json::object()
                        .set("path", absolute_path(options.model))
-                       .set("identity", segmenter.model_identity())
+                       .set("identity", model.identity())
                        .set("file_sha256", sha256_of_file(options.model))
-                       .set("architecture", segmenter.config().architecture)
-                       .set("config_sha256", sha256(to_json(segmenter.config()).dump()));
+                       .set("architecture", model.config().architecture)
+                       .set("config_sha256", sha256(to_json(model.config()).dump()));
   const bool bank = !options.bank.empty();
   const std::string path = bank ? options.bank : options.text_model;
   identity.text = Json::object().set("kind", bank ? "bank" : "text encoder").set("path", absolute_path(path));
-  identity.text.set("identity", segmenter.text_identity()).set("file_sha256", sha256_of_file(path));
+  identity.text.set("identity", model.text_identity()).set("file_sha256", sha256_of_file(path));
   identity.text.set("vocabulary_sha256", bank ? Json() : Json(sha256_of_file(options.vocabulary)));
   return identity;
 }
 
-Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter,
-                   const DeviceChoice& device) {
-  const Context& context = segmenter.context();
-  const bool fast = context.precision() == Precision::fast, on_device = context.accelerator() != nullptr;
+Json settings_json(const Case& one, const ResultOptions& wanted, const Session& session, const DeviceChoice& device) {
+  const Context& context = session.context();
+  const bool fast = context.precision() == Precision::fast, on_device = context.device() != nullptr;
   Json settings = Json::object().set("modality", one.modality);
   settings.set("orientation", one.orientation.empty() ? Json() : Json(one.orientation));
   settings.set("geometry", name_of(wanted.geometry)).set("space", wanted.model_space ? "model" : "scan");
   settings.set("mask_format", wanted.mask_extension.substr(1));
-  settings.set("precision", name_of(context.precision())).set("device", device_kind(segmenter.device()));
+  settings.set("precision", name_of(context.precision())).set("device", device_kind(session.context().device_name()));
   if (on_device) settings.set("conv", device.conv);
   if (fast && on_device) settings.set("half", name_of(device.half));
   if (fast && !on_device) settings.set("matrix_units", context.cpu() == CpuLevel::amx);
@@ -304,7 +304,7 @@ Json write_case(const std::string& folder, const CaseParts& parts, const ResultO
   manifest.set("model", parts.question.model).set("text", parts.question.text);
   manifest.set("request", std::move(request)).set("structures", structures_json(parts));
   manifest.set("runs", runs_json(parts, stages));
-  manifest.set("decisions", decisions_json(parts.one, result, parts.segmenter));
+  manifest.set("decisions", decisions_json(parts.one, result, parts.session));
   manifest.set("plan", std::move(plan)).set("peak_tensor_bytes", result.peak_bytes);
   if (result.device_peak_bytes > 0) manifest.set("peak_device_bytes", result.device_peak_bytes);
   manifest.set("peak_process_bytes", peak_process_bytes()).set("seconds", std::move(stages));

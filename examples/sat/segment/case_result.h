@@ -14,7 +14,7 @@
 #include "sat/io/files/mapped_scratch.h"
 #include "sat/io/scans/nifti.h"
 #include "sat/io/words/json.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 
 namespace sat::cli {
 
@@ -32,12 +32,11 @@ struct Identity {
   Json model;  // path, identity (survives conversion), file_sha256, architecture, config_sha256
   Json text;   // kind, path, identity, file_sha256, vocabulary_sha256 (null for a bank)
 };
-Identity identity_of(const Segmenter& segmenter, const SegmenterOptions& options);
+Identity identity_of(const Model& model);
 
 /// Everything beyond scan, model and text that changes results. Levels of the CPU are not among it: they round alike up
 /// to the order of sums, and each run records its own.
-Json settings_json(const Case& one, const ResultOptions& wanted, const Segmenter& segmenter,
-                   const DeviceChoice& device);
+Json settings_json(const Case& one, const ResultOptions& wanted, const Session& session, const DeviceChoice& device);
 
 /// What write_case() puts together.
 struct CaseParts {
@@ -47,7 +46,7 @@ struct CaseParts {
   const Resume& resume;
   const std::optional<CaseRecord>& record;  // what was there before
   const Segmentation& result;               // of resume.prompts
-  const Segmenter& segmenter;
+  const Session& session;
   const MappedScratch* probabilities;  // null, or one f32 [H, W, D] a prompt of the result, back to back
   double reading_seconds;
 };

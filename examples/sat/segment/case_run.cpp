@@ -17,7 +17,7 @@ namespace sat::cli {
 
 namespace {
 
-/// While it lives, all that is done in the segmenter's context stops when the user interrupts.
+/// While it lives, all that is done in the session's context stops when the user interrupts.
 class InterruptScope {
  public:
   explicit InterruptScope(Context& context) : context_(context) { context_.set_cancelled(interrupted); }
@@ -27,13 +27,13 @@ class InterruptScope {
   Context& context_;
 };
 
-Question question_of(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
-                     const Case& one, const CasePlace& place) {
+Question question_of(const SegmentRequest& request, const Session& session, const Identity& identity, const Case& one,
+                     const CasePlace& place) {
   Question question;
   question.scan = place.scan;
   question.model = identity.model;
   question.text = identity.text;
-  question.settings = settings_json(one, request.result, segmenter, request.device);
+  question.settings = settings_json(one, request.result, session, request.device);
   question.prompts = one.prompts;
   question.mask_extension = request.result.mask_extension;
   question.probabilities = request.result.probabilities;
@@ -46,13 +46,13 @@ Question question_of(const SegmentRequest& request, const Segmenter& segmenter, 
 }
 
 /// Throws Error when the run, or putting its masks together with earlier ones, would not fit the memory limit.
-void check_room(const SegmentRequest& request, const Segmenter& segmenter, const Geometry& grid, const RunOptions& run,
+void check_room(const SegmentRequest& request, const Session& session, const Geometry& grid, const RunOptions& run,
                 const Resume& resume) {
   const auto prompts = int64_t(resume.prompts.size());
-  const SegmentationPlan plan = segmenter.plan(grid, run, prompts);
-  check_memory(plan, request.segmenter.max_ram);
+  const SegmentationPlan plan = session.plan(grid, run, prompts);
+  check_memory(plan, request.session.max_ram);
   const int64_t joined = joining_bytes(grid, resume);
-  const int64_t limit = request.segmenter.max_ram;
+  const int64_t limit = request.session.max_ram;
   const int64_t needed = plan.process_bytes - plan.tensor_bytes + plan.weights_bytes +
                          grid.voxels() * int64_t(sizeof(float)) + BitMasks::bytes_needed(grid.size, prompts) + joined;
   if (joined == 0 || limit <= 0 || needed <= limit) return;
@@ -69,7 +69,7 @@ void say_verified(const Verification& checked, const std::string& folder, Progre
 }
 
 /// Computes what `resume` asks for and puts the folder in its place; returns the manifest.
-Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Case& one, const Question& question,
+Json compute(const SegmentRequest& request, const Session& session, const Case& one, const Question& question,
              const Resume& resume, const CasePlace& place, ProgressView& view) {
   profile::Stopwatch watch;
   view.stage("reading");
@@ -82,7 +82,7 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
   run.probabilities_on_disk = request.result.probabilities;
   const NiftiReadOptions options{request.result.geometry};
   // Before time is spent on reading.
-  check_room(request, segmenter, read_nifti_header(one.scan, options).geometry, run, resume);
+  check_room(request, session, read_nifti_header(one.scan, options).geometry, run, resume);
   const NiftiScan scan = read_nifti(one.scan, options);
   run.scan_warnings = scan.header.warnings;
   if (!one.warning.empty()) run.scan_warnings.push_back(one.warning);
@@ -95,7 +95,7 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
   run.on_warning = [&](const std::string& warning) { view.line(place.name + ": warning: " + warning); };
   run.cancelled = interrupted;
   run.on_plan = [&](const SegmentationPlan& plan) {
-    check_disk_room({{request.segmenter.scratch, plan.scratch_bytes, "features of windows"},
+    check_disk_room({{request.session.scratch, plan.scratch_bytes, "features of windows"},
                      {folder.path(), 2 * plan.probability_bytes, "probabilities, while they are made and as files,"}});
   };
   if (request.result.probabilities) {
@@ -109,13 +109,13 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
       return volumes;
     };
   }
-  const Segmentation result = segmenter.run(scan.volume, resume.prompts, run);
+  const Segmentation result = session.run(scan.volume, resume.prompts, run);
   if (result.verification) say_verified(*result.verification, place.name, view);
 
   view.stage("writing");
   ResultOptions wanted = request.result;
   wanted.preview = wanted.preview || (place.record && place.record->files.count("preview.png") > 0);
-  const CaseParts parts{one,    scan, question, resume, place.record, result, segmenter, scratch ? &*scratch : nullptr,
+  const CaseParts parts{one,    scan, question, resume, place.record, result, session, scratch ? &*scratch : nullptr,
                         reading};
   return failing_as(FailureKind::output, [&] {
     const Json manifest = write_case(folder.path(), parts, wanted);
@@ -127,12 +127,12 @@ Json compute(const SegmentRequest& request, const Segmenter& segmenter, const Ca
 
 }  // namespace
 
-CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
-                     const Case& one, const std::function<bool(const std::string&)>& made, ProgressView& view) {
-  const UseContext use(segmenter.context());
-  const InterruptScope interruptible(segmenter.context());
+CaseOutcome run_case(const SegmentRequest& request, const Session& session, const Identity& identity, const Case& one,
+                     const std::function<bool(const std::string&)>& made, ProgressView& view) {
+  const UseContext use(session.context());
+  const InterruptScope interruptible(session.context());
   const CasePlace place = find_place(request.output, one);
-  const Question question = question_of(request, segmenter, identity, one, place);
+  const Question question = question_of(request, session, identity, one, place);
   const Resume resume = plan_resume(place.record, question);
   CaseOutcome outcome;
   outcome.folder = request.output + "/" + place.name;
@@ -144,7 +144,7 @@ CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, 
     view.line(outcome.folder + "/" + file + " was changed since sat wrote it and stays as it is");
   }
   outcome.skipped = resume.prompts.empty();
-  if (!outcome.skipped) outcome.manifest = compute(request, segmenter, one, question, resume, place, view);
+  if (!outcome.skipped) outcome.manifest = compute(request, session, one, question, resume, place, view);
   return outcome;
 }
 

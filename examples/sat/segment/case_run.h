@@ -25,7 +25,7 @@ struct CaseOutcome {
 /// Finds the case's folder, computes what is missing there, and puts it in its place. `made` tells which folders this
 /// run has written to: in these nothing is replaced. Throws Error and leaves all as it was when something is wrong, and
 /// Cancelled when the user interrupts.
-CaseOutcome run_case(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
-                     const Case& one, const std::function<bool(const std::string&)>& made, ProgressView& view);
+CaseOutcome run_case(const SegmentRequest& request, const Session& session, const Identity& identity, const Case& one,
+                     const std::function<bool(const std::string&)>& made, ProgressView& view);
 
 }  // namespace sat::cli

@@ -59,7 +59,8 @@ void check_corrected(const CaseRecord& record, const std::string& mask) {
   try {
     const std::vector<int64_t> size = record.manifest["grid"].integers();
     SAT_CHECK(size.size() == 3, path, ": the grid of the manifest has ", size.size(), " axes");
-    read_nifti_mask(path, BitMasks({size[0], size[1], size[2]}, 1), 0);
+    BitMasks masks({size[0], size[1], size[2]}, 1);
+    read_nifti_mask(path, masks, 0);
   } catch (const Cancelled&) {
     throw;
   } catch (const Error& error) {

@@ -20,7 +20,7 @@
 #include "examples/sat/tools/prompt_vocabulary.h"
 #include "sat/io/words/modality.h"
 #include "sat/io/words/text.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "sat/tensor/memory/machine.h"
 #include "sat/tensor/profile.h"
@@ -31,7 +31,7 @@ namespace {
 
 /// The request with the shipped model and bank where it names none.
 SegmentRequest completed(SegmentRequest request) {
-  SegmenterOptions& options = request.segmenter;
+  ModelOptions& options = request.model;
   const bool shipped = options.model.empty();
   if (shipped) options.model = find_shipped(kDefaultModel);
   if (options.model.empty()) throw UsageError("no model lies beside the program; name one with --model");
@@ -40,9 +40,12 @@ SegmentRequest completed(SegmentRequest request) {
     options.bank = find_shipped(kDefaultBank);
     if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
   }
-  if (options.scratch.empty() && !request.no_scratch) options.scratch = request.output;
   options.machine_bytes = memory_limit().bytes;
-  options.spill_above = spill_above();
+  options.threads = request.session.threads;
+  options.max_ram = request.session.max_ram;
+  options.cancelled = request.session.cancelled = interrupted;  // loading, reading and writing too
+  if (request.session.scratch.empty() && !request.no_scratch) request.session.scratch = request.output;
+  request.session.spill_above = spill_above();
   // What a manifest or a line of JSON names must be UTF-8; better said now than after the work.
   for (const std::string& path : {request.output, options.model, options.bank, options.text_model}) {
     if (!path.empty() && !is_utf8(absolute_path(path))) {
@@ -71,7 +74,7 @@ std::vector<Case> cases_of(const SegmentRequest& request) {
 /// Checks on words that can be made before any scan is read. What is wrong with a JSON line is kept for its turn.
 void check_words(const SegmentRequest& request, std::vector<Case>& cases, ProgressView& view) {
   std::optional<EmbeddingBank> bank;
-  if (!request.segmenter.bank.empty()) bank = read_bank(request.segmenter.bank);
+  if (!request.model.bank.empty()) bank = read_bank(request.model.bank);
   std::vector<KnownPrompt> vocabulary;
   if (!find_shipped(kPromptVocabulary).empty()) vocabulary = read_prompt_vocabulary();
   std::set<std::string> said;
@@ -143,7 +146,7 @@ Json list(const std::vector<std::string>& texts) {
   return items;
 }
 
-void process(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity, const Case& one,
+void process(const SegmentRequest& request, const Session& session, const Identity& identity, const Case& one,
              const std::string& title, ProgressView& view, Shared& shared) {
   if (!one.error.empty()) fail(one.error);
   const Turn turn(shared, one.folder);
@@ -152,7 +155,7 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, const Id
     const std::lock_guard<std::mutex> lock(shared.mutex);
     return shared.made.count(folder) > 0;
   };
-  const CaseOutcome outcome = run_case(request, segmenter, identity, one, made, view);
+  const CaseOutcome outcome = run_case(request, session, identity, one, made, view);
   const double seconds = watch.lap();
   Json line = Json::object().set("case", name_of_folder(outcome.folder)).set("scan", one.scan);
   line.set("folder", outcome.folder);
@@ -179,7 +182,7 @@ void process(const SegmentRequest& request, const Segmenter& segmenter, const Id
 }
 
 /// Takes cases until none is left.
-void work(const SegmentRequest& request, const Segmenter& segmenter, const Identity& identity,
+void work(const SegmentRequest& request, const Session& session, const Identity& identity,
           const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
   for (;;) {
     size_t i = 0;
@@ -195,7 +198,7 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
     if (interrupted()) throw Cancelled("interrupted");
     view.start(title);
     try {
-      process(request, segmenter, identity, one, title, view, shared);
+      process(request, session, identity, one, title, view, shared);
     } catch (const Cancelled&) {
       throw;
     } catch (const std::exception& error) {
@@ -212,27 +215,27 @@ void work(const SegmentRequest& request, const Segmenter& segmenter, const Ident
 }
 
 /// Each device takes the next case when it is done with one: what a case gives does not depend on the others.
-void work_on_all(const SegmentRequest& request, const std::vector<std::unique_ptr<Segmenter>>& segmenters,
-                 const Identity& identity, const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
+void work_on_all(const SegmentRequest& request, const std::vector<Session>& sessions, const Identity& identity,
+                 const std::vector<Case>& cases, ProgressView& view, Shared& shared) {
   std::vector<std::thread> others;
-  others.reserve(segmenters.size());
-  const auto guarded = [&](const Segmenter& segmenter) {
+  others.reserve(sessions.size());
+  const auto guarded = [&](const Session& session) {
     try {
-      work(request, segmenter, identity, cases, view, shared);
+      work(request, session, identity, cases, view, shared);
     } catch (...) {
       const std::lock_guard<std::mutex> lock(shared.mutex);
       if (!shared.stopped) shared.stopped = std::current_exception();
     }
   };
-  for (size_t i = 1; i < segmenters.size(); ++i) {
+  for (size_t i = 1; i < sessions.size(); ++i) {
     try {
-      others.emplace_back([&, i] { guarded(*segmenters[i]); });
+      others.emplace_back([&, i] { guarded(sessions[i]); });
     } catch (...) {  // no thread, or no memory for one: those that work are told to stop, and waited for
       const std::lock_guard<std::mutex> lock(shared.mutex);
       if (!shared.stopped) shared.stopped = std::current_exception();
     }
   }
-  guarded(*segmenters[0]);
+  guarded(sessions[0]);
   for (std::thread& other : others) other.join();
   if (shared.stopped) std::rethrow_exception(shared.stopped);
 }
@@ -242,7 +245,7 @@ void work_on_all(const SegmentRequest& request, const std::vector<std::unique_pt
 int run(const SegmentRequest& asked) {
   const SegmentRequest request = completed(asked);
   std::vector<Case> cases = cases_of(request);
-  const std::vector<std::shared_ptr<Accelerator>> devices =
+  const std::vector<DeviceHandle> devices =
       failing_as(FailureKind::device, [&] { return open_devices(request.device); });
   ProgressView view(request.quiet, devices.size() > 1 ? ProgressView::Form::lines : ProgressView::Form::bar);
   for (const std::string& remark : remarks_on(request.device)) view.line(remark);
@@ -254,18 +257,17 @@ int run(const SegmentRequest& asked) {
   }
   view.start("model");
   view.stage("loading");
-  std::vector<std::unique_ptr<Segmenter>> segmenters;
-  for (const auto& device : devices) {
-    SegmenterOptions options = request.segmenter;
-    options.accelerator = device;
-    options.cancelled = interrupted;  // loading, reading and writing too
-    segmenters.push_back(std::make_unique<Segmenter>(options));
+  std::vector<Session> sessions;
+  for (const DeviceHandle& device : devices) {
+    ModelOptions options = request.model;
+    options.device = device;
+    sessions.emplace_back(Model::open(options), request.session);
   }
-  const Identity identity = identity_of(*segmenters[0], request.segmenter);
+  const Identity identity = identity_of(sessions[0].model());
 
   watch_for_interrupts();  // from here on something could be left behind
   Shared shared;
-  work_on_all(request, segmenters, identity, cases, view, shared);
+  work_on_all(request, sessions, identity, cases, view, shared);
   view.clear();
   const Counts& counts = shared.counts;
   if (cases.size() > 1) {

@@ -8,7 +8,7 @@
 #include "examples/sat/tools/prompt_vocabulary.h"
 #include "sat/io/scans/nifti.h"
 #include "sat/io/words/json.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/sat/model_file.h"
 #include "sat/nn/sat/unet3d.h"
 #include "sat/nn/text/text_file.h"
@@ -41,12 +41,6 @@ void print_row(const char* format, Values... values) {
   print_line(row);
 }
 
-/// Bytes of a layer's weights as its method keeps them, up to padding.
-int64_t weight_bytes(const BackboneLayer& planned) {
-  const double raw = 4. * 27 * double(planned.layer.in * planned.layer.out);
-  return int64_t(raw * info_of(planned.method).weight_growth);
-}
-
 void print_kernels(const SatConfig& config, const PlanRequest& request) {
   Json rows = Json::array();
   if (!request.as_json) {
@@ -54,26 +48,28 @@ void print_kernels(const SatConfig& config, const PlanRequest& request) {
               "saved", "error", "weights");
   }
   for (const BackboneLayer& planned : backbone_layers(config)) {
-    const ConvLayer& layer = planned.layer;
-    const ConvMethodInfo& info = info_of(planned.method);
+    const ConvSite& site = planned.site;
+    const ConvChoice& choice = planned.choice;
+    const auto weight_bytes = int64_t(choice.weight_bytes);
     if (request.as_json) {
       rows.push(Json::object()
                     .set("layer", planned.name)
-                    .set("in", layer.in)
-                    .set("out", layer.out)
-                    .set("grid", sizes(layer.grid))
-                    .set("stride", layer.stride)
-                    .set("method", info.name)
-                    .set("multiplications_saved", info.savings)
-                    .set("error_bound", info.error)
-                    .set("error_allowed", request.context.precision == Precision::fast ? 1e-2 : layer.most_error)
-                    .set("weight_bytes", weight_bytes(planned)));
+                    .set("in", planned.channels.in)
+                    .set("out", planned.channels.out)
+                    .set("grid", sizes(site.grid))
+                    .set("stride", site.stride)
+                    .set("method", choice.variant)
+                    .set("held_as", name_of(choice.store))
+                    .set("multiplications_saved", choice.savings)
+                    .set("error_bound", choice.error)
+                    .set("error_allowed", request.context.precision == Precision::fast ? 1e-2 : site.most_error)
+                    .set("weight_bytes", weight_bytes));
       continue;
     }
-    const std::string channels = std::to_string(layer.in) + " -> " + std::to_string(layer.out);
+    const std::string channels = std::to_string(planned.channels.in) + " -> " + std::to_string(planned.channels.out);
     print_row("%-12s %12s  %-15s %-7lld %-17s %8.1fx %8.0e %6lld MiB", planned.name.c_str(), channels.c_str(),
-              times(layer.grid).c_str(), static_cast<long long>(layer.stride), info.name, info.savings, info.error,
-              static_cast<long long>(megabytes(weight_bytes(planned))));
+              times(site.grid).c_str(), static_cast<long long>(site.stride), choice.variant.c_str(), choice.savings,
+              choice.error, static_cast<long long>(megabytes(weight_bytes)));
   }
   if (request.as_json) print(rows.dump(2) + "\n");
 }
@@ -126,7 +122,7 @@ Json plan_json(const SegmentationPlan& plan, const NiftiHeader& scan, int64_t pr
 
 int run(const PlanRequest& request) {
   ContextOptions options_of_context = request.context;
-  options_of_context.accelerator = imagined_device(request.device);
+  options_of_context.device = virtual_device(request.device);
   Context context(options_of_context);
   UseContext use(context);
   if (request.kernels) {
@@ -146,10 +142,15 @@ int run(const PlanRequest& request) {
 
   const SatConfig config = config_of(request);
   const NiftiHeader scan = read_nifti_header(request.scan, {request.geometry});
-  const int64_t text_bytes = request.text_model.empty() ? 0 : encoding_bytes(open_text_file({request.text_model}));
-  const Scratch scratch = request.no_scratch ? Scratch::none : Scratch::offered;
-  const SegmentationPlan plan =
-      plan_segmentation(config, scan.geometry, options, prompts, request.max_ram, text_bytes, scratch, spill_above());
+  PlanLimits limits;
+  limits.max_ram = request.max_ram;
+  limits.spill_above = spill_above();
+  limits.may_spill = !request.no_scratch;
+  if (!request.text_model.empty()) {
+    const TextFile text = open_text_file({request.text_model});
+    limits.text_bytes = TextEncoder::planned_bytes(text.weights, text.config);
+  }
+  const SegmentationPlan plan = plan_segmentation(config, scan.geometry, options, prompts, limits);
   const int threads = context.threads().size();
   if (request.as_json) {
     print(plan_json(plan, scan, prompts, threads).dump(2) + "\n");

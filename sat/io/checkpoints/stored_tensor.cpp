@@ -42,7 +42,7 @@ template <class From, class To, class Convert>
 void convert(const OpenFile& file, const StoredTensor& stored, bool contiguous, int64_t span, To* to, Convert convert) {
   constexpr int64_t kPiece = 1 << 16;  // elements
   if (!contiguous) {
-    const Tensor bytes({span * int64_t(sizeof(From))}, DType::u8);
+    Tensor bytes({span * int64_t(sizeof(From))}, DType::u8);
     file.read(stored.offset, bytes.raw(), bytes.bytes());
     return gather<From>(bytes.data<uint8_t>(), stored.shape, stored.strides, to, convert);
   }

@@ -36,12 +36,15 @@ struct BitMasks {
     const int64_t bit = w * size[2] + d;
     return plane(prompt, h)[bit >> 3] >> (bit & 7) & 1;
   }
-  void set(int64_t prompt, int64_t h, int64_t w, int64_t d) const {
+  void set(int64_t prompt, int64_t h, int64_t w, int64_t d) {
     const int64_t bit = w * size[2] + d;
     uint8_t& byte = plane(prompt, h)[bit >> 3];
     byte = uint8_t(byte | 1u << (bit & 7));
   }
-  uint8_t* plane(int64_t prompt, int64_t h) const {
+  const uint8_t* plane(int64_t prompt, int64_t h) const {
+    return static_cast<const uint8_t*>(bits.raw()) + (prompt * size[0] + h) * plane_bytes;
+  }
+  uint8_t* plane(int64_t prompt, int64_t h) {
     return static_cast<uint8_t*>(bits.raw()) + (prompt * size[0] + h) * plane_bytes;
   }
 

@@ -18,8 +18,8 @@ constexpr int64_t kMostPieces = 64;  // each counts for itself
 template <class T>
 std::vector<int64_t> paint(const BitMasks& masks, const std::vector<int64_t>& order, T* labels) {
   const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
-  const int64_t grain = pieces(masks.size[0], kMostPieces);
-  std::vector<std::vector<int64_t>> counts(size_t(pieces(masks.size[0], grain)));
+  const int64_t grain = divide_up(masks.size[0], kMostPieces);
+  std::vector<std::vector<int64_t>> counts(size_t(divide_up(masks.size[0], grain)));
   parallel_for(masks.size[0], grain, [&](int64_t first, int64_t last) {
     std::vector<int64_t> mine(size_t(masks.prompts) + 1);
     for (int64_t h = first; h < last; ++h) {

@@ -175,7 +175,7 @@ uint64_t positive_mask(const float* values, int64_t count, bool& finite) {
 Tensor positive_bits(const Tensor& scores, int64_t words) {
   const int64_t voxels = scores.shape[0] * scores.shape[1] * scores.shape[2], prompts = scores.shape[3];
   Tensor bits({voxels, words}, DType::i64);
-  const float* values = scores.data<float>();
+  const float* values = scores.address<float>();
   uint64_t* out = static_cast<uint64_t*>(bits.raw());
   std::atomic<bool> all_finite{true};
   parallel_for(voxels, 4096, [&](int64_t first, int64_t last) {
@@ -220,7 +220,7 @@ void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, co
   check_fits(out, grid, scores, origin, axis, first, last, first_prompt);
   const int64_t prompts = scores.shape[3], words = (prompts + kWordBits - 1) / kWordBits;
   const Tensor positive = positive_bits(scores, words);
-  const Slab slab{scores.data<float>(),
+  const Slab slab{scores.address<float>(),
                   static_cast<const uint64_t*>(positive.raw()),
                   origin,
                   {scores.shape[1] * scores.shape[2], scores.shape[2], 1},
@@ -235,7 +235,7 @@ void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, co
     const std::array<double, 2> by_w = reach(m[a][1], size[1]), by_d = reach(m[a][2], size[2]);
     planes.keep(m[a][3], m[a][0], limits.from[a] - by_w[1] - by_d[1], limits.before[a] - by_w[0] - by_d[0]);
   }
-  const int64_t blocks = pieces(size[1], kLinesAtOnce);  // of a plane
+  const int64_t blocks = divide_up(size[1], kLinesAtOnce);  // of a plane
   parallel_for((planes.last - planes.first) * blocks, 1, [&](int64_t begin, int64_t end) {
     Neighbourhood around(grid, limits, slab);
     std::array<double, 3> start, position;

@@ -102,7 +102,7 @@ double coverage(char32_t glyph, double x, double y, double scale) {
 
 }  // namespace
 
-void blend_pixel(const Tensor& image, int64_t x, int64_t y, const Colour& colour, double opacity) {
+void blend_pixel(Tensor& image, int64_t x, int64_t y, const Colour& colour, double opacity) {
   if (x < 0 || y < 0 || y >= image.shape[0] || x >= image.shape[1]) return;
   uint8_t* pixel = image.data<uint8_t>() + (y * image.shape[1] + x) * 3;
   for (size_t channel = 0; channel < 3; ++channel) {
@@ -110,7 +110,7 @@ void blend_pixel(const Tensor& image, int64_t x, int64_t y, const Colour& colour
   }
 }
 
-void fill_rectangle(const Tensor& image, int64_t x, int64_t y, int64_t width, int64_t height, const Colour& colour) {
+void fill_rectangle(Tensor& image, int64_t x, int64_t y, int64_t width, int64_t height, const Colour& colour) {
   for (int64_t row = y; row < y + height; ++row) {
     for (int64_t column = x; column < x + width; ++column) blend_pixel(image, column, row, colour, 1);
   }
@@ -130,8 +130,7 @@ std::string shortened(const std::string& text, int64_t most) {
   return text.substr(0, bytes) + "..";
 }
 
-void draw_text(const Tensor& image, int64_t x, int64_t y, const std::string& text, int64_t scale,
-               const Colour& colour) {
+void draw_text(Tensor& image, int64_t x, int64_t y, const std::string& text, int64_t scale, const Colour& colour) {
   for (char32_t c : decode_utf8(text, "a label")) {
     const char32_t glyph = glyph_of(c);
     for (int64_t row = -scale / 2; row < kGlyphHeight * scale + scale / 2; ++row) {

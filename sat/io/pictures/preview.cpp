@@ -165,7 +165,7 @@ struct Placed {
   }
 };
 
-void draw_scan(const Tensor& image, const Placed& placed, const DisplayWindow& window) {
+void draw_scan(Tensor& image, const Placed& placed, const DisplayWindow& window) {
   const Tensor& voxels = placed.view.scan.voxels;
   const float* values = voxels.data<float>();
   const double range = std::max(double(window.high) - double(window.low), 1e-12);
@@ -207,8 +207,7 @@ struct PixelBits {
   }
 };
 
-void draw_mask(const Tensor& image, const Placed& placed, const PixelBits& pixels, const BitMasks& masks,
-               int64_t prompt) {
+void draw_mask(Tensor& image, const Placed& placed, const PixelBits& pixels, const BitMasks& masks, int64_t prompt) {
   const int64_t width = placed.width, height = placed.height;
   const uint8_t* bytes = masks.plane(prompt, 0);
   std::vector<uint8_t> inside(size_t(width * height));
@@ -237,12 +236,12 @@ void draw_mask(const Tensor& image, const Placed& placed, const PixelBits& pixel
 }
 
 /// Written twice, the first time in black and shifted, so that it can be read on any grey.
-void draw_marked(const Tensor& image, int64_t x, int64_t y, const std::string& text) {
+void draw_marked(Tensor& image, int64_t x, int64_t y, const std::string& text) {
   draw_text(image, x + 1, y + 1, text, kTextScale, {0, 0, 0});
   draw_text(image, x, y, text, kTextScale, kInk);
 }
 
-void draw_letters(const Tensor& image, const Placed& placed) {
+void draw_letters(Tensor& image, const Placed& placed) {
   const int64_t letter = kGlyphAdvance * kTextScale, line = kGlyphHeight * kTextScale;
   const int64_t middle_x = placed.x + (placed.width - letter) / 2, middle_y = placed.y + (placed.height - line) / 2;
   draw_marked(image, placed.x + 5, middle_y, placed.panel.letters[0]);
@@ -252,7 +251,7 @@ void draw_letters(const Tensor& image, const Placed& placed) {
 }
 
 /// A bar of a round length, about a fifth of the panel, at the lower right.
-void draw_scale_bar(const Tensor& image, const Placed& placed) {
+void draw_scale_bar(Tensor& image, const Placed& placed) {
   double length_mm = 1;
   for (double candidate : {2., 5., 10., 20., 50., 100., 200.}) {
     if (candidate <= 0.3 * double(placed.width) * placed.pixel_mm) length_mm = candidate;
@@ -304,7 +303,7 @@ LegendLayout lay_out(const std::vector<LegendEntry>& entries, int64_t width) {
   return layout;
 }
 
-void draw_legend(const Tensor& image, int64_t x, int64_t y, const std::vector<LegendEntry>& entries,
+void draw_legend(Tensor& image, int64_t x, int64_t y, const std::vector<LegendEntry>& entries,
                  const LegendLayout& layout) {
   for (size_t i = 0; i < entries.size(); ++i) {
     const LegendEntry& entry = entries[i];
@@ -434,7 +433,7 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
   const int64_t legend_y = notes_y + (options.orientation_known ? 0 : kLineHeight) + kMargin;
   const int64_t height = legend_y + layout.lines * kLineHeight + kMargin / 2;
 
-  const Tensor image({height, width, 3}, DType::u8);
+  Tensor image({height, width, 3}, DType::u8);
   fill_rectangle(image, 0, 0, width, height, kPaper);
 
   for (size_t i = 0; i < panels.size(); ++i) {

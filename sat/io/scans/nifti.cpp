@@ -202,7 +202,7 @@ int64_t read_slab(const uint8_t* stored, float* out, const Slab& slab, const Sca
   const int64_t rows =
       std::clamp<int64_t>(kBandBytes / (W * D * int64_t(sizeof(float))) / kTile * kTile, kTile, H + kTile);
   const int64_t grain = std::max<int64_t>(1, kPieceVoxels / std::max<int64_t>(1, std::min(H, rows) * slices));
-  std::vector<int64_t> bad(size_t(pieces(W, grain)), 0);
+  std::vector<int64_t> bad(size_t(divide_up(W, grain)), 0);
   for (int64_t start = 0; start < H; start += rows) {
     const int64_t end = std::min(H, start + rows);
     parallel_for(W, grain, [&, H = H, W = W, D = D, z0 = z0, slices = slices](int64_t first, int64_t last) {
@@ -299,7 +299,7 @@ template <class Sink>
 void write_voxels(const Tensor& voxels, Sink& sink) {
   const int64_t H = voxels.shape[0], W = voxels.shape[1], D = voxels.shape[2], element = size_of(voxels.dtype);
   const int64_t at_once = std::min(D, slices_at_once({H, W, D}, element));
-  const Tensor turned(Shape{at_once * H * W * element}, DType::u8);
+  Tensor turned(Shape{at_once * H * W * element}, DType::u8);
   for (int64_t z = 0; z < D; z += at_once) {
     const Slab slab{H, W, D, z, std::min(at_once, D - z)};
     if (element == 1) {
@@ -351,7 +351,7 @@ void write_mask_voxels(const BitMasks& masks, int64_t prompt, Sink& sink) {
   put_zeros(sink, box.start[2] * H * W);
   if (!box.empty()) {
     const int64_t rows = box.end[1] - box.start[1], at_once = std::min(kTile, box.end[2] - box.start[2]);
-    const Tensor slab(Shape{at_once * rows * H}, DType::u8);
+    Tensor slab(Shape{at_once * rows * H}, DType::u8);
     for (int64_t z = box.start[2]; z < box.end[2]; z += at_once) {
       const int64_t slices = std::min(at_once, box.end[2] - z);
       unpack_slab(masks, prompt, box, z, slices, slab.data<uint8_t>());
@@ -413,7 +413,7 @@ NiftiScan read_nifti(const std::string& path, const NiftiReadOptions& options) {
   return result;
 }
 
-void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt) {
+void read_nifti_mask(const std::string& path, BitMasks& masks, int64_t prompt) {
   OpenScan scan = open_scan(path, {});
   const std::array<int64_t, 3>& size = scan.layout.header.geometry.size;
   const auto [H, W, D] = size;
@@ -423,7 +423,7 @@ void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t pro
   const ReadSlab read = reader_of_type(scan.layout.header.datatype, scan.layout.swapped);
   const int64_t slice_bytes = scan.layout.voxel_bytes / D;
   const int64_t at_once = std::min(D, slices_at_once(size, slice_bytes / (H * W)));
-  const Tensor values({H, W, at_once});
+  Tensor values({H, W, at_once});
   for (int64_t z = 0; z < D; z += at_once) {
     const int64_t slices = std::min(at_once, D - z);
     const uint8_t* stored = scan.voxels->take(slices * slice_bytes, scan.scratch, "the voxels");

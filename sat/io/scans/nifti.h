@@ -72,7 +72,7 @@ NiftiScan read_nifti(const std::string& path, const NiftiReadOptions& options = 
 
 /// Reads a mask file into prompt `prompt` of masks of the same size: every voxel that is not 0 is set. Throws Error as
 /// read_nifti() does, and when the grid has another size. Memory: a slab as there.
-void read_nifti_mask(const std::string& path, const BitMasks& masks, int64_t prompt);
+void read_nifti_mask(const std::string& path, BitMasks& masks, int64_t prompt);
 
 /// The files that make up a scan: the path itself, or header and image of a pair, in this order.
 std::vector<std::string> nifti_files(const std::string& path);

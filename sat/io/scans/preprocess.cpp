@@ -28,7 +28,7 @@ void check_scan(const Volume& scan) {
 void check_finite(const Tensor& voxels) {
   const float* values = voxels.data<float>();
   const int64_t count = voxels.numel();
-  std::vector<int64_t> bad(size_t(pieces(count, kGrain))), first_bad(bad.size(), -1);
+  std::vector<int64_t> bad(size_t(divide_up(count, kGrain))), first_bad(bad.size(), -1);
   parallel_for(count, kGrain, [&](int64_t first, int64_t last) {
     const size_t piece = size_t(first / kGrain);
     for (int64_t v = first; v < last; ++v) {
@@ -66,7 +66,7 @@ Box foreground(const Tensor& voxels) {
   const float* values = voxels.data<float>();
   const int64_t H = voxels.shape[0], W = voxels.shape[1], D = voxels.shape[2];
   const int64_t lines_at_once = std::max<int64_t>(1, kGrain / D);
-  std::vector<Box> boxes(size_t(pieces(H * W, lines_at_once)), Box{});
+  std::vector<Box> boxes(size_t(divide_up(H * W, lines_at_once)), Box{});
   parallel_for(H * W, lines_at_once, [&](int64_t first, int64_t last) {
     Box& mine = boxes[size_t(first / lines_at_once)];
     for (int64_t line = first; line < last; ++line) {
@@ -86,7 +86,7 @@ Box foreground(const Tensor& voxels) {
 }
 
 /// The box's voxels, moved to the front of the same memory so that no second volume is needed.
-Tensor crop_in_place(const Tensor& voxels, const std::array<std::array<int64_t, 2>, 3>& box) {
+Tensor crop_in_place(Tensor voxels, const std::array<std::array<int64_t, 2>, 3>& box) {
   float* values = voxels.data<float>();
   const int64_t W = voxels.shape[1], D = voxels.shape[2];
   const Shape shape{box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0]};
@@ -141,7 +141,7 @@ class OrderStatistics {
     constexpr int64_t kMostAtOnce = int64_t(1) << 28;  // voxels
     const int64_t some = std::min(count_, kMostAtOnce);
     const int64_t grain = std::max(kGrain, (some + kMostPieces - 1) / kMostPieces);
-    std::vector<std::vector<int64_t>> counts(size_t(pieces(some, grain)), std::vector<int64_t>(kBuckets));
+    std::vector<std::vector<int64_t>> counts(size_t(divide_up(some, grain)), std::vector<int64_t>(kBuckets));
     for (int64_t start = 0; start < count_; start += some) {
       parallel_for(std::min(some, count_ - start), grain, [&](int64_t first, int64_t last) {
         std::vector<int64_t>& mine = counts[size_t(first / grain)];
@@ -180,7 +180,7 @@ float percentile(const OrderStatistics& sorted, int64_t count, double percent) {
 
 /// Calls body(value) on every voxel, which it may change.
 template <class Body>
-void for_each_voxel(const Tensor& voxels, Body body) {
+void for_each_voxel(Tensor& voxels, Body body) {
   float* values = voxels.data<float>();
   parallel_for(voxels.numel(), kGrain, [&](int64_t first, int64_t last) {
     for (int64_t v = first; v < last; ++v) body(values[v]);
@@ -191,7 +191,7 @@ void for_each_voxel(const Tensor& voxels, Body body) {
 template <class Term>
 double sum_over(const Tensor& voxels, Term term) {
   const float* values = voxels.data<float>();
-  std::vector<double> sums(size_t(pieces(voxels.numel(), kGrain)));
+  std::vector<double> sums(size_t(divide_up(voxels.numel(), kGrain)));
   parallel_for(voxels.numel(), kGrain, [&](int64_t first, int64_t last) {
     double sum = 0;
     for (int64_t v = first; v < last; ++v) sum += term(double(values[v]));
@@ -206,7 +206,7 @@ double sum_over(const Tensor& voxels, Term term) {
 void normalise(Preprocessed& result, const Normalisation& how) {
   SAT_CHECK(how.low < how.high, "preprocess: intensity bounds are ", how.low, " and ", how.high,
             ", need low below high");
-  const Tensor& voxels = result.voxels;
+  Tensor& voxels = result.voxels;
   const int64_t count = voxels.numel();
   result.low = how.low, result.high = how.high;
   if (how.kind == Normalisation::Kind::percentiles) {

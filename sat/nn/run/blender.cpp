@@ -2,11 +2,9 @@
 #include "sat/nn/run/blender.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "sat/tensor/accelerator.h"
 #include "sat/tensor/context.h"
-#include "sat/tensor/parallel.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/weights.h"
 
 namespace sat {
@@ -17,52 +15,6 @@ constexpr int64_t kChunk = 64;                    // prompts finished at once fr
                                                   // for the next chunk
 constexpr int64_t kSlabBytes = int64_t(1) << 26;  // what such a chunk's rows may take, if that is one row or more
 constexpr int64_t kSlabRows = 4;                  // and how many rows, however small
-constexpr int64_t kNormaliseGrain = 1 << 12;      // voxels a piece
-
-/// A row-major array seen as [outer, rows, inner] around one axis.
-struct Rows {
-  int64_t outer = 1, rows = 0, inner = 1;
-  Rows(const std::array<int64_t, 3>& size, int axis, int64_t width) : rows(size[size_t(axis)]), inner(width) {
-    for (int a = 0; a < axis; ++a) outer *= size[size_t(a)];
-    for (int a = axis + 1; a < 3; ++a) inner *= size[size_t(a)];
-  }
-};
-
-/// Copies rows [first, last) of `from` to rows [to_first, ...) of `to`, front to back, so the two may be one array in
-/// which rows move forwards.
-void copy_rows(const Tensor& to, const Rows& target, int64_t to_first, const Tensor& from, const Rows& source,
-               int64_t first, int64_t last) {
-  const int64_t element = size_of(from.dtype);
-  if (from.device == Device::cuda) {
-    const bool moves = to.buffer == from.buffer;
-    const int64_t at_once = moves ? first - to_first : last - first;  // runs that do not overlap
-    for (int64_t row = first; row < last && at_once > 0; row += at_once) {
-      accelerator().copy_runs(
-          static_cast<char*>(to.raw()) + (to_first + row - first) * target.inner * element,
-          target.rows * target.inner * element, static_cast<const char*>(from.raw()) + row * source.inner * element,
-          source.rows * source.inner * element, std::min(at_once, last - row) * source.inner * element, source.outer);
-    }
-    return;
-  }
-  parallel_for(source.outer, 1, [&](int64_t o, int64_t) {
-    std::memmove(static_cast<char*>(to.raw()) + (o * target.rows + to_first) * target.inner * element,
-                 static_cast<const char*>(from.raw()) + (o * source.rows + first) * source.inner * element,
-                 size_t((last - first) * source.inner * element));
-  });
-}
-
-void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
-  if (x.device == Device::cuda) {
-    const int64_t row = rows.inner * size_of(x.dtype);
-    accelerator().zero_runs(static_cast<char*>(x.raw()) + first * row, rows.rows * row, (rows.rows - first) * row,
-                            rows.outer);
-    return;
-  }
-  parallel_for(rows.outer, 1, [&](int64_t o, int64_t) {
-    float* from = x.data<float>() + (o * rows.rows + first) * rows.inner;
-    std::fill(from, x.data<float>() + (o + 1) * rows.rows * rows.inner, 0.f);
-  });
-}
 
 /// An organ is not absent because numbers in the network grew beyond all bounds: what every voxel's score is made from
 /// must be finite. Looks at a few thousand numbers, where they are on the CPU; the scores themselves are looked at when
@@ -70,12 +22,20 @@ void zero_rows(const Tensor& x, const Rows& rows, int64_t first) {
 void check_finite(const Features& features, const Tensor& masks) {
   if (Context::current().dry()) return;
   for (const Tensor* x : {&masks, &features.center, &features.factor, &features.shift}) {
-    const int64_t wrong = x->device == Device::cpu ? count_not_finite(*x) : 0;
+    const int64_t wrong = on_host(*x) ? count_not_finite(*x) : 0;
     SAT_CHECK(wrong == 0, "the network gave ", wrong, " of ", x->numel(),
               x == &masks ? " values of mask vectors" : " scales of features",
               " that are not finite (NaN or infinite), so there is no mask: numbers in it grew ", "beyond all bounds");
   }
 }
+
+}  // namespace
+
+namespace {
+
+/// f32, where the current context computes.
+Tensor scores_tensor(const Shape& shape) { return Tensor(shape, DType::f32, Context::current().compute_device()); }
+Tensor zero_scores(const Shape& shape) { return zeros(shape, DType::f32, Context::current().compute_device()); }
 
 }  // namespace
 
@@ -92,21 +52,21 @@ Blender::Blender(const std::array<int64_t, 3>& size, const std::array<int64_t, 3
       plan_(plan),
       sink_(std::move(sink)),
       windows_(size, window, plan.axis),
-      device_(Context::current().accelerator() ? Device::cuda : Device::cpu),
-      importance_(resident(importance_map(window, importance))) {
+      apart_(Context::current().planned_memory() != nullptr),
+      importance_(to_compute_device(importance_map(window, importance))) {
   SAT_CHECK(prompts > 0, "blender: there are no prompts");
-  SAT_CHECK((plan_.waiting != Waiting::spilled && device_ == Device::cpu) || plan_.axis == 0,
+  SAT_CHECK((plan_.waiting != Waiting::spilled && !apart_) || plan_.axis == 0,
             "blender: spilled rows, and those of a device, leave along axis 0, not ", plan_.axis);
   const auto axis = size_t(plan_.axis);
   if (plan_.waiting != Waiting::scores) {
     const std::array<int64_t, 3> row = box(1);
-    // What lives on a device through the loop is there before it (window_runner.h).
-    if (device_ == Device::cuda) last_row_ = Tensor({prompts_, row[0] * row[1] * row[2]}, DType::f32, device_);
+    // What lives on a device through the loop is there before it (replay.h).
+    if (apart_) last_row_ = scores_tensor({prompts_, row[0] * row[1] * row[2]});
     return;
   }
   const std::array<int64_t, 3> extent = box(std::min(size_[axis], window_[axis] + 1));  // one row stays behind
-  scores_ = zeros({extent[0], extent[1], extent[2], prompts_}, DType::f32, device_);
-  weights_ = zeros({extent[0], extent[1], extent[2]}, DType::f32, device_);
+  scores_ = zero_scores({extent[0], extent[1], extent[2], prompts_});
+  weights_ = zero_scores({extent[0], extent[1], extent[2]});
 }
 
 std::array<int64_t, 3> Blender::box(int64_t rows) const {
@@ -120,13 +80,14 @@ void Blender::add(Features features, const Tensor& masks) {
   const auto axis = size_t(plan_.axis);
   const Window window = windows_[added_];
   Kept part{window, 0, 0, std::move(features), masks};
-  if (plan_.waiting != Waiting::scores) move(part, Device::cpu);
+  part.features.rstd = Tensor();
+  if (plan_.waiting != Waiting::scores) move(part, to_host);
   check_finite(part.features, part.masks);
   if (plan_.waiting == Waiting::spilled) spill(part);
   if (plan_.waiting != Waiting::scores) {
     kept_.push_back(std::move(part));
   } else {
-    accumulate(part, pack_linear(masks), scores_, base_, window.start[axis], window.end[axis]);
+    accumulate(part, masks, scores_, base_, window.start[axis], window.end[axis]);
     count(window, weights_, base_, window.start[axis], window.end[axis]);
     part = {};
   }
@@ -136,19 +97,19 @@ void Blender::add(Features features, const Tensor& masks) {
   if (until <= final_) return;  // the next window still touches the first open row
   if (plan_.waiting == Waiting::spilled && !last) return;
   if (plan_.waiting != Waiting::scores) {
-    finish_features(until);
+    materialize_features(until);
     give_back_rows(until);
   } else {
     finish_scores(until);
   }
 }
 
-void Blender::move(Kept& part, Device to) {
+void Blender::move(Kept& part, Tensor (*to)(const Tensor&)) {
   Features& features = part.features;
-  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift, &part.masks}) *x = x->to(to);
+  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift, &part.masks}) *x = to(*x);
 }
 
-void Blender::accumulate(const Kept& part, const PackedMatrix& masks, const Tensor& scores, int64_t base, int64_t first,
+void Blender::accumulate(const Kept& part, const Tensor& masks, Tensor& scores, int64_t base, int64_t first,
                          int64_t last) const {
   ScoreRegion region;
   for (size_t a = 0; a < 3; ++a) {
@@ -165,66 +126,35 @@ void Blender::accumulate(const Kept& part, const PackedMatrix& masks, const Tens
   accumulate_mask_scores(scores, part.features, masks, importance_, region);
 }
 
-void Blender::count(const Window& window, const Tensor& weights, int64_t base, int64_t first, int64_t last) const {
-  std::array<int64_t, 3> from = window.start, to = window.end;
-  from[size_t(plan_.axis)] = std::max(first, from[size_t(plan_.axis)]);
-  to[size_t(plan_.axis)] = std::min(last, to[size_t(plan_.axis)]);
-  std::array<int64_t, 3> shift{};
-  shift[size_t(plan_.axis)] = base;
-  if (device_ == Device::cuda) {
-    ScoreRegion region;
-    for (size_t a = 0; a < 3; ++a) {
-      region.in_scores[a] = from[a] - shift[a];
-      region.in_importance[a] = from[a] - window.start[a];
-      region.size[a] = to[a] - from[a];
-    }
-    if (region.size[size_t(plan_.axis)] > 0) accelerator().accumulate_importance(weights, importance_, region);
-    return;
+void Blender::count(const Window& window, Tensor& weights, int64_t base, int64_t first, int64_t last) const {
+  const auto axis = size_t(plan_.axis);
+  ScoreRegion region;
+  for (size_t a = 0; a < 3; ++a) {
+    const int64_t from = a == axis ? std::max(first, window.start[a]) : window.start[a];
+    const int64_t to = a == axis ? std::min(last, window.end[a]) : window.end[a];
+    region.in_scores[a] = from - (a == axis ? base : 0);
+    region.in_importance[a] = from - window.start[a];
+    region.size[a] = to - from;
   }
-  parallel_for(std::max<int64_t>(0, to[0] - from[0]), 1, [&](int64_t line, int64_t) {
-    const int64_t h = from[0] + line;
-    for (int64_t w = from[1]; w < to[1]; ++w) {
-      float* sum =
-          weights.data<float>() + ((h - shift[0]) * weights.shape[1] + w - shift[1]) * weights.shape[2] - shift[2];
-      const float* share = importance_.data<float>() +
-                           ((h - window.start[0]) * window_[1] + w - window.start[1]) * window_[2] - window.start[2];
-      for (int64_t d = from[2]; d < to[2]; ++d) sum[d] += share[d];
-    }
-  });
-}
-
-/// Rows [first, last) of the arrays become weighted means.
-void Blender::normalise(const Tensor& scores, const Tensor& weights, int64_t first, int64_t last) const {
-  if (device_ == Device::cuda) return accelerator().divide_rows(scores, weights, plan_.axis, first, last);
-  const std::array<int64_t, 3> extent{weights.shape[0], weights.shape[1], weights.shape[2]};
-  const Rows rows(extent, plan_.axis, 1);
-  const int64_t width = scores.shape[3], span = (last - first) * rows.inner;
-  parallel_for(rows.outer * span, kNormaliseGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t voxel = (i / span * rows.rows + first) * rows.inner + i % span;
-      const float by = weights.data<float>()[voxel];
-      float* row = scores.data<float>() + voxel * width;
-      for (int64_t n = 0; n < width; ++n) row[n] /= by;
-    }
-  });
+  if (region.size[axis] > 0) accumulate_importance(weights, importance_, region);
 }
 
 /// Hands rows to the sink; from a device a few at a time.
 void Blender::leave(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
                     int64_t first_prompt) {
-  if (device_ == Device::cpu) return sink_(scores, origin, first, last, first_prompt);
+  if (!apart_) return sink_(scores, origin, first, last, first_prompt);
   const int64_t row_bytes = scores.bytes() / scores.shape[0], there = origin[0] + scores.shape[0];
   const int64_t at_once = std::max<int64_t>(1, kSlabBytes / row_bytes);
   for (int64_t row = first; row < last; row += at_once) {
     const int64_t stop = std::min(last, row + at_once);
-    const Tensor some = scores.slice(row - origin[0], std::min(stop + 1, there) - origin[0]).to(Device::cpu);
+    const Tensor some = to_host(scores.slice(row - origin[0], std::min(stop + 1, there) - origin[0]));
     sink_(some, {row, origin[1], origin[2]}, row, stop, first_prompt);
   }
 }
 
 void Blender::finish_scores(int64_t until) {
   const auto axis = size_t(plan_.axis);
-  normalise(scores_, weights_, final_ - base_, until - base_);
+  divide_rows(scores_, weights_, plan_.axis, final_ - base_, until - base_);
   final_ = until;
   const bool last = until == size_[axis];
   std::array<int64_t, 3> origin{};
@@ -232,32 +162,30 @@ void Blender::finish_scores(int64_t until) {
   if (last || until - 1 > decided_) leave(scores_, origin, decided_, last ? until : until - 1, 0);
   if (last) return;
   decided_ = until - 1;
-  const std::array<int64_t, 3> extent{weights_.shape[0], weights_.shape[1], weights_.shape[2]};
-  const Rows score_rows(extent, plan_.axis, prompts_), weight_rows(extent, plan_.axis, 1);
-  const int64_t dropped = decided_ - base_, stays = extent[axis] - dropped;
-  copy_rows(scores_, score_rows, 0, scores_, score_rows, dropped, extent[axis]);
-  copy_rows(weights_, weight_rows, 0, weights_, weight_rows, dropped, extent[axis]);
-  zero_rows(scores_, score_rows, stays);
-  zero_rows(weights_, weight_rows, stays);
+  const int64_t rows = weights_.shape[plan_.axis], dropped = decided_ - base_, stays = rows - dropped;
+  for (Tensor* x : {&scores_, &weights_}) {
+    copy_rows(*x, plan_.axis, 0, *x, dropped, rows);
+    zero_rows(*x, plan_.axis, stays, rows);
+  }
   base_ = decided_;
 }
 
-void Blender::finish_features(int64_t until) {
+void Blender::materialize_features(int64_t until) {
   const auto axis = size_t(plan_.axis);
   const std::array<int64_t, 3> one_row = box(1);
   const int64_t area = one_row[0] * one_row[1] * one_row[2];
   const int64_t row_bytes = area * std::min(kChunk, prompts_) * int64_t(sizeof(float));
   const int64_t rows_at_once = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, kSlabRows);
   const bool dry = Context::current().dry();
-  if (last_row_.empty()) last_row_ = Tensor({prompts_, area}, DType::f32, device_);
+  if (last_row_.empty()) last_row_ = scores_tensor({prompts_, area});
   while (final_ < until) {
     const int64_t stop = std::min(until, final_ + rows_at_once);
     const int64_t decide = stop == size_[axis] ? stop : stop - 1;  // a lone first row decides nothing yet
     const std::array<int64_t, 3> extent = box(stop - decided_);
     std::array<int64_t, 3> origin{};
     origin[axis] = decided_;
-    const Tensor weights = zeros({extent[0], extent[1], extent[2]}, DType::f32, device_);
-    const bool fetch = plan_.waiting == Waiting::spilled || device_ == Device::cuda;
+    Tensor weights = zero_scores({extent[0], extent[1], extent[2]});
+    const bool fetch = plan_.waiting == Waiting::spilled || apart_;
     const std::vector<Kept> fetched = fetch ? fetched_rows(final_, stop) : std::vector<Kept>();
     const std::vector<Kept>& parts = fetch ? fetched : kept_;
     for (const Kept& part : parts) {
@@ -265,17 +193,17 @@ void Blender::finish_features(int64_t until) {
     }
     for (int64_t first = 0; first < prompts_; first += kChunk) {
       const int64_t width = std::min(kChunk, prompts_ - first);
-      const Tensor scores = zeros({extent[0], extent[1], extent[2], width}, DType::f32, device_);
-      const Rows rows(extent, plan_.axis, width), carried(one_row, plan_.axis, width);
-      const Tensor carry = last_row_.slice(first, first + width);  // [area, width] in memory, whatever its shape says
-      if (decided_ < final_) copy_rows(scores, rows, 0, carry, carried, 0, 1);
+      Tensor scores = zero_scores({extent[0], extent[1], extent[2], width});
+      // [area, width] in memory, whatever its shape says: one row.
+      Tensor carry = last_row_.slice(first, first + width).reshape({one_row[0], one_row[1], one_row[2], width});
+      if (decided_ < final_) copy_rows(scores, plan_.axis, 0, carry, 0, 1);
       for (const Kept& part : parts) {
-        accumulate(part, pack_linear(part.masks.slice(first, first + width)), scores, decided_, final_, stop);
+        accumulate(part, part.masks.slice(first, first + width), scores, decided_, final_, stop);
         if (dry) break;  // the others would take the same memory, one after another
       }
-      normalise(scores, weights, final_ - decided_, extent[axis]);
+      divide_rows(scores, weights, plan_.axis, final_ - decided_, extent[axis]);
       if (decided_ < decide) leave(scores, origin, decided_, decide, first);
-      copy_rows(carry, carried, 0, scores, rows, extent[axis] - 1, extent[axis]);
+      copy_rows(carry, plan_.axis, 0, scores, extent[axis] - 1, extent[axis]);
     }
     final_ = stop;
     decided_ = stop - 1;
@@ -292,13 +220,9 @@ void Blender::give_back_rows(int64_t until) {
     const int64_t drop = until - part.window.start[axis] - part.cut;
     if (drop <= 0) continue;
     Tensor& values = part.features.values;
-    std::array<int64_t, 3> extent{values.shape[1], values.shape[2], values.shape[3]};
-    const int64_t channels = values.shape[4];
-    const Rows source(extent, plan_.axis, channels);
-    extent[axis] -= drop;
-    const Rows target(extent, plan_.axis, channels);
-    Tensor shorter({1, extent[0], extent[1], extent[2], channels}, values.dtype);
-    copy_rows(shorter, target, 0, values, source, drop, source.rows);
+    const int at = plan_.axis + 1, rows = int(values.shape[at]);
+    Tensor shorter(values.shape.with(at, rows - drop), values.dtype);
+    copy_rows(shorter, at, 0, values, drop, rows);
     values = std::move(shorter);
     part.cut += drop;
   }
@@ -348,7 +272,7 @@ std::vector<Blender::Kept> Blender::fetched_rows(int64_t first, int64_t last) co
       values = values.reshape(values.shape.drop_front()).slice(skipped, skipped + to - from);
       values = values.reshape(part.features.values.shape.with(1, to - from));
     }
-    move(fetched, device_);
+    move(fetched, to_compute_device);
     parts.push_back(std::move(fetched));
   }
   return parts;

@@ -19,13 +19,13 @@ namespace sat {
 enum class Waiting : uint8_t {
   scores,    // 4 bytes a prompt and voxel of the rows that are not final
   features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are; on the CPU's
-             // side where an accelerator computes, which is handed a few rows at a time
+             // side where a device computes, which is handed a few rows at a time
   spilled    // the features of all windows go to a scratch file, and rows leave after the last window, so that what
              // the network holds and what the masks hold are never in memory together
 };
 const char* name_of(Waiting waiting);
 
-/// Rows leave along `axis`, finished. Spilled ones, and those of an accelerator, leave along axis 0.
+/// Rows leave along `axis`, finished. Spilled ones, and those of a device, leave along axis 0.
 struct BlendPlan {
   int axis = 0;
   Waiting waiting = Waiting::scores;
@@ -38,7 +38,7 @@ struct BlendPlan {
 using RowSink = std::function<void(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first,
                                    int64_t last, int64_t first_prompt)>;
 
-/// Blends the windows of one volume, on the context's accelerator where it has one: the sink then gets copies. Feed
+/// Blends the windows of one volume, where the context computes: from a device the sink gets copies. Feed
 /// every window of windows(), in that order.
 class Blender {
  public:
@@ -62,14 +62,13 @@ class Blender {
     Tensor masks;
   };
   std::array<int64_t, 3> box(int64_t rows) const;  // the volume's size with `rows` rows along the axis
-  void accumulate(const Kept& part, const PackedMatrix& masks, const Tensor& scores, int64_t base, int64_t first,
+  void accumulate(const Kept& part, const Tensor& masks, Tensor& scores, int64_t base, int64_t first,
                   int64_t last) const;
-  void count(const Window& window, const Tensor& weights, int64_t base, int64_t first, int64_t last) const;
-  void normalise(const Tensor& scores, const Tensor& weights, int64_t first, int64_t last) const;
+  void count(const Window& window, Tensor& weights, int64_t base, int64_t first, int64_t last) const;
   void finish_scores(int64_t until);
-  void finish_features(int64_t until);
+  void materialize_features(int64_t until);
   void give_back_rows(int64_t until);
-  static void move(Kept& part, Device to);
+  static void move(Kept& part, Tensor (*to)(const Tensor&));
   void spill(Kept& part);
   std::vector<Kept> fetched_rows(int64_t first, int64_t last) const;
   void leave(const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
@@ -80,7 +79,7 @@ class Blender {
   BlendPlan plan_;
   RowSink sink_;
   WindowGrid windows_;
-  Device device_;  // where scores are: with the context's accelerator, or on the CPU
+  bool apart_;  // scores are on a device that computes, not in the CPU's memory
   Tensor importance_;
   int64_t added_ = 0;
   int64_t final_ = 0;    // rows before this one are final and normalised

@@ -22,12 +22,12 @@ struct Answer {
 
 Answer answer_of(const SatModel& model, Context& context, const Tensor& window, const Tensor& queries) {
   UseContext use(context);
-  ImageFeatures image = model.look(window);
+  ImageFeatures image = model.encode_image(window);
   Answer answer;
-  answer.masks = model.mask_vectors(model.decode(queries, image.memory)).to(Device::cpu);
+  answer.masks = to_host(select(model.mask_vectors(model.decode(queries, image.memory)), 0));
   answer.features = std::exchange(image.per_voxel[0], Features());
   Features& features = answer.features;
-  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift}) *x = x->to(Device::cpu);
+  for (Tensor* x : {&features.values, &features.center, &features.factor, &features.shift}) *x = to_host(*x);
   if (features.values.dtype == DType::bf16) features.values = features.values.cast(DType::f32);
   return answer;
 }
@@ -35,12 +35,13 @@ Answer answer_of(const SatModel& model, Context& context, const Tensor& window, 
 /// tanh(l / 2) of rows [first, first + rows) and some prompts: [rows, W, D, n].
 Tensor scores_of(const Answer& answer, int64_t first, int64_t rows, int64_t first_prompt, int64_t prompts) {
   const Shape& grid = answer.features.values.shape;
-  const Tensor scores = zeros({rows, grid[2], grid[3], prompts}), even = full({rows, grid[2], grid[3]}, 1);
+  Tensor scores = zeros({rows, grid[2], grid[3], prompts});
+  const Tensor even = full({rows, grid[2], grid[3]}, 1);
   ScoreRegion region;
   region.in_features[0] = first;
   region.size = {rows, grid[2], grid[3]};
-  accumulate_mask_scores(scores, answer.features, pack_linear(answer.masks.slice(first_prompt, first_prompt + prompts)),
-                         even, region);
+  accumulate_mask_scores(scores, answer.features, answer.masks.slice(first_prompt, first_prompt + prompts), even,
+                         region);
   return scores;
 }
 
@@ -48,13 +49,13 @@ Tensor scores_of(const Answer& answer, int64_t first, int64_t rows, int64_t firs
 
 Verification verify_window(const SatModel& tested, Context& tested_context, const SatModel& exact,
                            Context& exact_context, const Tensor& window, const Tensor& queries) {
-  SAT_CHECK(!exact_context.accelerator() && exact_context.precision() == Precision::exact,
+  SAT_CHECK(!exact_context.device() && exact_context.precision() == Precision::exact,
             "verify_window: the second context has to compute on the CPU in exact precision");
   profile::Stopwatch watch;
   const Answer found = answer_of(tested, tested_context, window, queries);
   const Answer expected = answer_of(exact, exact_context, window, queries);
   UseContext use(exact_context);
-  const int64_t height = window.shape[0], count = queries.shape[0];
+  const int64_t height = window.shape[1], count = queries.shape[0];
   Verification result;
   int64_t changed = 0;
   for (int64_t row = 0; row < height; row += kRows) {

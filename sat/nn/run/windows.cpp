@@ -67,7 +67,7 @@ Tensor importance_map(const std::array<int64_t, 3>& window, Rounding rounding) {
     }
   }
   Tensor map({window[0], window[1], window[2]});
-  float* values = map.data<float>();
+  float* values = map.address<float>();
   const int64_t plane = window[1] * window[2];
   const size_t planes = size_t(window[0]);
   std::vector<float> smallest(planes, HUGE_VALF);  // that is not zero, of each H plane

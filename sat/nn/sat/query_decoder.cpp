@@ -10,9 +10,10 @@ namespace sat {
 Tensor positional_code(const std::array<int64_t, 3>& grid, int64_t channels) {
   const int64_t segment = 2 * ((channels + 5) / 6);
   Tensor code({grid[0] * grid[1] * grid[2], channels});
+  float* rows = code.address<float>();
   parallel_for(code.shape[0], 1, [&](int64_t token, int64_t) {
     const int64_t at[3] = {token / (grid[1] * grid[2]), token / grid[2] % grid[1], token % grid[2]};
-    float* row = code.data<float>() + token * channels;
+    float* row = rows + token * channels;
     for (int64_t c = 0; c < channels; ++c) {
       const int64_t r = c % segment;
       const float exponent = float(r / 2 * 2) / float(segment);
@@ -26,11 +27,9 @@ Tensor positional_code(const std::array<int64_t, 3>& grid, int64_t channels) {
 namespace {
 
 /// One third of torch.nn.MultiheadAttention's packed input projection: rows are query, key, value.
-Linear projection(const Tensor& weight, const Tensor& bias, int64_t third, int64_t width) {
-  Linear part;
-  part.weight = pack_linear(weight.slice(third * width, (third + 1) * width));
-  part.bias = resident(bias.slice(third * width, (third + 1) * width).clone());
-  return part;
+Linear projection(const Weights& w, const Tensor& weight, const Tensor& bias, int64_t third, int64_t width) {
+  const int64_t first = third * width, last = first + width;
+  return Linear(w, weight.slice(first, last), w.training() ? bias.slice(first, last) : bias.slice(first, last).clone());
 }
 
 }  // namespace
@@ -46,36 +45,42 @@ QueryDecoder::QueryDecoder(const Weights& w, int64_t width, int64_t heads, int64
     Layer layer;
     layer.norm2 = LayerNorm(from / "norm2", width);
     layer.norm3 = LayerNorm(from / "norm3", width);
-    layer.query = projection(weight, bias, 0, width);
-    layer.key = projection(weight, bias, 1, width);
-    layer.value = projection(weight, bias, 2, width);
+    layer.query = projection(attention, weight, bias, 0, width);
+    layer.key = projection(attention, weight, bias, 1, width);
+    layer.value = projection(attention, weight, bias, 2, width);
     layer.out = Linear(attention / "out_proj", width, width);
     layer.linear1 = Linear(from / "linear1", width, feedforward);
     layer.linear2 = Linear(from / "linear2", feedforward, width);
-    (from / "norm1").get("weight", {width});  // Differs: checked for shape, then dropped, since nothing reads it
+    (from / "norm1").get("weight", {width});  // Differs: checked for shape and not kept, since nothing reads it
     (from / "norm1").get("bias", {width});
     layers_.push_back(std::move(layer));
   }
 }
 
-ImageMemory QueryDecoder::remember(const Tensor& tokens, const Tensor& position) const {
-  const Tensor placed = add(tokens, position);
-  ImageMemory memory;
+ImageMemory QueryDecoder::project_memory(const Tensor& tokens, const Tensor& position) const {
+  ImageMemory memory{tokens.shape[0], tokens.shape[1], {}, {}};
+  const Shape rows({memory.images * memory.tokens, tokens.shape[2]});
+  const Tensor placed = reshape(add(tokens, position), rows), plain = reshape(tokens, rows);
   for (const Layer& layer : layers_) {
     memory.keys.push_back(layer.key(placed));
-    memory.values.push_back(layer.value(tokens));
+    memory.values.push_back(layer.value(plain));
   }
   return memory;
 }
 
-Tensor QueryDecoder::operator()(Tensor x, const ImageMemory& memory) const {
+Tensor QueryDecoder::operator()(const Tensor& queries, const ImageMemory& memory) const {
+  const Shape batched = queries.shape;
+  SAT_CHECK(batched.rank() == 3 && batched[0] == memory.images, "query decoder: queries of shape ", batched, " for ",
+            memory.images, " images");
+  const Segments segments = equal_segments(memory.images, batched[1], memory.tokens);
+  Tensor x = reshape(queries, {batched[0] * batched[1], batched[2]});
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
     const Tensor asked = layer.query(layer.norm2(x));
-    x = add(x, layer.out(attention(asked, memory.keys[l], memory.values[l], heads_)));
+    x = add(x, layer.out(attention(asked, memory.keys[l], memory.values[l], heads_, segments)));
     x = add(x, layer.linear2(layer.linear1(layer.norm3(x), Activation::relu)));
   }
-  return norm_(x);
+  return reshape(norm_(x), batched);
 }
 
 }  // namespace sat

@@ -13,9 +13,10 @@ namespace sat {
 /// sin/cos pairs at frequencies 10000^(-2m/segment). Returns [h*w*d, channels], tokens in row-major order.
 Tensor positional_code(const std::array<int64_t, 3>& grid, int64_t channels);
 
-/// What the decoder needs of one window, made once however many prompts there are: per layer, keys of memory + position
-/// and values of memory, both [T, Q].
+/// What the decoder needs of a batch of images, made once however many prompts there are: per layer, keys of tokens +
+/// position and values of tokens, both [images * tokens, Q].
 struct ImageMemory {
+  int64_t images = 0, tokens = 0;  // `tokens` of one image
   std::vector<Tensor> keys, values;
 };
 
@@ -25,8 +26,8 @@ class QueryDecoder {
  public:
   QueryDecoder(const Weights& w, int64_t width, int64_t heads, int64_t layers, int64_t feedforward);
 
-  ImageMemory remember(const Tensor& tokens, const Tensor& position) const;  // [T, Q] each
-  Tensor operator()(Tensor queries, const ImageMemory& memory) const;        // [N, Q] -> [N, Q]
+  ImageMemory project_memory(const Tensor& tokens, const Tensor& position) const;  // [B, T, Q] and [T, Q]
+  Tensor operator()(const Tensor& queries, const ImageMemory& memory) const;       // [B, N, Q] -> [B, N, Q]
 
  private:
   struct Layer {

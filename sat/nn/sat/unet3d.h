@@ -13,30 +13,42 @@
 
 namespace sat {
 
-/// One 3x3x3 convolution of the network, and how it is computed.
+/// One 3x3x3 convolution of the network: where it stands, and what the backend chose for it.
 struct BackboneLayer {
   std::string name;  // "encoder 0.1": stage and number; "decoder 0.0" is at full resolution
-  ConvLayer layer;
-  int64_t first_in = 0;  // channels of the first of two joined inputs; 0: one input
-  ConvMethod method = ConvMethod::direct;
-  DType input = DType::f32;  // how what it reads is held
-  DType store = DType::f32;  // how its result is held
+  ConvSite site;
+  ConvChannels channels;
+  ConvChoice choice;
 };
 
-/// All of them in the order of the forward pass, with the methods of the current context's CPU level and precision for
-/// the largest window of the config. An accelerator chooses its own.
+/// All of them in the order of the forward pass, at the largest window of the config, as the current context computes.
 std::vector<BackboneLayer> backbone_layers(const SatConfig& config);
 
-/// Convolution 3x3x3 -> instance norm -> leaky ReLU. The convolution's bias cancels in the norm and is not kept.
-struct ConvBlock {
-  PackedConv3d weight;
-  std::optional<PackedConv3d> grey;  // the kernel summed over its inputs, for a grey image that stands for equal ones
+/// What a block learns besides the convolution's weight. The convolution's bias cancels in the norm: a forward pass
+/// does not read it.
+struct ConvBlockNorm {
   NormWeights norm;
-  int64_t stride = 1;
-  DType store = DType::f32;
+  Tensor bias;  // of the convolution, where the model is built for training; else empty
+
+  ConvBlockNorm(const Weights& w, int64_t out);
+};
+
+/// Convolution 3x3x3 -> instance norm -> leaky ReLU.
+struct ConvBlock : ConvBlockNorm {
+  ConvBlockWeight weight;
+  std::optional<ConvBlockWeight>
+      grey;  // the kernel summed over its inputs, for a grey image that stands for equal ones
 
   ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey = false);
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
+};
+
+/// Up-sampling by a transposed convolution, join with a skip connection (up-sampled first), and a ConvBlock of both.
+struct UpBlock : ConvBlockNorm {
+  UpBlockWeight weight;
+
+  UpBlock(const Weights& up, const Weights& block, int64_t from, const BackboneLayer& planned);
+  Features operator()(Features low, Features skip) const;
 };
 
 /// Hears what passes, by name: "encoder 0" is full resolution, "decoder 0" the full-resolution output.
@@ -51,9 +63,7 @@ struct BackboneOutput {
 /// second) and blocks. Weights: backbone.encoder.stages.{s}.0.convs.{j}, backbone.decoder.{transpconvs,stages}.{d}.
 class UNet3d {
  public:
-  UNet3d(const Weights& backbone, const SatConfig& config) : UNet3d(backbone, config, backbone_layers(config)) {}
-  /// With each convolution computed as `layers` say, which are those of backbone_layers() in number and order.
-  UNet3d(const Weights& backbone, const SatConfig& config, const std::vector<BackboneLayer>& layers);
+  UNet3d(const Weights& backbone, const SatConfig& config);
 
   /// x [B, H, W, D, in_channels], or [B, H, W, D, 1] for a grey image that stands for in_channels equal ones; H, W, D
   /// multiples of the total stride. `all_scales` keeps the decoder's outputs at 1/2, 1/4, ... too (deep supervision);
@@ -63,15 +73,11 @@ class UNet3d {
                             const Probe& probe = {}) const;
 
  private:
-  struct Stage {
-    std::vector<ConvBlock> blocks;
-  };
   struct UpStage {
-    PackedMatrix up;
-    Tensor up_bias;
-    std::vector<ConvBlock> blocks;
+    UpBlock first;
+    std::vector<ConvBlock> blocks;  // those behind it
   };
-  std::vector<Stage> encoder_;
+  std::vector<std::vector<ConvBlock>> encoder_;  // by stage
   std::vector<UpStage> decoder_;
 };
 

@@ -36,11 +36,14 @@ PostNormLayer read_layer(const Weights& w, const TextBackboneConfig& config) {
 }  // namespace
 
 Bert::Bert(const Weights& w, const TextBackboneConfig& config)
-    : words_(resident((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
-      positions_(resident((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
-      type_(resident((w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
+    : words_(
+          to_compute_device((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
+      positions_(to_compute_device(
+          (w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
+      type_(to_compute_device(
+          (w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
-      heads_(config.heads) {
+      no_table_(to_compute_device(Tensor({0, config.heads}))) {
   for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_layer(w / "encoder" / "layer" / l, config));
   (w / "embeddings").ignore("position_ids");
   (w / "pooler").ignore_all();
@@ -53,15 +56,16 @@ Tensor Bert::operator()(const TokenRows& texts, const HiddenProbe& probe) const 
   }
 
   // Embeddings: what the token is, where it stands, and that it belongs to the first (and only) sentence.
-  const Shape rows{texts.rows()};
-  const Tensor word = gather_rows(words_, from_ids(rows, texts.ids()));
-  const Tensor position = gather_rows(positions_, from_ids(rows, places));
+  const Tensor word = gather_rows(words_, texts.ids());
+  const Tensor position = gather_rows(positions_, places);
   Tensor x = norm_(add(add(word, type_), position));  // [R, C]
   if (probe) probe(0, x);
 
-  const AttentionBias bias = attention_bias(texts, heads_);
+  const Segments segments = texts.segments();
+  Tensor bias;  // masks alone
+  if (!texts.all_attended()) bias = attention_bias(no_table_, {}, texts.starts(), texts.attended());
   for (size_t l = 0; l < layers_.size(); ++l) {
-    x = layers_[l](x, texts, bias);
+    x = layers_[l](x, segments, bias);
     if (probe) probe(int64_t(l) + 1, x);
   }
   return x;

@@ -22,7 +22,7 @@ class Bert {
   Tensor words_, positions_, type_;  // [vocabulary, hidden], [positions, hidden], [hidden]
   LayerNorm norm_;
   std::vector<PostNormLayer> layers_;
-  int64_t heads_;
+  Tensor no_table_;  // [0, heads]: there is no relative bias
 };
 
 }  // namespace sat

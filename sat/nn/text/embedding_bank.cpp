@@ -183,7 +183,7 @@ Tensor bank_queries(const EmbeddingBank& bank, const std::vector<std::string>& p
     if (found == index.end()) fail_unknown(bank, prompt);
     rows.push_back(found->second);
   }
-  const Tensor embeddings = gather_rows(bank.embeddings, from_ids({int64_t(rows.size())}, rows));
+  const Tensor embeddings = gather_rows(bank.embeddings, rows);
   return add_modality(embeddings, bank.modality_embed, modality, bank.source);
 }
 

@@ -39,6 +39,13 @@ std::vector<int64_t> position_ids(const TokenRows& texts) {
   return positions;
 }
 
+/// The bucket of each offset -(longest - 1) .. longest - 1 from a query to a key.
+std::vector<int64_t> buckets_of(int64_t longest) {
+  std::vector<int64_t> buckets;
+  for (int64_t offset = 1 - longest; offset < longest; ++offset) buckets.push_back(relative_position_bucket(offset));
+  return buckets;
+}
+
 }  // namespace
 
 TextBackboneConfig mpnet_base() {
@@ -65,11 +72,13 @@ int64_t relative_position_bucket(int64_t offset) {
 }
 
 Mpnet::Mpnet(const Weights& w, const TextBackboneConfig& config)
-    : words_(resident((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
-      positions_(resident((w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
+    : words_(
+          to_compute_device((w / "embeddings" / "word_embeddings").get("weight", {config.vocabulary, config.hidden}))),
+      positions_(to_compute_device(
+          (w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
-      relative_((w / "encoder" / "relative_attention_bias").get("weight", {kBuckets, config.heads})),
-      heads_(config.heads) {
+      relative_(
+          to_compute_device((w / "encoder" / "relative_attention_bias").get("weight", {kBuckets, config.heads}))) {
   for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_layer(w / "encoder" / "layer" / l, config));
   (w / "embeddings").ignore("position_ids");
   (w / "pooler").ignore_all();
@@ -77,18 +86,15 @@ Mpnet::Mpnet(const Weights& w, const TextBackboneConfig& config)
 
 Tensor Mpnet::operator()(const TokenRows& texts, const HiddenProbe& probe) const {
   // Embeddings: what the token is and where it stands.
-  const Shape rows{texts.rows()};
-  const Tensor word = gather_rows(words_, from_ids(rows, texts.ids()));
-  const Tensor position = gather_rows(positions_, from_ids(rows, position_ids(texts)));
+  const Tensor word = gather_rows(words_, texts.ids());
+  const Tensor position = gather_rows(positions_, position_ids(texts));
   Tensor x = norm_(add(word, position));  // [R, C]
   if (probe) probe(0, x);
 
-  const float* table = relative_.data<float>();
-  const AttentionBias bias = attention_bias(texts, heads_, [&](int64_t head, int64_t i, int64_t j) {
-    return table[relative_position_bucket(j - i) * heads_ + head];
-  });
+  const Segments segments = texts.segments();
+  const Tensor bias = attention_bias(relative_, buckets_of(texts.longest()), texts.starts(), texts.attended());
   for (size_t l = 0; l < layers_.size(); ++l) {
-    x = layers_[l](x, texts, bias);
+    x = layers_[l](x, segments, bias);
     if (probe) probe(int64_t(l) + 1, x);
   }
   return x;

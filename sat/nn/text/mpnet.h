@@ -27,7 +27,6 @@ class Mpnet {
   LayerNorm norm_;
   Tensor relative_;  // [32, heads]
   std::vector<PostNormLayer> layers_;
-  int64_t heads_;
 };
 
 }  // namespace sat

@@ -17,27 +17,22 @@ class TokenRows {
   /// Appends a text. `attended` says which tokens may be looked at, one flag an id; empty: all of them.
   void append(const std::vector<int64_t>& ids, const std::vector<uint8_t>& attended = {});
 
-  int64_t texts() const { return int64_t(first_.size()) - 1; }
-  int64_t rows() const { return first_.back(); }
-  int64_t first(int64_t text) const { return first_[size_t(text)]; }
-  int64_t length(int64_t text) const { return first_[size_t(text) + 1] - first_[size_t(text)]; }
+  int64_t texts() const { return int64_t(starts_.size()) - 1; }
+  int64_t rows() const { return starts_.back(); }
+  int64_t first(int64_t text) const { return starts_[size_t(text)]; }
+  int64_t length(int64_t text) const { return starts_[size_t(text) + 1] - starts_[size_t(text)]; }
+  int64_t longest() const;
   const std::vector<int64_t>& ids() const { return ids_; }
-  bool attends(int64_t row) const { return attended_[size_t(row)] != 0; }
-  bool attends_to_all(int64_t text) const;
+  const std::vector<int64_t>& starts() const { return starts_; }      // a row number a text, and the end
+  const std::vector<uint8_t>& attended() const { return attended_; }  // a flag a row
+  bool all_attended() const;
+  Segments segments() const { return {starts_, starts_}; }
 
  private:
   std::vector<int64_t> ids_;
   std::vector<uint8_t> attended_;
-  std::vector<int64_t> first_{0};  // a row number a text, and the end
+  std::vector<int64_t> starts_{0};
 };
-
-/// What attention adds to its scaled products, one [heads, T, T] tensor a text; empty for nothing.
-using AttentionBias = std::vector<Tensor>;
-
-/// Keys that may not be looked at get -1e30, which softmax turns into exactly 0. `relative`, if set, gives the bias of
-/// a head for key j seen from query i.
-AttentionBias attention_bias(const TokenRows& texts, int64_t heads,
-                             const std::function<float(int64_t head, int64_t i, int64_t j)>& relative = {});
 
 /// a = LN(x + O(attention(Q x, K x, V x))), y = LN(a + W2 gelu(W1 a)). Published under two sets of names, so each model
 /// fills its own.
@@ -48,7 +43,8 @@ struct PostNormLayer {
   LayerNorm output_norm;
   int64_t heads = 1;
 
-  Tensor operator()(const Tensor& x, const TokenRows& texts, const AttentionBias& bias) const;  // [R, C] -> [R, C]
+  /// x [R, C] -> [R, C]; bias as attention() takes it.
+  Tensor operator()(const Tensor& x, const Segments& texts, const Tensor& bias) const;
 };
 
 /// Sizes of a text backbone, and the one constant in which its layer norms differ.

@@ -2,7 +2,6 @@
 #include "sat/nn/text/text_encoder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "sat/io/words/modality.h"
@@ -11,6 +10,7 @@
 #include "sat/nn/text/bert.h"
 #include "sat/nn/text/mpnet.h"
 #include "sat/tensor/context.h"
+#include "sat/tensor/memory/memory.h"
 
 namespace sat {
 
@@ -74,6 +74,15 @@ Weights without_module(const Weights& checkpoint) {
   return Weights(std::move(entries), checkpoint.source());
 }
 
+/// The same names and shapes, with tensors that a dry run may count.
+Weights shapes_of(const Weights& weights) {
+  std::vector<Weights::Entry> shapes = weights.entries();
+  for (Weights::Entry& entry : shapes) {
+    entry.load = [shape = entry.shape] { return Tensor(shape); };
+  }
+  return Weights(std::move(shapes), weights.source());
+}
+
 bool is_pretraining_only(const std::string& name) {
   return name.find("atlas_tower") != std::string::npos || name.find("temperature") != std::string::npos;
 }
@@ -120,7 +129,7 @@ Tensor add_modality(const Tensor& rows, const Tensor& table, const std::string& 
   const int64_t code = modality_code(modality);
   SAT_CHECK(code < table.shape[0], source, ": modality ", quoted(modality), " has number ", code, ", the table has ",
             table.shape[0], " rows");
-  return add(rows, table.select(code));
+  return add(rows, select(table, code));
 }
 
 TextEncoder::Parts TextEncoder::load(const Weights& weights, const TextEncoderConfig& config) {
@@ -165,11 +174,7 @@ void TextEncoder::check(const Weights& weights, const TextEncoderConfig& config)
   options.dry = true;
   Context dry(options);
   UseContext use(dry);
-  std::vector<Weights::Entry> shapes = weights.entries();
-  for (Weights::Entry& entry : shapes) {
-    entry.load = [shape = entry.shape] { return Tensor(shape); };
-  }
-  load(Weights(std::move(shapes), weights.source()), config);
+  load(shapes_of(weights), config);
 }
 
 TextEncoder::TextEncoder(const Weights& weights, WordPiece vocabulary, TextEncoderConfig config)
@@ -213,25 +218,31 @@ TextEncoder::Tokens TextEncoder::tokens(const std::string& prompt) const {
   return text;
 }
 
-namespace {
-
-/// One text's hidden states [T, C] to one vector. The mean is summed in double, token by token.
-void pool_into(float* out, const Tensor& hidden, const std::vector<uint8_t>& attended, Pooling pooling) {
-  const int64_t C = hidden.shape[1];
-  const float* rows = hidden.data<float>();
-  if (pooling == Pooling::first) {
-    std::memcpy(out, rows, size_t(C) * sizeof(float));
-    return;
-  }
-  const double count = std::max(1e-9, double(std::count(attended.begin(), attended.end(), 1)));
-  for (int64_t c = 0; c < C; ++c) {
-    double sum = 0;
-    for (size_t t = 0; t < attended.size(); ++t) sum += attended[t] ? double(rows[int64_t(t) * C + c]) : 0.0;
-    out[c] = float(sum / count);
-  }
+/// Token states [R, C] to one vector a text, [texts, C].
+Tensor TextEncoder::vectors_of(const Parts& parts, const TokenRows& texts, Pooling pooling) {
+  const Tensor hidden = (*parts.backbone)(texts);
+  if (pooling == Pooling::mean) return mean_of_rows(hidden, texts.starts(), texts.attended());
+  return gather_rows(hidden, std::vector<int64_t>(texts.starts().begin(), texts.starts().end() - 1));
 }
 
-}  // namespace
+Tensor TextEncoder::projected(const Parts& parts, const Tensor& sentences) {
+  return to_host(parts.project_out(parts.project_in(to_compute_device(sentences), Activation::gelu)));
+}
+
+int64_t TextEncoder::planned_bytes(const Weights& weights, const TextEncoderConfig& config) {
+  Context dry(Context::current().dry_run());
+  UseContext use(dry);
+  const Parts parts = load(shapes_of(weights), config);
+  // Texts of the most tokens, as many as are encoded together: others hold less.
+  const int64_t length = std::min(config.max_tokens, parts.backbone->longest());
+  TokenRows texts;
+  do {
+    texts.append(std::vector<int64_t>(size_t(length), 0));
+  } while (texts.rows() + length <= kRowsAtOnce);
+  const Tensor sentences = to_host(vectors_of(parts, texts, config.pooling));
+  if (config.kind == TextKind::ours && !parts.modality_embed.empty()) projected(parts, sentences);
+  return dry.memory()->peak_bytes();
+}
 
 Tensor TextEncoder::pooled(const std::vector<std::string>& prompts) const {
   // Prompts of equal ids are computed once, the others side by side until enough rows are gathered.
@@ -254,21 +265,16 @@ Tensor TextEncoder::pooled(const std::vector<std::string>& prompts) const {
       rows.append(distinct[size_t(next)].ids, distinct[size_t(next)].attended);
       ++next;
     } while (next < count && rows.rows() + int64_t(distinct[size_t(next)].ids.size()) <= kRowsAtOnce);
-    const Tensor hidden = (*parts_.backbone)(rows).to(Device::cpu);
-    for (int64_t text = 0; text < rows.texts(); ++text) {
-      const Tensor own = hidden.slice(rows.first(text), rows.first(text) + rows.length(text));
-      pool_into(vectors.data<float>() + (first + text) * C, own, distinct[size_t(first + text)].attended,
-                config_.pooling);
-    }
+    copy_into(vectors, first, to_host(vectors_of(parts_, rows, config_.pooling)));
   }
-  return gather_rows(vectors, from_ids({int64_t(from.size())}, from));
+  return gather_rows(vectors, from);
 }
 
 Tensor TextEncoder::project(const std::vector<std::string>& prompts) const {
   SAT_CHECK(width() > 0, source_, ": queries have no width");
   const Tensor sentence = pooled(prompts);
   if (config_.kind != TextKind::ours) return sentence;
-  return parts_.project_out(parts_.project_in(resident(sentence), Activation::gelu)).to(Device::cpu);
+  return projected(parts_, sentence);
 }
 
 Tensor TextEncoder::encode(const std::vector<std::string>& prompts, const std::string& modality) const {

@@ -72,6 +72,10 @@ class TextEncoder {
   /// Throws Error as the constructor does for tensors that are missing, mis-shaped or unknown; needs no vocabulary.
   static void check(const Weights& weights, const TextEncoderConfig& config);
 
+  /// The most bytes of the CPU's memory that building this encoder and encoding prompts hold at a time, beside the
+  /// prompts' own vectors: learnt by a dry run in the current context. Needs no vocabulary.
+  static int64_t planned_bytes(const Weights& weights, const TextEncoderConfig& config);
+
   /// One query a prompt: projection(pooled) + the modality's row, [N, width()]. A prompt's row has the same bits
   /// whatever the others are.
   Tensor encode(const std::vector<std::string>& prompts, const std::string& modality) const;
@@ -102,6 +106,8 @@ class TextEncoder {
     Tensor modality_embed;           // empty for a plain sentence encoder
   };
   static Parts load(const Weights& weights, const TextEncoderConfig& config);
+  static Tensor vectors_of(const Parts& parts, const TokenRows& texts, Pooling pooling);
+  static Tensor projected(const Parts& parts, const Tensor& sentences);
 
   TextEncoderConfig config_;
   WordPiece vocabulary_;

@@ -68,18 +68,6 @@ void write_text_file(const std::string& path, const TextFile& text, DType dtype)
                     {{"format", kFormat}, {"text", to_json(text.config).dump()}, {"identity", text.identity}});
 }
 
-int64_t encoding_bytes(const TextFile& text) {
-  constexpr int64_t kRows = int64_t(kPromptsAtOnce) * 32;
-  constexpr int64_t kRowsAlive = 12;  // of the hidden width: states, projections, and a feed-forward of four widths
-  int64_t weights = 0, hidden = 0;
-  for (const Weights::Entry& entry : text.weights.entries()) {
-    if (left_out(entry.name)) continue;
-    weights += entry.shape.numel();
-    if (entry.name.find("word_embeddings.weight") != std::string::npos) hidden = entry.shape[-1];
-  }
-  return int64_t(sizeof(float)) * (weights + 4 * hidden * hidden + kRows * kRowsAlive * hidden);
-}
-
 TextEncoder open_text_encoder(const std::string& path, const std::string& vocabulary) {
   SAT_CHECK(!vocabulary.empty(), path, ": a text encoder needs its vocabulary (vocab.txt)");
   const TextFile text = open_text_file({path});

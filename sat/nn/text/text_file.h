@@ -32,12 +32,6 @@ bool is_text_file(const Weights& weights);  // by its tensor names, as the file 
 /// and whatever belongs to pre-training alone are left out.
 void write_text_file(const std::string& path, const TextFile& text, DType dtype);
 
-/// Prompts that are encoded together: enough rows for the matrix products, few enough to bound what they hold.
-constexpr size_t kPromptsAtOnce = 16;
-/// Bytes that the encoder holds while it encodes kPromptsAtOnce prompts of up to 32 tokens: its weights in f32, one of
-/// them twice while it is packed, and its activations.
-int64_t encoding_bytes(const TextFile& text);
-
 /// The encoder, ready for prompts. `vocabulary` is its vocab.txt.
 TextEncoder open_text_encoder(const std::string& path, const std::string& vocabulary);
 

@@ -1,16 +1,26 @@
-// Convolutions on the CPU, plain form.
+// Direct convolutions on the CPU: the plain form, and the vector form, in which each output voxel is a row of a blocked
+// product. A tile's rows are any six consecutive voxels, so short axes waste nothing, and a tap outside the grid reads
+// zeros.
+#include "sat/tensor/cpu/conv.h"
+
 #include <algorithm>
 
-#include "sat/tensor/cpu/kernels.h"
+#include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/matrix.h"
+#include "sat/tensor/cpu/vector/product.h"
+#include "sat/tensor/cpu/vector/vector_avx2.h"
+#include "sat/tensor/half.h"
+#include "sat/tensor/ops/score_sizes.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
 
-void conv3d(float* y, const float* x0, const float* x1, const float* panels, const float* bias,
-            const ConvShape& shape) {
-  if (const Simd* simd = current_simd()) {
-    return simd_conv3d(*simd, y, x0, x1, panels, bias, shape);
-  }
+namespace {
+
+// ---- plain ----------------------------------------------------------------------------------------------------------
+
+void plain_conv3d(float* y, const float* x0, const float* x1, const float* panels, const float* bias,
+                  const ConvShape& shape) {
   const auto [H, W, D] = shape.in_size;
   const auto [OH, OW, OD] = shape.out_size;
   const int64_t k = shape.kernel, in = shape.in0 + shape.in1;
@@ -43,13 +53,12 @@ void conv3d(float* y, const float* x0, const float* x1, const float* panels, con
   });
 }
 
-void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels,
-                    const ConvShape& shape) {
-  if (const Simd* simd = current_simd()) return simd_conv3d_counted(*simd, y, x0, x1, panels, shape);
+void plain_conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                          const ConvShape& shape) {
   const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2], out = shape.out;
-  const Tensor wide({shape.batch * voxels, out});
-  const float* values = wide.data<float>();
-  conv3d(wide.data<float>(), x0, x1, panels, nullptr, shape);
+  Tensor wide({shape.batch * voxels, out});
+  float* values = wide.address<float>();
+  plain_conv3d(values, x0, x1, panels, nullptr, shape);
   parallel_for(shape.batch * out, 1, [&](int64_t item, int64_t) {
     const float* from = values + item / out * voxels * out + item % out;
     Moments& m = y.statistics[item];
@@ -60,7 +69,7 @@ void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const
   parallel_for(shape.batch * voxels, 256, [&](int64_t first, int64_t last) {
     for (int64_t i = first * out; i < last * out; ++i) {
       if (y.dtype == DType::f16) {
-        static_cast<f16*>(y.values)[i] = to_f16(std::clamp(values[i], -kLargestHalf, kLargestHalf));
+        static_cast<f16*>(y.values)[i] = to_f16(std::clamp(values[i], -kLargestF16, kLargestF16));
       } else {
         static_cast<float*>(y.values)[i] = values[i];
       }
@@ -68,11 +77,8 @@ void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const
   });
 }
 
-void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
-                      std::array<int64_t, 3> size, int64_t in, int64_t out) {
-  if (const Simd* simd = current_simd()) {
-    return simd_conv_transpose3d(*simd, y, x, panels, bias, batch, size, in, out);
-  }
+void plain_conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
+                            std::array<int64_t, 3> size, int64_t in, int64_t out) {
   const auto [H, W, D] = size;
   parallel_for(batch * H * W, 1, [&, W = W, D = D](int64_t line, int64_t) {
     const int64_t bh = line / W, w = line % W;  // bh counts samples and rows together: both double alike
@@ -87,6 +93,274 @@ void conv_transpose3d(float* y, const float* x, const float* panels, const float
       }
     }
   });
+}
+
+// ---- vector ---------------------------------------------------------------------------------------------------------
+
+/// Output voxels as rows of a product: tap t of a row is the input voxel under position t of the kernel.
+struct ConvRows {
+  struct Tap {
+    int64_t h, w, d, voxels;  // from the first tap
+  };
+  std::array<const float*, 2> x;
+  const ConvShape& shape;
+  std::vector<Tap> taps;
+
+  ConvRows(const float* x0, const float* x1, const ConvShape& conv) : x{x0, x1}, shape(conv) {
+    for (int64_t h = 0; h < conv.kernel; ++h) {
+      for (int64_t w = 0; w < conv.kernel; ++w) {
+        for (int64_t d = 0; d < conv.kernel; ++d) {
+          taps.push_back({h, w, d, (h * conv.in_size[1] + w) * conv.in_size[2] + d});
+        }
+      }
+    }
+  }
+
+  struct Group {
+    struct Corner {
+      int64_t h, w, d, voxel;  // of the first tap, possibly outside the grid
+    };
+    const ConvRows& rows;
+    int64_t first;
+    Corner corners[kGroupRows];
+
+    Group(const ConvRows& from, int64_t first_row, int64_t count) : rows(from), first(first_row) {
+      const ConvShape& s = rows.shape;
+      const auto [OH, OW, OD] = s.out_size;
+      int64_t d = first % OD, w = first / OD % OW, h = first / OD / OW % OH, b = first / OD / OW / OH;
+      for (int64_t row = 0; row < count; ++row) {
+        Corner& c = corners[row];
+        c = {h * s.stride - s.padding, w * s.stride - s.padding, d * s.stride - s.padding, 0};
+        c.voxel = ((b * s.in_size[0] + c.h) * s.in_size[1] + c.w) * s.in_size[2] + c.d;
+        if (++d < OD) continue;
+        d = 0;
+        if (++w < OW) continue;
+        w = 0;
+        if (++h < OH) continue;
+        h = 0;
+        ++b;
+      }
+      for (int64_t row = count; row % kTileRows; ++row) corners[row] = {INT64_MIN / 2, 0, 0, 0};
+    }
+
+    void point(const float** pointers, int64_t row, const Terms& terms) const {
+      const float* values = rows.x[size_t(terms.input)] + terms.channel;
+      const int64_t channels = terms.input ? rows.shape.in1 : rows.shape.in0;
+      const auto H = uint64_t(rows.shape.in_size[0]), W = uint64_t(rows.shape.in_size[1]);
+      const auto D = uint64_t(rows.shape.in_size[2]);
+      for (int64_t t = 0; t < terms.taps; ++t) {
+        const Tap& tap = rows.taps[size_t(terms.tap + t)];
+        for (int64_t r = 0; r < kTileRows; ++r) {
+          const Corner& c = corners[row + r];
+          const bool inside = (uint64_t(c.h + tap.h) < H) & (uint64_t(c.w + tap.w) < W) & (uint64_t(c.d + tap.d) < D);
+          pointers[t * kTileRows + r] = inside ? values + (c.voxel + tap.voxels) * channels : kZeros;
+        }
+      }
+    }
+  };
+};
+
+/// The same voxels where inputs have so few channels that a tap is too short for a tile: all taps of a row are gathered
+/// side by side, as one long tap.
+struct GatheredRows {
+  ConvRows rows;
+
+  GatheredRows(const float* x0, const float* x1, const ConvShape& conv) : rows(x0, x1, conv) {}
+
+  struct Group {
+    int64_t first, terms;
+    std::vector<float> gathered;
+
+    Group(const GatheredRows& from, int64_t first_row, int64_t count) : first(first_row) {
+      const ConvRows& source = from.rows;
+      const ConvShape& shape = source.shape;
+      const ConvRows::Group voxels(source, first_row, count);
+      const int64_t in = shape.in0 + shape.in1;
+      terms = int64_t(source.taps.size()) * in;
+      gathered.assign(size_t(divide_up(count, kTileRows) * kTileRows * terms), 0.f);
+      for (int64_t row = 0; row < count; ++row) {
+        const ConvRows::Group::Corner& corner = voxels.corners[row];
+        const auto inside = [](int64_t at, int64_t size) { return uint64_t(at) < uint64_t(size); };
+        const int64_t first_d = std::max<int64_t>(0, -corner.d);
+        const int64_t last_d = std::min(shape.kernel, shape.in_size[2] - corner.d);
+        for (int64_t line = 0; line < shape.kernel * shape.kernel; ++line) {  // the taps of a line lie side by side
+          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel)];
+          if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
+          float* to = gathered.data() + row * terms + line * shape.kernel * in;
+          const int64_t voxel = corner.voxel + tap.voxels;
+          if (shape.in1 == 0) {
+            const float* x = source.x[0] + voxel * in;
+            for (int64_t i = first_d * in; i < last_d * in; ++i) to[i] = x[i];
+            continue;
+          }
+          for (int64_t d = first_d; d < last_d; ++d) {
+            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][(voxel + d) * shape.in0 + c];
+            for (int64_t c = 0; c < shape.in1; ++c) {
+              to[d * in + shape.in0 + c] = source.x[1][(voxel + d) * shape.in1 + c];
+            }
+          }
+        }
+      }
+    }
+    void point(const float** pointers, int64_t row, const Terms& part) const {
+      for (int64_t r = 0; r < kTileRows; ++r) pointers[r] = gathered.data() + (row + r) * terms + part.channel;
+    }
+  };
+};
+
+constexpr int64_t kFewChannels = 4;
+
+/// The product that a convolution of one sample or more is.
+Product product_of(const float* panels, const ConvShape& shape) {
+  const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
+  const int64_t taps = shape.kernel * shape.kernel * shape.kernel, in = shape.in0 + shape.in1;
+  if (in <= kFewChannels) return {panels, rows, 1, shape.out, {taps * in, 0}};
+  return {panels, rows, taps, shape.out, {shape.in0, shape.in1}};
+}
+
+template <class Epilogue, class After>
+void run_conv(const Simd& simd, const Product& product, const float* x0, const float* x1, const ConvShape& shape,
+              const Epilogue& epilogue, const After& after) {
+  if (shape.in0 + shape.in1 <= kFewChannels) {
+    run_product(simd, product, GatheredRows(x0, x1, shape), epilogue, after);
+  } else {
+    run_product(simd, product, ConvRows(x0, x1, shape), epilogue, after);
+  }
+}
+
+void vector_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, const float* panels, const float* bias,
+                   const ConvShape& shape) {
+  const auto epilogue = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
+    float* to = y + (group.first + row) * shape.out + first;
+    for (int64_t o = 0; o < outputs; ++o) to[o] = bias ? sums[o] + bias[first + o] : sums[o];
+  };
+  run_conv(simd, product_of(panels, shape), x0, x1, shape, epilogue,
+           [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+}
+
+void vector_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                           const ConvShape& shape) {
+  const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
+  ConvShape one = shape;  // a sample at a time: a run of groups counts into one sample's statistics
+  one.batch = 1;
+  Product product = product_of(panels, one);
+  product.centred = may_centre(product);
+  const int64_t pieces_count = share_of(product).count();
+  std::vector<Moments> parts(size_t(pieces_count * shape.out));
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    const auto epilogue = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
+      const int64_t at = (b * voxels + group.first + row) * shape.out + first;
+      if (y.dtype == DType::f16) {
+        avx2::narrow(static_cast<f16*>(y.values) + at, sums, outputs);
+      } else {
+        std::copy_n(sums, outputs, static_cast<float*>(y.values) + at);
+      }
+    };
+    const auto count = [&](int64_t piece, int64_t first, int64_t outputs, const float* sums, int64_t rows,
+                           int64_t width) {
+      double mean[kTilePanels * kPanel], m2[kTilePanels * kPanel];
+      avx2::moments(mean, m2, sums, rows, width);
+      Moments* part = parts.data() + piece * shape.out + first;
+      for (int64_t o = 0; o < outputs; ++o) part[o].merge({double(rows), mean[o], m2[o]});
+    };
+    std::fill(parts.begin(), parts.end(), Moments{});
+    const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2] * b;
+    run_conv(simd, product, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, one, epilogue,
+             count);
+    parallel_for(shape.out, 1, [&](int64_t o, int64_t) {
+      Moments& whole = y.statistics[b * shape.out + o];
+      whole = {};
+      for (int64_t piece = 0; piece < pieces_count; ++piece) whole.merge(parts[size_t(piece * shape.out + o)]);
+    });
+  }
+}
+
+void vector_conv_transpose3d(const Simd& simd, float* y, const float* x, const float* panels, const float* bias,
+                             int64_t batch, std::array<int64_t, 3> size, int64_t in, int64_t out) {
+  const auto [H, W, D] = size;
+  const Product product{panels, batch * H * W * D, 1, 8 * out, {in, 0}};
+  const auto epilogue = [&, W = W, D = D](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
+                                          const float* sums) {
+    const int64_t voxel = group.first + row, d = voxel % D, w = voxel / D % W;
+    const int64_t bh = voxel / D / W;  // counts samples and rows together: both double alike
+    for (int64_t done = 0; done < outputs;) {
+      const int64_t corner = (first + done) / out, o = (first + done) % out;
+      const int64_t run = std::min(out - o, outputs - done);
+      const int64_t row_to = 2 * bh + corner / 4, column = 2 * w + corner / 2 % 2, slice = 2 * d + corner % 2;
+      float* to = y + ((row_to * 2 * W + column) * 2 * D + slice) * out + o;
+      for (int64_t i = 0; i < run; ++i) to[i] = bias ? sums[done + i] + bias[o + i] : sums[done + i];
+      done += run;
+    }
+  };
+  run_product(simd, product, MatrixRows{x, in}, epilogue);
+}
+
+}  // namespace
+
+Tensor direct_panels(const Tensor& weight) {
+  const int64_t out = weight.shape[0], in = weight.shape[1];
+  const int64_t taps = weight.shape[2] * weight.shape[3] * weight.shape[4], count = divide_up(out, kPanel);
+  Tensor panels({count, taps, in, kPanel});
+  const float* from = weight.address<float>();
+  float* to = panels.address<float>();
+  parallel_for(count * taps, taps, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t panel = row / taps, tap = row % taps;
+      for (int64_t i = 0; i < in; ++i) {
+        float* lanes = to + (row * in + i) * kPanel;
+        for (int64_t lane = 0; lane < kPanel; ++lane) {
+          const int64_t o = panel * kPanel + lane;
+          lanes[lane] = o < out ? from[(o * in + i) * taps + tap] : 0.f;
+        }
+      }
+    }
+  });
+  return panels;
+}
+
+void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                    const ConvShape& shape) {
+  if (const Simd* simd = current_simd()) return vector_conv3d_counted(*simd, y, x0, x1, panels, shape);
+  plain_conv3d_counted(y, x0, x1, panels, shape);
+}
+
+void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
+                      std::array<int64_t, 3> size, int64_t in, int64_t out) {
+  if (const Simd* simd = current_simd()) {
+    return vector_conv_transpose3d(*simd, y, x, panels, bias, batch, size, in, out);
+  }
+  plain_conv_transpose3d(y, x, panels, bias, batch, size, in, out);
+}
+
+PackedConv3d CpuBackend::pack_conv3d(const Tensor& weight) {
+  return {direct_panels(weight), weight.shape[1], weight.shape[0], weight.shape[2]};
+}
+
+void CpuBackend::conv3d(Tensor& y, const Tensor& x, const PackedConv3d& weight, const Tensor& bias,
+                        const Conv3dOptions& options) {
+  const ConvShape shape{x.shape[0], grid_of(x.shape, 1), grid_of(y.shape, 1), weight.in,      0,
+                        weight.out, weight.kernel,       options.stride,      options.padding};
+  float* to = y.address<float>();
+  const float *from = x.address<float>(), *panels = weight.panels.address<float>(), *added = bias.address<float>();
+  if (const Simd* simd = current_simd()) return vector_conv3d(*simd, to, from, nullptr, panels, added, shape);
+  plain_conv3d(to, from, nullptr, panels, added, shape);
+}
+
+PackedMatrix CpuBackend::pack_conv_transpose3d(const Tensor& weight) {
+  const int64_t in = weight.shape[0], out = weight.shape[1];
+  Tensor rows({8 * out, in});  // a dense layer of outputs in the order (a, b, c, out)
+  const float* from = weight.address<float>();
+  float* to = rows.address<float>();
+  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
+    const int64_t corner = row / out, o = row % out;
+    for (int64_t i = 0; i < in; ++i) to[row * in + i] = from[(i * out + o) * 8 + corner];
+  });
+  return {packed_panels(rows), in, 8 * out};
+}
+
+void CpuBackend::conv_transpose3d(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias) {
+  cpu::conv_transpose3d(y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(),
+                        x.shape[0], grid_of(x.shape, 1), weight.in, weight.out / 8);
 }
 
 }  // namespace sat::cpu

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace sat {
+namespace sat::cpu {
 
 namespace {
 
@@ -21,8 +21,6 @@ const std::vector<ConvMethodInfo>& conv_methods() {
       {ConvMethod::winograd_222, "winograd-2x2x2", 1, 27 * 8 / 64., 64 / 27., 3e-6},
       {ConvMethod::winograd_244, "winograd-2x4x4", 1, 27 * 32 / 144., 144 / 27., 5e-6},
       {ConvMethod::winograd_444, "winograd-4x4x4", 1, 27 * 64 / 216., 216 / 27., 8e-6},
-      {ConvMethod::winograd_446, "winograd-4x4x6", 1, 27 * 96 / 288., 288 / 27., 2e-5},
-      {ConvMethod::winograd_466, "winograd-4x6x6", 1, 27 * 144 / 384., 384 / 27., 4e-5},
       {ConvMethod::winograd_stride2, "winograd-stride2", 2, 27 * 64 / 729., 216 / 27., 3e-6},
       {ConvMethod::amx_bf16, "amx-bf16", 0, 1, 0.5, 6e-3},
   };
@@ -62,4 +60,4 @@ ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLe
   return shortest >= 4 && allowed(ConvMethod::winograd_222) ? ConvMethod::winograd_222 : ConvMethod::direct;
 }
 
-}  // namespace sat
+}  // namespace sat::cpu

@@ -1,5 +1,5 @@
-// How a 3x3x3 convolution is computed: the methods by name, what each saves and how far it may be off, and the table
-// that chooses among them.
+// Private: how the CPU computes a 3x3x3 convolution with a norm: the methods by name, what each saves and how far it
+// may be off, and the table that chooses among them.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 
 #include "sat/tensor/context.h"
 
-namespace sat {
+namespace sat::cpu {
 
 /// winograd_hwd makes tiles of h x w x d outputs along the three axes; docs/kernels.md.
 enum class ConvMethod : uint8_t {
@@ -17,8 +17,6 @@ enum class ConvMethod : uint8_t {
   winograd_222,      // F(2, 3) on every axis
   winograd_244,      // F(2, 3) along H, F(4, 3) along W and D
   winograd_444,      // F(4, 3) on every axis
-  winograd_446,      // F(6, 3) along D
-  winograd_466,      // F(6, 3) along W and D
   winograd_stride2,  // stride 2, split by parity: F(4, 2) and plain products on every axis
   amx_bf16           // direct, operands rounded to bf16, on the processor's matrix units (slowly emulated without them)
 };
@@ -47,4 +45,4 @@ struct ConvLayer {
 /// The table: the method for a layer at a precision, on a CPU level.
 ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLevel cpu);
 
-}  // namespace sat
+}  // namespace sat::cpu

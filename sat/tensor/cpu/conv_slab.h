@@ -7,16 +7,12 @@
 #include <cstdint>
 
 #include "sat/tensor/cpu/moments.h"
+#include "sat/tensor/ops/pending_norm.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat::cpu {
 
-/// What a reader still owes raw values x of one sample: leaky_relu((x - center[c]) * factor[c] + shift[c]), where
-/// leaky_relu(v) = v < 0 ? slope * v : v. No center: the values are final.
-struct PendingNorm {
-  const float *center = nullptr, *factor = nullptr, *shift = nullptr;  // [channels] each
-  float slope = 1;
-};
+constexpr int64_t kSlabPlanes = 12;  // of a result that is written over its input; whole tiles of every method
 
 /// One input: planes[h] is [W, D, channels] of type f32 or f16. Only planes that the slab needs have to be there.
 struct SlabInput {
@@ -35,7 +31,9 @@ struct ConvSlab {
   DType dtype = DType::f32;         // f32 or f16
   int64_t out = 0;
   int64_t first = 0, last = 0;
-  Moments* statistics = nullptr;  // [out], of the raw results: this slab's are merged in, in a fixed order
+  /// [ceil(H' / kSlabPlanes), out], of the raw results: each plane's are merged, in a fixed order, into those of the
+  /// kSlabPlanes planes that it belongs to. `first` is a multiple of kSlabPlanes.
+  Moments* statistics = nullptr;
 };
 
 }  // namespace sat::cpu

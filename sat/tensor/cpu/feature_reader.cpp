@@ -3,22 +3,25 @@
 
 #include <algorithm>
 
+#include "sat/tensor/cpu/vector/simd.h"
+#include "sat/tensor/cpu/vector/vector_avx2.h"
+
 namespace sat::cpu {
 
 PendingNorm pending_norm(const Features& x, int64_t sample) {
   if (x.center.empty()) return {};
   const int64_t from = sample * x.values.shape[4];
-  return {x.center.data<float>() + from, x.factor.data<float>() + from, x.shift.data<float>() + from, x.slope};
+  return {x.center.address<float>() + from, x.factor.address<float>() + from, x.shift.address<float>() + from, x.slope};
 }
 
 FeatureReader::FeatureReader(const Features& x, int64_t sample)
-    : simd_(current_simd()), channels_(x.values.shape[4]), norm_(pending_norm(x, sample)) {
+    : vector_(current_simd() != nullptr), channels_(x.values.shape[4]), norm_(pending_norm(x, sample)) {
   const Shape& shape = x.values.shape;
   const int64_t first = sample * shape[1] * shape[2] * shape[3] * channels_;
   if (x.values.dtype == DType::f16) {
-    half_ = x.values.data<f16>() + first;
+    half_ = x.values.address<f16>() + first;
   } else {
-    wide_ = x.values.data<float>() + first;
+    wide_ = x.values.address<float>() + first;
   }
 }
 
@@ -26,16 +29,16 @@ void FeatureReader::read(float* to, int64_t voxel, int64_t count) const {
   const float* from = half_ ? to : wide_ + voxel * channels_;
   if (half_) {
     const f16* narrow = half_ + voxel * channels_;
-    if (simd_) {
-      simd_->widen(to, narrow, count * channels_);
+    if (vector_) {
+      avx2::widen(to, narrow, count * channels_);
     } else {
       for (int64_t i = 0; i < count * channels_; ++i) to[i] = to_float(narrow[i]);
     }
   }
   if (!norm_.center) {
     if (from != to) std::copy_n(from, count * channels_, to);
-  } else if (simd_) {
-    simd_->normalise_leaky_relu(to, from, norm_.center, norm_.factor, norm_.shift, norm_.slope, count, channels_);
+  } else if (vector_) {
+    avx2::normalise_leaky_relu(to, from, norm_.center, norm_.factor, norm_.shift, norm_.slope, count, channels_);
   } else {
     for (int64_t i = 0; i < count * channels_; ++i) {
       const int64_t c = i % channels_;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "sat/tensor/cpu/conv_slab.h"
-#include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cpu {
@@ -19,7 +18,7 @@ class FeatureReader {
   void read(float* to, int64_t voxel, int64_t count) const;
 
  private:
-  const Simd* simd_;
+  bool vector_;                  // the form of the loops
   const float* wide_ = nullptr;  // one of the two
   const f16* half_ = nullptr;
   int64_t channels_;

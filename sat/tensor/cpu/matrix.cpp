@@ -1,9 +1,12 @@
-// Dense layers and attention on the CPU, plain form.
+// Dense layers on the CPU: the plain form, and the vector form, which is a blocked product.
+#include "sat/tensor/cpu/matrix.h"
+
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
-#include "sat/tensor/cpu/kernels.h"
+#include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/vector/product.h"
+#include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
@@ -21,67 +24,94 @@ float activated(float x, Activation act) {
   return x;
 }
 
-}  // namespace
+/// One dense layer: y [rows, out] = act(x [rows, in] * panels + bias); bias null for none.
+struct Dense {
+  float* y;
+  const float *x, *panels, *bias;
+  int64_t rows, in, out;
+  Activation act;
+};
 
-void linear(float* y, const float* x, const float* panels, const float* bias, int64_t rows, int64_t in, int64_t out,
-            Activation act) {
-  if (const Simd* simd = current_simd()) {
-    return simd_linear(*simd, y, x, panels, bias, rows, in, out, act);
-  }
-  parallel_for(rows, kRowsAPiece, [&](int64_t first, int64_t last) {
-    for (int64_t panel = 0; panel * 16 < out; ++panel) {
-      const float* weight = panels + panel * in * 16;
-      const int64_t width = std::min<int64_t>(16, out - panel * 16);
+void run_plain(const Dense& layer) {
+  parallel_for(layer.rows, kRowsAPiece, [&](int64_t first, int64_t last) {
+    for (int64_t panel = 0; panel * kPanel < layer.out; ++panel) {
+      const float* weight = layer.panels + panel * layer.in * kPanel;
+      const int64_t width = std::min(kPanel, layer.out - panel * kPanel);
       for (int64_t row = first; row < last; ++row) {
-        float sum[16] = {};
-        for (int64_t i = 0; i < in; ++i) {
-          for (int64_t lane = 0; lane < 16; ++lane) sum[lane] += x[row * in + i] * weight[i * 16 + lane];
+        float sum[kPanel] = {};
+        for (int64_t i = 0; i < layer.in; ++i) {
+          for (int64_t lane = 0; lane < kPanel; ++lane) {
+            sum[lane] += layer.x[row * layer.in + i] * weight[i * kPanel + lane];
+          }
         }
-        float* to = y + row * out + panel * 16;
+        float* to = layer.y + row * layer.out + panel * kPanel;
         for (int64_t lane = 0; lane < width; ++lane) {
-          to[lane] = activated(sum[lane] + (bias ? bias[panel * 16 + lane] : 0.f), act);
+          to[lane] = activated(sum[lane] + (layer.bias ? layer.bias[panel * kPanel + lane] : 0.f), layer.act);
         }
       }
     }
   });
 }
 
-void attention(float* y, const float* q, const float* k, const float* v, const float* bias, int64_t queries,
-               int64_t tokens, int64_t channels, int64_t heads) {
-  if (const Simd* simd = current_simd()) {
-    return simd_attention(*simd, y, q, k, v, bias, queries, tokens, channels, heads);
-  }
-  const int64_t width = channels / heads;
-  const float scale = 1.f / std::sqrt(float(width));
-  parallel_for(queries, kRowsAPiece, [&](int64_t first, int64_t last) {
-    std::vector<float> weights(size_t(tokens), 0.f);
-    for (int64_t n = first; n < last; ++n) {
-      for (int64_t head = 0; head < heads; ++head) {
-        const float* query = q + n * channels + head * width;
-        float largest = -INFINITY;
-        for (int64_t t = 0; t < tokens; ++t) {
-          const float* key = k + t * channels + head * width;
-          float dot = 0;
-          for (int64_t c = 0; c < width; ++c) dot += query[c] * key[c];
-          dot = dot * scale + (bias ? bias[(head * queries + n) * tokens + t] : 0.f);
-          weights[size_t(t)] = dot;
-          largest = std::max(largest, dot);
-        }
-        float total = 0;
-        for (float& weight : weights) {
-          weight = std::exp(weight - largest);
-          total += weight;
-        }
-        float* to = y + n * channels + head * width;
-        std::fill_n(to, width, 0.f);
-        for (int64_t t = 0; t < tokens; ++t) {
-          const float weight = weights[size_t(t)] / total;
-          const float* value = v + t * channels + head * width;
-          for (int64_t c = 0; c < width; ++c) to[c] += weight * value[c];
-        }
+void run_vector(const Simd& simd, const Dense& layer) {
+  const auto epilogue = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
+                            const float* sums) {
+    float* to = layer.y + (group.first + row) * layer.out + first;
+    for (int64_t o = 0; o < outputs; ++o) to[o] = layer.bias ? sums[o] + layer.bias[first + o] : sums[o];
+    if (layer.act == Activation::relu) {
+      for (int64_t o = 0; o < outputs; ++o) to[o] = std::max(to[o], 0.f);
+    } else if (layer.act == Activation::gelu) {
+      avx2::gelu(to, outputs);
+    }
+  };
+  run_product(simd, {layer.panels, layer.rows, 1, layer.out, {layer.in, 0}}, MatrixRows{layer.x, layer.in}, epilogue);
+}
+
+void run(const Dense& layer) {
+  if (const Simd* simd = current_simd()) return run_vector(*simd, layer);
+  run_plain(layer);
+}
+
+}  // namespace
+
+void pack_panels(float* panels, const float* x, int64_t out, int64_t in, int64_t out_stride, int64_t in_stride) {
+  for (int64_t panel = 0; panel * kPanel < out; ++panel) {
+    for (int64_t i = 0; i < in; ++i) {
+      for (int64_t lane = 0; lane < kPanel; ++lane) {
+        const int64_t o = panel * kPanel + lane;
+        *panels++ = o < out ? x[o * out_stride + i * in_stride] : 0.f;
       }
     }
+  }
+}
+
+Tensor packed_panels(const Tensor& weight) {
+  const int64_t out = weight.shape[0], in = weight.shape[1], count = divide_up(out, kPanel);
+  Tensor panels({count, in, kPanel});
+  const float* from = weight.address<float>();
+  float* to = panels.address<float>();
+  parallel_for(count, 1, [&](int64_t panel, int64_t) {
+    const int64_t first = panel * kPanel;
+    pack_panels(to + first * in, from + first * in, std::min(kPanel, out - first), in, in, 1);
   });
+  return panels;
+}
+
+PackedMatrix CpuBackend::pack_linear(const Tensor& weight) {
+  return {packed_panels(weight), weight.shape[1], weight.shape[0]};
+}
+
+void CpuBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {
+  const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
+  run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
+       weight.out, act});
+}
+
+void CpuBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) {
+  const Tensor panels = packed_panels(b);
+  const int64_t in = b.shape[1], rows = in > 0 ? a.numel() / in : 0;
+  run({y.address<float>(), a.address<float>(), panels.address<float>(), nullptr, rows, in, b.shape[0],
+       Activation::none});
 }
 
 }  // namespace sat::cpu

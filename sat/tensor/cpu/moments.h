@@ -3,8 +3,6 @@
 
 namespace sat::cpu {
 
-constexpr float kLargestHalf = 65504;  // f16 features are held within +- this
-
 /// Statistics of part of a channel; parts merge by Chan's formula, which never takes a difference of large squares.
 struct Moments {
   double count = 0, mean = 0, m2 = 0;

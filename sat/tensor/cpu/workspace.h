@@ -11,16 +11,16 @@
 namespace sat::cpu {
 
 /// One array of `floats` for every thread of the current context. Contents are undefined at first use.
-class Scratch {
+class Workspace {
  public:
-  explicit Scratch(int64_t floats) {
+  explicit Workspace(int64_t floats) {
     for (int i = 0; i < Context::current().thread_count(); ++i) free_.emplace_back(Shape{floats});
   }
 
   /// One of the arrays, while it lives.
   class Use {
    public:
-    explicit Use(Scratch& from) : from_(from) {
+    explicit Use(Workspace& from) : from_(from) {
       const std::lock_guard<std::mutex> lock(from_.mutex_);
       array_ = std::move(from_.free_.back());
       from_.free_.pop_back();
@@ -31,10 +31,10 @@ class Scratch {
     }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
-    float* data() const { return array_.data<float>(); }
+    float* data() { return array_.data<float>(); }
 
    private:
-    Scratch& from_;
+    Workspace& from_;
     Tensor array_;
   };
 

@@ -19,29 +19,30 @@ int64_t aligned(int64_t bytes) {
 
 }  // namespace
 
-Arena::Arena(Source source, int64_t max_bytes) : Memory(max_bytes), source_(std::move(source)) {}
+BlockAllocator::BlockAllocator(Source source, int64_t max_bytes)
+    : Memory(max_bytes, false), source_(std::move(source)) {}
 
-Arena::Arena(int64_t max_bytes) : Memory(max_bytes), dry_(true) {}
+BlockAllocator::BlockAllocator(int64_t max_bytes) : Memory(max_bytes, true) {}
 
-Arena::~Arena() {
+BlockAllocator::~BlockAllocator() {
   for (const Chunk& chunk : chunks_) {
-    if (!dry_) source_.give(chunk.base);
+    if (!dry()) source_.give(chunk.base);
   }
 }
 
-int64_t Arena::held() const {
+int64_t BlockAllocator::held() const {
   int64_t bytes = 0;
-  for (const Chunk& chunk : chunks_) bytes += dry_ ? chunk.peak : chunk.capacity;
+  for (const Chunk& chunk : chunks_) bytes += dry() ? chunk.peak : chunk.capacity;
   return bytes;
 }
 
-Arena::Chunk& Arena::add_chunk(int64_t bytes) {
+BlockAllocator::Chunk& BlockAllocator::add_chunk(int64_t bytes) {
   Chunk chunk;
-  chunk.capacity = dry_ ? kEndless : bytes;
+  chunk.capacity = dry() ? kEndless : bytes;
   if (chunk.capacity > 0) chunk.gaps.emplace(0, chunk.capacity);
   chunks_.reserve(chunks_.size() + 1);  // so that a chunk that was taken is never lost
-  if (dry_) {
-    // Dry chunks lie far apart, so that an address names its chunk; the first is not at 0, which means "none".
+  if (dry()) {
+    // Dry chunks lie far apart, so that an address names its chunk.
     if (!chunks_.empty() && chunks_.back().capacity == kEndless) {
       Chunk& before = chunks_.back();
       before.gaps.erase(before.peak);  // the endless rest begins here or, joined with a gap, before
@@ -50,7 +51,7 @@ Arena::Chunk& Arena::add_chunk(int64_t bytes) {
       }
       before.capacity = before.peak;
     }
-    chunk.base = reinterpret_cast<char*>(kEndless * int64_t(chunks_.size() + 1));
+    chunk.base = reinterpret_cast<char*>(kVirtualAddress + uintptr_t(kEndless) * chunks_.size());
   } else {
     if (max_bytes() != 0 && bytes > max_bytes() - held()) {
       fail_as<MemoryError>("out of device memory: ", bytes, " more bytes asked for, ", held(), " held, the limit is ",
@@ -63,53 +64,53 @@ Arena::Chunk& Arena::add_chunk(int64_t bytes) {
   return chunks_.back();
 }
 
-void Arena::reserve(int64_t bytes) {
+void BlockAllocator::reserve(int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (dry_ || bytes > 0) add_chunk(dry_ ? 0 : aligned(bytes));
+  if (dry() || bytes > 0) add_chunk(dry() ? 0 : aligned(bytes));
 }
 
-std::vector<int64_t> Arena::chunk_peaks() const {
+std::vector<int64_t> BlockAllocator::chunk_peaks() const {
   std::lock_guard<std::mutex> lock(mutex_);
   std::vector<int64_t> peaks;
   for (const Chunk& chunk : chunks_) peaks.push_back(chunk.peak);
   return peaks;
 }
 
-void Arena::drop_empty() noexcept {
+void BlockAllocator::drop_empty() noexcept {
   while (!chunks_.empty() && chunks_.back().used == 0) {
-    if (!dry_) source_.give(chunks_.back().base);
+    if (!dry()) source_.give(chunks_.back().base);
     chunks_.pop_back();
   }
 }
 
-void Arena::trim() {
+void BlockAllocator::trim() {
   std::lock_guard<std::mutex> lock(mutex_);
   drop_empty();
 }
 
-void Arena::seal(bool sealed) {
+void BlockAllocator::seal(bool sealed) {
   std::lock_guard<std::mutex> lock(mutex_);
   sealed_ = sealed;
 }
 
-int64_t Arena::live_bytes() const {
+int64_t BlockAllocator::live_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return live_;
 }
 
-int64_t Arena::peak_bytes() const {
+int64_t BlockAllocator::peak_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return std::max(peak_, held());
 }
 
-void Arena::reset_peak() {
+void BlockAllocator::reset_peak() {
   std::lock_guard<std::mutex> lock(mutex_);
   drop_empty();
   peak_ = held();
 }
 
 /// Takes room from the first gap that is wide enough; null where none is.
-char* Arena::place(Chunk& chunk, int64_t size) noexcept {
+char* BlockAllocator::place(Chunk& chunk, int64_t size) noexcept {
   for (auto gap = chunk.gaps.begin(); gap != chunk.gaps.end(); ++gap) {
     const auto [offset, room] = *gap;
     if (room < size) continue;
@@ -130,7 +131,7 @@ char* Arena::place(Chunk& chunk, int64_t size) noexcept {
   return nullptr;
 }
 
-void* Arena::allocate(int64_t bytes) {
+void* BlockAllocator::allocate(int64_t bytes) {
   const int64_t size = aligned(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   if (spare_.size() == in_use_) spare_.emplace(0, 0);
@@ -141,7 +142,7 @@ void* Arena::allocate(int64_t bytes) {
   return place(add_chunk(std::max(size, kUnplannedChunk)), size);
 }
 
-void Arena::deallocate(void* block, int64_t bytes) noexcept {
+void BlockAllocator::deallocate(void* block, int64_t bytes) noexcept {
   const int64_t size = aligned(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   const auto owner = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) {

@@ -12,22 +12,23 @@
 
 namespace sat {
 
-/// Places depend on the order of requests alone, so a dry arena, whose chunks have no end, learns exactly what a real
-/// one will need: rehearse, reserve chunk_peaks(), run. Blocks are 512-byte aligned. Thread-safe.
-class Arena : public Memory {
+/// Places depend on the order of requests alone, so a dry block allocator, whose chunks have no end, learns exactly
+/// what a real one will need: rehearse, reserve chunk_peaks(), run. Blocks are 512-byte aligned. Thread-safe.
+class BlockAllocator : public Memory {
  public:
   struct Source {
     std::function<void*(int64_t bytes)> take;  // throws Error where there is no room
     std::function<void(void*)> give;
   };
   /// A real one. max_bytes caps the chunks together; 0: no cap.
-  explicit Arena(Source source, int64_t max_bytes = 0);
-  /// A dry one: hands out addresses that must not be used, and only remembers the cap.
-  explicit Arena(int64_t max_bytes = 0);
-  ~Arena() override;
+  explicit BlockAllocator(Source source, int64_t max_bytes = 0);
+  /// A dry one: hands out addresses that cannot be read, and only remembers the cap.
+  explicit BlockAllocator(int64_t max_bytes = 0);
+  ~BlockAllocator() override;
 
-  /// Opens a chunk of this size for what comes next, or, in a dry arena, one without end; an earlier dry chunk keeps
-  /// the size that it has needed. Tensors go on using gaps in earlier chunks first. Throws Error beyond the cap.
+  /// Opens a chunk of this size for what comes next, or, in a dry block allocator, one without end; an earlier dry
+  /// chunk keeps the size that it has needed. Tensors go on using gaps in earlier chunks first. Throws Error beyond the
+  /// cap.
   void reserve(int64_t bytes);
   /// What each chunk holds at most: what to reserve, in order.
   std::vector<int64_t> chunk_peaks() const;
@@ -60,7 +61,7 @@ class Arena : public Memory {
   std::multimap<int64_t, int64_t> spare_;  // one node or more for each block in use, which may leave a gap
   size_t in_use_ = 0;                      // blocks
   int64_t live_ = 0, peak_ = 0;
-  bool dry_ = false, sealed_ = false;
+  bool sealed_ = false;
 };
 
 }  // namespace sat

@@ -38,32 +38,30 @@ void system_free(void* block, int64_t bytes) {
 
 }  // namespace
 
-int64_t Memory::rounded(int64_t bytes) {
+int64_t CachingAllocator::rounded(int64_t bytes) {
   const int64_t unit = bytes < kHugePage ? kAlignment : 4096;
   return std::max<int64_t>(1, (bytes + unit - 1) / unit) * unit;
 }
 
-Memory::~Memory() { release_until(0); }
+CachingAllocator::~CachingAllocator() { release_until(0); }
 
-int64_t Memory::live_bytes() const {
+int64_t CachingAllocator::live_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return live_;
 }
 
-int64_t Memory::peak_bytes() const {
+int64_t CachingAllocator::peak_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return peak_;
 }
 
-int64_t Memory::max_bytes() const { return max_bytes_; }
-
-void Memory::reset_peak() {
+void CachingAllocator::reset_peak() {
   std::lock_guard<std::mutex> lock(mutex_);
   release_until(0);
   peak_ = live_;
 }
 
-void* Memory::allocate(int64_t bytes) {
+void* CachingAllocator::allocate(int64_t bytes) {
   SAT_CHECK(bytes >= 0 && bytes <= INT64_MAX - kHugePage, "allocation of ", bytes, " bytes");
   const int64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
@@ -75,15 +73,15 @@ void* Memory::allocate(int64_t bytes) {
     live_ += size;
     return block;
   }
-  if (dry_) {
+  if (dry()) {
     live_ += size;
     peak_ = std::max(peak_, live_);
-    return this;
+    return reinterpret_cast<void*>(kVirtualAddress);
   }
-  const int64_t most = max_bytes_ > 0 ? max_bytes_ : INT64_MAX;
+  const int64_t most = max_bytes() > 0 ? max_bytes() : INT64_MAX;
   if (size > most - live_) {
     fail_as<MemoryError>("out of tensor memory: ", size, " more bytes asked for, ", live_, " in use, the cap is ",
-                         max_bytes_);
+                         max_bytes());
   }
   release_until(std::max<int64_t>(0, std::min(most, std::max(peak_, live_ + size)) - live_ - size));
   if (spare_.size() == in_use_) spare_.emplace(0, nullptr);
@@ -94,16 +92,16 @@ void* Memory::allocate(int64_t bytes) {
   return block;
 }
 
-void Memory::came_and_went(int64_t bytes) {
+void CachingAllocator::came_and_went(int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
   peak_ = std::max(peak_, live_ + bytes);
 }
 
-void Memory::deallocate(void* block, int64_t bytes) noexcept {
+void CachingAllocator::deallocate(void* block, int64_t bytes) noexcept {
   const int64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
   live_ -= size;
-  if (dry_) return;
+  if (dry()) return;
   kept_ += size;
   --in_use_;
   auto node = spare_.extract(spare_.begin());
@@ -112,7 +110,7 @@ void Memory::deallocate(void* block, int64_t bytes) noexcept {
   cached_.insert(std::move(node));
 }
 
-void Memory::release_until(int64_t target_cached) noexcept {
+void CachingAllocator::release_until(int64_t target_cached) noexcept {
   while (kept_ > target_cached) {
     const auto largest = std::prev(cached_.end());
     system_free(largest->second, largest->first);

@@ -1,5 +1,5 @@
-// Tensor memory: a caching allocator that counts live and peak bytes and obeys an optional cap.
-// Knows bytes only; Tensor (tensor.h) gives them a shape.
+// Tensor memory: bytes that are counted, live and at their peak, under an optional cap; and the CPU's caching
+// allocator. Knows bytes only; Tensor (tensor.h) gives them a shape.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,45 @@
 
 namespace sat {
 
-/// Bytes handed out by one context. Freed blocks are kept for reuse, but a kept block never raises the peak: when a
-/// new block would, kept blocks go back to the system first. Blocks are 64-byte aligned; those of 2 MB and more sit on
-/// huge pages where the system offers them. A dry one counts and hands out addresses that must not be used.
-/// Thread-safe.
+/// Where a dry run's bytes would lie: addresses from here on are no process's, and reading one stops the program.
+constexpr uintptr_t kVirtualAddress = uintptr_t(1) << 54;
+
+/// Bytes handed out, with what is in use and what was held at most. Thread-safe.
 class Memory {
  public:
-  explicit Memory(int64_t max_bytes = 0, bool dry = false) : max_bytes_(max_bytes), dry_(dry) {}
-  virtual ~Memory();
+  explicit Memory(int64_t max_bytes, bool dry) : max_bytes_(max_bytes), dry_(dry) {}
+  virtual ~Memory() = default;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  virtual int64_t live_bytes() const;  // in use now
-  virtual int64_t peak_bytes() const;  // most ever held (in use and kept), which the cap bounds
-  int64_t max_bytes() const;           // the cap, 0 for none
-  virtual void reset_peak();           // peak := live; kept blocks are given back
+  int64_t max_bytes() const { return max_bytes_; }  // the cap, 0 for none
+  bool dry() const { return dry_; }                 // counts, and hands out addresses that cannot be read
+  virtual int64_t live_bytes() const = 0;           // in use now
+  virtual int64_t peak_bytes() const = 0;           // most ever held (in use and kept), which the cap bounds
+  virtual void reset_peak() = 0;                    // peak := live; kept blocks are given back
 
-  virtual void* allocate(int64_t bytes);  // throws MemoryError when the cap would be passed
+  virtual void* allocate(int64_t bytes) = 0;  // throws MemoryError when the cap would be passed
   /// Never fails: what it keeps books with was made when the block was.
-  virtual void deallocate(void* block, int64_t bytes) noexcept;
+  virtual void deallocate(void* block, int64_t bytes) noexcept = 0;
+
+ private:
+  int64_t max_bytes_;
+  bool dry_;
+};
+
+/// The CPU's memory. Freed blocks are kept for reuse, but a kept block never raises the peak: when a new block would,
+/// kept blocks go back to the system first. Blocks are 64-byte aligned; those of 2 MB and more sit on huge pages where
+/// the system offers them.
+class CachingAllocator : public Memory {
+ public:
+  explicit CachingAllocator(int64_t max_bytes = 0, bool dry = false) : Memory(max_bytes, dry) {}
+  ~CachingAllocator() override;
+
+  int64_t live_bytes() const override;
+  int64_t peak_bytes() const override;
+  void reset_peak() override;
+  void* allocate(int64_t bytes) override;
+  void deallocate(void* block, int64_t bytes) noexcept override;
 
   /// In a dry one: as if blocks of so many bytes together, each rounded(), had come and gone.
   void came_and_went(int64_t bytes);
@@ -44,8 +64,7 @@ class Memory {
   std::multimap<int64_t, void*> cached_;  // by rounded size
   std::multimap<int64_t, void*> spare_;   // one node or more for each block in use: its place in cached_ later on
   size_t in_use_ = 0;                     // blocks
-  int64_t live_ = 0, kept_ = 0, peak_ = 0, max_bytes_ = 0;
-  bool dry_ = false;
+  int64_t live_ = 0, kept_ = 0, peak_ = 0;
 };
 
 /// Owns the bytes of one or more tensors: from a Memory, or foreign bytes with a release function (a mapped file).
@@ -60,6 +79,7 @@ class Buffer {
   void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   bool foreign() const { return memory_ == nullptr; }
+  bool readable() const { return !memory_ || !memory_->dry(); }  // false for what a dry run counts
 
  private:
   void* data_;

@@ -1,120 +1,70 @@
-// Convolutions: weight packing, checks and allocation.
-#include "sat/tensor/accelerator.h"
-#include "sat/tensor/cpu/amx/amx_conv.h"
-#include "sat/tensor/cpu/kernels.h"
-#include "sat/tensor/cpu/winograd/winograd.h"
-#include "sat/tensor/ops.h"
-#include "sat/tensor/parallel.h"
-#include "sat/tensor/profile.h"
+// Convolutions, and blocks of convolution and norm.
+#include <utility>
+
+#include "sat/tensor/ops/check.h"
+#include "sat/tensor/ops/slab_walk.h"
 
 namespace sat {
 
 namespace {
 
-Tensor direct_panels(const Tensor& weight) {
-  const int64_t out = weight.shape[0], in = weight.shape[1];
-  const int64_t taps = weight.shape[2] * weight.shape[3] * weight.shape[4], count = (out + 15) / 16;
-  const Tensor panels({count, taps, in, 16});
-  const float* from = weight.data<float>();
-  float* to = panels.data<float>();
-  parallel_for(count, 1, [&](int64_t panel, int64_t) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t i = 0; i < in; ++i) {
-        float* lanes = to + ((panel * taps + tap) * in + i) * 16;
-        for (int64_t lane = 0; lane < 16; ++lane) {
-          const int64_t o = panel * 16 + lane;
-          lanes[lane] = o < out ? from[(o * in + i) * taps + tap] : 0.f;
-        }
-      }
-    }
-  });
-  return panels;
+void check_conv_weight(const char* op, const Tensor& weight) {
+  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4], op,
+            ": weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
+  check_f32(op, {&weight});
+}
+
+void check_block_weight(const char* op, const Tensor& weight, const ConvSite& site) {
+  check_conv_weight(op, weight);
+  SAT_CHECK(weight.shape[2] == 3, op, ": a block has a 3x3x3 kernel, not ", weight.shape[2]);
+  SAT_CHECK(site.stride == 1 || site.stride == 2, op, ": stride ", site.stride, ", needs 1 or 2");
+}
+
+void check_up_weight(const char* op, const Tensor& weight, const Tensor& bias) {
+  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == 2 && weight.shape[3] == 2 && weight.shape[4] == 2, op,
+            ": the up-sampling weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
+  SAT_CHECK(bias.empty() || bias.shape == Shape({weight.shape[1]}), op, ": its bias has shape ", bias.shape,
+            ", needs [", weight.shape[1], "]");
+  check_f32(op, {&weight, &bias});
+}
+
+void check_norm(const char* op, const NormWeights& norm, int64_t channels) {
+  SAT_CHECK(norm.gain.shape == Shape({channels}) && norm.bias.shape == Shape({channels}), op, ": gain ",
+            norm.gain.shape, " and bias ", norm.bias.shape, " need [", channels, "]");
+  check_f32(op, {&norm.gain, &norm.bias});
 }
 
 }  // namespace
 
-PackedConv3d pack_conv3d(const Tensor& weight, ConvMethod method, int64_t first_in, DType input) {
-  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4],
-            "pack_conv3d: weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
-  PackedConv3d packed;
-  packed.out = weight.shape[0];
-  packed.in = weight.shape[1];
-  packed.kernel = weight.shape[2];
-  packed.method = method;
-  packed.first_in = first_in > 0 ? first_in : packed.in;
-  SAT_CHECK(packed.first_in <= packed.in, "pack_conv3d: ", first_in, " of ", packed.in, " input channels");
-  if (Context::current().accelerator()) {
-    SAT_CHECK(packed.kernel == 3, "pack_conv3d: a device needs a 3x3x3 kernel, not ", packed.kernel);
-    packed.panels = accelerator().pack_conv3d(weight, packed.first_in, input);
-  } else if (method == ConvMethod::direct) {
-    packed.panels = direct_panels(weight);
-  } else if (method == ConvMethod::amx_bf16) {
-    packed.panels = cpu::pack_amx_conv3d(weight);
-  } else {
-    SAT_CHECK(packed.kernel == 3, "pack_conv3d: ", info_of(method).name, " needs a 3x3x3 kernel, not ", packed.kernel);
-    packed.panels = cpu::pack_winograd(weight, cpu::winograd_kind(method), packed.first_in);
-  }
-  return packed;
+PackedConv3d pack_conv3d(const Tensor& weight) {
+  check_conv_weight("pack_conv3d", weight);
+  return packing_backend().pack_conv3d(weight);
 }
 
-namespace {
-
-Tensor run_conv3d(const Tensor& x, const Tensor* skip, const PackedConv3d& weight, const Tensor& bias,
-                  Conv3dOptions options) {
+Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, Conv3dOptions options) {
   SAT_CHECK(x.shape.rank() == 5, "conv3d: x has shape ", x.shape, ", needs [B, H, W, D, C]");
-  SAT_CHECK(!skip || skip->shape.with(4, 0) == x.shape.with(4, 0), "conv3d: inputs of shapes ", x.shape, " and ",
-            skip ? skip->shape : Shape(), " do not lie on one grid");
-  SAT_CHECK(weight.method == ConvMethod::direct, "conv3d: the weight is packed for ", info_of(weight.method).name);
   SAT_CHECK(options.stride >= 1 && options.padding >= 0, "conv3d: stride ", options.stride, ", padding ",
             options.padding);
-  cpu::ConvShape shape{};
-  shape.batch = x.shape[0];
-  shape.in0 = x.shape[4];
-  shape.in1 = skip ? skip->shape[4] : 0;
-  shape.out = weight.out;
-  shape.kernel = weight.kernel;
-  shape.stride = options.stride;
-  shape.padding = options.padding;
-  SAT_CHECK(shape.in0 + shape.in1 == weight.in, "conv3d: ", shape.in0 + shape.in1, " input channels, the weight has ",
-            weight.in);
+  SAT_CHECK(x.shape[4] == weight.in, "conv3d: ", x.shape[4], " input channels, the weight has ", weight.in);
   SAT_CHECK(bias.empty() || bias.shape == Shape({weight.out}), "conv3d: bias has shape ", bias.shape, ", needs [",
             weight.out, "]");
-  for (int axis = 0; axis < 3; ++axis) {
-    const int64_t size = x.shape[axis + 1], room = size + 2 * options.padding - weight.kernel;
+  Shape shape = x.shape.with(4, weight.out);
+  for (int axis = 1; axis < 4; ++axis) {
+    const int64_t room = x.shape[axis] + 2 * options.padding - weight.kernel;
     SAT_CHECK(room >= 0, "conv3d: x of shape ", x.shape, " is smaller than the kernel ", weight.kernel);
-    shape.in_size[size_t(axis)] = size;
-    shape.out_size[size_t(axis)] = room / options.stride + 1;
+    shape[axis] = room / options.stride + 1;
   }
+  check_f32("conv3d", {&x, &bias});
+  Backend& backend = backend_of("conv3d", {&x, &weight.panels, &bias});
   profile::Range range("conv3d", x.shape);
-  Tensor y({shape.batch, shape.out_size[0], shape.out_size[1], shape.out_size[2], shape.out});
-  cpu::conv3d(y.data<float>(), x.data<float>(), skip ? skip->data<float>() : nullptr, weight.panels.data<float>(),
-              bias.empty() ? nullptr : bias.data<float>(), shape);
+  Tensor y(shape, DType::f32, x.device);
+  backend.conv3d(y, x, weight, bias, options);
   return y;
 }
 
-}  // namespace
-
-Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, Conv3dOptions options) {
-  return run_conv3d(x, nullptr, weight, bias, options);
-}
-
-Tensor conv3d_joined(const Tensor& x, const Tensor& skip, const PackedConv3d& weight, const Tensor& bias,
-                     Conv3dOptions options) {
-  return run_conv3d(x, &skip, weight, bias, options);
-}
-
 PackedMatrix pack_conv_transpose3d(const Tensor& weight) {
-  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == 2 && weight.shape[3] == 2 && weight.shape[4] == 2,
-            "pack_conv_transpose3d: weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
-  if (Context::current().accelerator()) return accelerator().pack_conv_transpose3d(weight);
-  const int64_t in = weight.shape[0], out = weight.shape[1];
-  Tensor rows({8 * out, in});
-  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
-    const int64_t corner = row / out, o = row % out;
-    for (int64_t i = 0; i < in; ++i)
-      rows.data<float>()[row * in + i] = weight.data<float>()[(i * out + o) * 8 + corner];
-  });
-  return pack_linear(rows);
+  check_up_weight("pack_conv_transpose3d", weight, {});
+  return packing_backend().pack_conv_transpose3d(weight);
 }
 
 Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tensor& bias) {
@@ -123,12 +73,65 @@ Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tenso
   const int64_t out = weight.out / 8;
   SAT_CHECK(bias.empty() || bias.shape == Shape({out}), "conv_transpose3d: bias has shape ", bias.shape, ", needs [",
             out, "]");
+  check_f32("conv_transpose3d", {&x, &bias});
+  Backend& backend = backend_of("conv_transpose3d", {&x, &weight.panels, &bias});
   profile::Range range("conv_transpose3d", x.shape);
-  Tensor y({x.shape[0], 2 * x.shape[1], 2 * x.shape[2], 2 * x.shape[3], out});
-  cpu::conv_transpose3d(y.data<float>(), x.data<float>(), weight.panels.data<float>(),
-                        bias.empty() ? nullptr : bias.data<float>(), x.shape[0], {x.shape[1], x.shape[2], x.shape[3]},
-                        weight.in, out);
+  Tensor y({x.shape[0], 2 * x.shape[1], 2 * x.shape[2], 2 * x.shape[3], out}, DType::f32, x.device);
+  backend.conv_transpose3d(y, x, weight, bias);
   return y;
+}
+
+ConvChoice choose_conv(const ConvSite& site, const ConvChannels& channels) {
+  return packing_backend().choose_conv(site, channels);
+}
+
+ConvBlockWeight pack_conv_block(const Tensor& weight, const ConvSite& site) {
+  check_block_weight("pack_conv_block", weight, site);
+  return packing_backend().pack_conv_block(weight, site);
+}
+
+UpBlockWeight pack_up_block(const Tensor& weight, const Tensor& up, const Tensor& up_bias, const ConvSite& site) {
+  check_block_weight("pack_up_block", weight, site);
+  check_up_weight("pack_up_block", up, up_bias);
+  SAT_CHECK(site.stride == 1 && up.shape[1] < weight.shape[1], "pack_up_block: stride ", site.stride, ", and ",
+            up.shape[1], " of ", weight.shape[1], " inputs are up-sampled");
+  return packing_backend().pack_up_block(weight, up, up_bias, site);
+}
+
+Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm) {
+  check_features("conv3d_norm", x);
+  SAT_CHECK(x.values.shape[4] == weight.in && weight.up == 0, "conv3d_norm: x has shape ", x.values.shape,
+            ", the weight has ", weight.in, " inputs, ", weight.up, " of them up-sampled");
+  check_norm("conv3d_norm", norm, weight.out);
+  Backend& backend = backend_of("conv3d_norm", {&x.values, &weight.panels, &norm.gain, &norm.bias});
+  SAT_CHECK(backend.holds(weight.store), "conv3d_norm: results are held as f32 or f16, not ", weight.store);
+  profile::Range range("conv3d_norm", x.values.shape);
+  return backend.conv3d_norm(std::move(x), weight, norm);
+}
+
+Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm) {
+  check_features("conv3d_norm_up", low);
+  check_features("conv3d_norm_up", skip);
+  const ConvBlockWeight& conv = weight.conv;
+  const Shape &small = low.values.shape, &large = skip.values.shape;
+  SAT_CHECK(small[0] == large[0] && 2 * small[1] == large[1] && 2 * small[2] == large[2] && 2 * small[3] == large[3],
+            "conv3d_norm_up: low has shape ", small, ", skip ", large, "; need half of each axis");
+  SAT_CHECK(small[4] == weight.up.in && weight.up.out == 8 * conv.up && conv.in == conv.up + large[4],
+            "conv3d_norm_up: low has shape ", small, ", skip ", large, ", the weight is for ", conv.up, " and ",
+            conv.in - conv.up, " channels");
+  check_norm("conv3d_norm_up", norm, conv.out);
+  Backend& backend = backend_of("conv3d_norm_up",
+                                {&low.values, &skip.values, &conv.panels, &weight.up.panels, &norm.gain, &norm.bias});
+  SAT_CHECK(backend.holds(conv.store), "conv3d_norm_up: results are held as f32 or f16, not ", conv.store);
+  profile::Range range("conv3d_norm_up", large);
+  return backend.conv3d_norm_up(std::move(low), std::move(skip), weight, norm);
+}
+
+Tensor materialize(Features x) {
+  Backend& backend = check_features("materialize", x);
+  if (x.center.empty() && x.values.dtype == DType::f32) return x.values;
+  profile::Range range("materialize", x.values.shape);
+  return backend.materialize(std::move(x));
 }
 
 }  // namespace sat

@@ -137,13 +137,15 @@ RoofMeter::RoofMeter(const RoofOptions& options)
 
 double RoofMeter::copy_in_memory() const {
   double best = 0;
+  Tensor target = to_;
+  float* to = target.data<float>();
+  const float* from = from_.data<float>();
   for (const auto copy : {streaming_copy, current_loops().copy}) {
     profile::Stopwatch watch;
     double bytes = 0, taken = 0;
     while (taken < 0.5 * seconds_) {
-      parallel_for(from_.numel(), kCopyPiece, [&](int64_t first, int64_t last) {
-        copy(to_.data<float>() + first, from_.data<float>() + first, last - first);
-      });
+      parallel_for(from_.numel(), kCopyPiece,
+                   [&](int64_t first, int64_t last) { copy(to + first, from + first, last - first); });
       bytes += 2 * double(from_.bytes());
       taken += watch.lap();
     }
@@ -156,7 +158,7 @@ double RoofMeter::copy_in_cache() const {
   const int64_t elements = std::max(l2_bytes() / 4 / 4 / kBlock, int64_t(1)) * kBlock;
   const cpu::RoofLoops& loops = current_loops();
   const double pieces = pieces_a_second(seconds_, [&](int64_t) {
-    const Tensor arrays({2, elements});
+    Tensor arrays({2, elements});
     float* from = arrays.data<float>();
     fill_random(from, elements, -1, 1);
     for (int64_t pass = 0; pass < kCachePasses; ++pass) loops.copy(from + elements, from, elements);

@@ -1,5 +1,5 @@
 // Private: the loops of the AMX convolution over a `Unit`, which has the tiles and vectors of 16 floats. Two files make
-// a unit: conv_amx.cpp from the processor's instructions, amx_twin.cpp in portable C++.
+// a unit: loops_amx.cpp from the processor's instructions, tests/support/amx in portable C++.
 //
 // Blocking, and why:
 //  - 48 pixels x 32 outputs are accumulated in 6 of the 8 tiles, over the whole kernel. The weights of 32 outputs
@@ -232,14 +232,14 @@ struct Taking {
     for (int n = 0; n < 2; ++n) {
       const uint32_t some = result.lanes >> 16 * n & 0xFFFF;
       const auto lanes_of = [&](const float* channels, float none) {
-        if (!from.center) return Unit::all(none);
+        if (!from.norm.center) return Unit::all(none);
         return Unit::template take<false>(reinterpret_cast<uintptr_t>(channels) - uintptr_t(begin * 4) + 64 * n, some);
       };
-      result.center[n] = lanes_of(from.center, 0);
-      result.factor[n] = lanes_of(from.factor, 1);
-      result.shift[n] = lanes_of(from.shift, 0);
+      result.center[n] = lanes_of(from.norm.center, 0);
+      result.factor[n] = lanes_of(from.norm.factor, 1);
+      result.shift[n] = lanes_of(from.norm.shift, 0);
     }
-    result.slope = Unit::all(from.center ? from.slope : 1);
+    result.slope = Unit::all(from.norm.center ? from.norm.slope : 1);
     return result;
   }
 };

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 
 #include "sat/tensor/cpu/amx/loops.h"
-#include "sat/tensor/cpu/moments.h"
+#include "sat/tensor/half.h"
 
 namespace sat::cpu {
 namespace {
@@ -101,8 +101,8 @@ class AmxUnit {
 
   /// Within what f16 can hold; NaN stays, as the second operand of both.
   static Vector held(Vector value) {
-    value = _mm512_maskz_min_ps(kAll, all(kLargestHalf), value);
-    return _mm512_maskz_max_ps(kAll, all(-kLargestHalf), value);
+    value = _mm512_maskz_min_ps(kAll, all(kLargestF16), value);
+    return _mm512_maskz_max_ps(kAll, all(-kLargestF16), value);
   }
 
   template <int Tile>

@@ -1,8 +1,10 @@
-// Private: what one call of the AMX convolution's loops computes, and the two forms of those loops.
+// Private: what one call of the AMX convolution's loops computes.
 // Holds plain declarations only, so that the file compiled for AMX shares no inline function with the others.
 #pragma once
 
 #include <cstdint>
+
+#include "sat/tensor/ops/pending_norm.h"
 
 namespace sat::cpu {
 
@@ -11,13 +13,12 @@ constexpr int64_t kAmxStep = 2 * 16 * 32;    // values of the weights' two tiles
 constexpr int64_t kAmxRows = 16;             // pixels of a tile
 constexpr int64_t kAmxBlock = 3 * kAmxRows;  // pixels that are computed together
 
-/// One of the inputs whose channels stand one behind the other. See PendingNorm (conv_slab.h) for the norm.
+/// One of the inputs whose channels stand one behind the other.
 struct AmxSource {
   const void* const* planes;  // [W, D, channels] each
   bool half;                  // f16; else f32
   int64_t channels, first;    // `first`: where these channels begin among all of them
-  const float *center, *factor, *shift;
-  float slope;
+  PendingNorm norm;
 };
 
 /// How the ring of normalised bf16 planes lies, in values. A plane holds a strip of rows, those of an even and those
@@ -52,7 +53,6 @@ struct AmxPiece {
   int64_t moments_step;  // from a plane to the next
 };
 
-void amx_piece(const AmxPiece& piece);       // the processor's tiles; only where amx_available()
-void amx_piece_twin(const AmxPiece& piece);  // portable: every tile instruction as the manual defines it
+void amx_piece(const AmxPiece& piece);  // on the processor's tiles; only where amx_available()
 
 }  // namespace sat::cpu

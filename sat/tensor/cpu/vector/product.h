@@ -50,7 +50,7 @@ struct Terms {
 /// How a product is shared out: groups of rows x spans of outputs, a piece being `grain` of these.
 struct Share {
   int64_t group_rows, groups, spans, grain;
-  int64_t count() const { return pieces(groups * spans, grain); }  // of pieces
+  int64_t count() const { return divide_up(groups * spans, grain); }  // of pieces
 };
 Share share_of(const Product& product);
 
@@ -63,14 +63,15 @@ extern const float kZeros[kDepth];
 /// Runs a product on the current context's threads. The result of a row does not depend on the other rows.
 ///   Rows: a type whose nested Group(const Rows&, first row, count) is made for every group of up to kGroupRows rows;
 ///     group.point(const float** pointers, first row in group, const Terms&) sets pointers[t * 6 + r] for 6 rows.
-///   finish(const Group&, row in group, first output, outputs, const float* sums) takes the results of one row.
+///   epilogue(const Group&, row in group, first output, outputs, const float* sums) takes the results of one row.
 ///   after(piece, first output, outputs, const float* sums, rows, row width), after a group: its results once more,
 ///   with the piece that it belongs to.
-template <class Rows, class Finish, class After>
-void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish, const After& after) {
+template <class Rows, class Epilogue, class After>
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Epilogue& epilogue,
+                 const After& after) {
   if (product.rows <= 0 || product.out <= 0) return;
   const std::vector<Terms> order = order_of_terms(product);
-  const int64_t in = product.in[0] + product.in[1], panels = pieces(product.out, kPanel);
+  const int64_t in = product.in[0] + product.in[1], panels = divide_up(product.out, kPanel);
   const auto [group_rows, groups, spans, grain] = share_of(product);
   const bool long_sum = product.long_sum();
 
@@ -107,7 +108,7 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
     }
     for (size_t i = 0; i < totals.size(); ++i) sums[i] = float(totals[i]);
     const int64_t first = first_panel * kPanel, outputs = std::min(width, product.out - first);
-    for (int64_t row = 0; row < count; ++row) finish(group, row, first, outputs, sums + row * width);
+    for (int64_t row = 0; row < count; ++row) epilogue(group, row, first, outputs, sums + row * width);
     after(item / grain, first, outputs, sums, count, width);
   };
   parallel_for(groups * spans, grain, [&](int64_t first, int64_t last) {
@@ -115,9 +116,9 @@ void run_product(const Simd& simd, const Product& product, const Rows& rows, con
   });
 }
 
-template <class Rows, class Finish>
-void run_product(const Simd& simd, const Product& product, const Rows& rows, const Finish& finish) {
-  run_product(simd, product, rows, finish, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+template <class Rows, class Epilogue>
+void run_product(const Simd& simd, const Product& product, const Rows& rows, const Epilogue& epilogue) {
+  run_product(simd, product, rows, epilogue, [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
 }
 
 /// Rows of a matrix [rows, stride] in memory: the Rows of a product with one tap.

@@ -2,7 +2,6 @@
 #include <immintrin.h>
 
 #include "sat/tensor/cpu/vector/simd.h"
-#include "sat/tensor/cpu/vector/vector_avx2.h"
 
 namespace sat::cpu {
 
@@ -41,8 +40,6 @@ void tile(float* sums, const float* const* rows, const TileWeights& weights, boo
 
 }  // namespace
 
-const Simd kAvx2 = {
-    tile,        avx2::gelu,   avx2::exponentials, avx2::add_squashed, avx2::moments, avx2::normalise_leaky_relu,
-    avx2::widen, avx2::narrow, avx2::layer_norm};
+const Simd kAvx2 = {tile};
 
 }  // namespace sat::cpu

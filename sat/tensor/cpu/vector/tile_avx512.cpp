@@ -3,7 +3,6 @@
 #include <immintrin.h>
 
 #include "sat/tensor/cpu/vector/simd.h"
-#include "sat/tensor/cpu/vector/vector_avx2.h"
 
 namespace sat::cpu {
 
@@ -58,8 +57,6 @@ void tile(float* sums, const float* const* rows, const TileWeights& weights, boo
 
 }  // namespace
 
-const Simd kAvx512 = {
-    tile,        avx2::gelu,   avx2::exponentials, avx2::add_squashed, avx2::moments, avx2::normalise_leaky_relu,
-    avx2::widen, avx2::narrow, avx2::layer_norm};
+const Simd kAvx512 = {tile};
 
 }  // namespace sat::cpu

@@ -4,8 +4,8 @@
 
 #include <immintrin.h>
 
-#include "sat/tensor/cpu/moments.h"
 #include "sat/tensor/cpu/vector/simd.h"
+#include "sat/tensor/half.h"
 
 namespace sat::cpu::avx2 {
 
@@ -184,7 +184,7 @@ float exponentials(float* x, const float* bias, float scale, int64_t count) {
   return sum_of(sum);
 }
 
-void add_squashed(float* scores, const float* logits, float weight, int64_t count) {
+void add_tanh_half(float* scores, const float* logits, float weight, int64_t count) {
   const __m256 factor = _mm256_set1_ps(weight);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
@@ -198,7 +198,7 @@ void add_squashed(float* scores, const float* logits, float weight, int64_t coun
 }
 
 void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t channels) {
-  const int64_t wanted = 2048 / (channels > 0 ? channels : 1);  // 8 KB: in the first-level cache for its channel blocks
+  const int64_t wanted = 2048 / (channels > 0 ? channels : 1);  // 8 KB: in the L1 cache for its channel blocks
   const int64_t rows = wanted > 8 ? wanted : 8;
   for (int64_t c = 0; c < channels; ++c) mean[c] = m2[c] = 0;
   for (int64_t v = 0; v < voxels; v += rows) {
@@ -238,7 +238,7 @@ void widen(float* y, const f16* x, int64_t count) {
 
 void narrow(f16* y, const float* x, int64_t count) {
   auto* to = reinterpret_cast<uint16_t*>(y);
-  const __m256 largest = _mm256_set1_ps(kLargestHalf), lowest = _mm256_set1_ps(-kLargestHalf);
+  const __m256 largest = _mm256_set1_ps(kLargestF16), lowest = _mm256_set1_ps(-kLargestF16);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const __m256 bounded = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(x + i), lowest), largest);
@@ -246,7 +246,7 @@ void narrow(f16* y, const float* x, int64_t count) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
   }
   for (; i < count; ++i) {
-    const float bounded = x[i] > kLargestHalf ? kLargestHalf : x[i] < -kLargestHalf ? -kLargestHalf : x[i];
+    const float bounded = x[i] > kLargestF16 ? kLargestF16 : x[i] < -kLargestF16 ? -kLargestF16 : x[i];
     to[i] = uint16_t(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(bounded), _MM_FROUND_TO_NEAREST_INT)));
   }
 }

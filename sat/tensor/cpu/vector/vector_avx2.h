@@ -1,22 +1,37 @@
-// Private: the AVX2 loops that both tables of simd.h hold. Contracts there.
+// Private: the loops of AVX2 that every CPU level above plain runs.
+// Holds plain declarations only, so that files compiled for a level share no inline function with those that are not.
 #pragma once
 
 #include <cstdint>
 
 namespace sat {
-struct f16;
+struct f16;  // tensor.h
 }
 
 namespace sat::cpu::avx2 {
 
+/// x = gelu(x), the exact form, to about 2e-7 of max(|x|, 1).
 void gelu(float* x, int64_t count);
+
+/// x = exp(scale * x + bias - largest) where `largest` is the largest scale * x + bias; returns the sum of x.
+/// bias null for none.
 float exponentials(float* x, const float* bias, float scale, int64_t count);
-void add_squashed(float* scores, const float* logits, float weight, int64_t count);
+
+/// scores += weight * tanh(logits / 2), the tanh to within 2e-7.
+void add_tanh_half(float* scores, const float* logits, float weight, int64_t count);
+
+/// Per channel of x [voxels, channels]: mean, and sum of squared deviations from it (two passes, in double).
 void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t channels);
+
+/// y = leaky_relu((x - center) * factor + shift), center, factor and shift [channels]; y may be x.
 void normalise_leaky_relu(float* y, const float* x, const float* center, const float* factor, const float* shift,
                           float slope, int64_t voxels, int64_t channels);
+
+/// Between f32 and f16; to the latter rounded to nearest even and held within +-kLargestF16 (half.h).
 void widen(float* y, const f16* x, int64_t count);
 void narrow(f16* y, const float* x, int64_t count);
+
+/// One row of a layer norm.
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps);
 
 }  // namespace sat::cpu::avx2

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "sat/tensor/cpu/winograd/winograd.h"
+#include "sat/tensor/half.h"
 
 namespace sat::cpu {
 namespace {
@@ -49,37 +50,6 @@ struct Axis4 {  // F(4, 3) at 0, +-11/16, +-11/8: a third of the error of 0, +-1
     y[1] = L::fma(b, e, L::scale(a, d));
     y[2] = L::fma(B, t, L::scale(A, s));
     y[3] = L::fma(b * B, e, L::fma(a * A, d, m[5]));
-  }
-};
-
-template <class L>
-struct Axis6 {  // F(6, 3) at 0, +-1, +-1/2, +-2
-  using V = typename L::V;
-  static constexpr int kInputs = 8, kPoints = 8, kOutputs = 6;
-  static constexpr float b = 0.5f, c = 2, B = b * b, C = c * c;
-  static constexpr float e1 = 1 + B + C, e2 = B + C + B * C, e3 = B * C;
-  static void forward(const V* x, V* y) {
-    y[0] = L::nfma(e1, x[4], L::fma(e2, x[2], L::nfma(e3, x[0], x[6])));
-    y[7] = L::nfma(e1, x[5], L::fma(e2, x[3], L::nfma(e3, x[1], x[7])));
-    V even = L::nfma(B + C, x[4], L::fma(B * C, x[2], x[6])), odd = L::nfma(B + C, x[3], L::fma(B * C, x[1], x[5]));
-    y[1] = L::add(even, odd);
-    y[2] = L::sub(even, odd);
-    even = L::nfma(1 + C, x[4], L::fma(C, x[2], x[6])), odd = L::nfma(1 + C, x[3], L::fma(C, x[1], x[5]));
-    y[3] = L::fma(b, odd, even);
-    y[4] = L::nfma(b, odd, even);
-    even = L::nfma(1 + B, x[4], L::fma(B, x[2], x[6])), odd = L::nfma(1 + B, x[3], L::fma(B, x[1], x[5]));
-    y[5] = L::fma(c, odd, even);
-    y[6] = L::nfma(c, odd, even);
-  }
-  static void inverse(const V* m, V* y) {
-    const V s = L::add(m[1], m[2]), d = L::sub(m[1], m[2]), t = L::add(m[3], m[4]), e = L::sub(m[3], m[4]);
-    const V u = L::add(m[5], m[6]), f = L::sub(m[5], m[6]);
-    y[0] = L::add(L::add(L::add(m[0], s), t), u);
-    y[1] = L::add(d, L::fma(b, e, L::scale(c, f)));
-    y[2] = L::add(s, L::fma(B, t, L::scale(C, u)));
-    y[3] = L::add(d, L::fma(b * B, e, L::scale(c * C, f)));
-    y[4] = L::add(s, L::fma(B * B, t, L::scale(C * C, u)));
-    y[5] = L::add(d, L::fma(b * B * B, e, L::fma(c * C * C, f, m[7])));
   }
 };
 
@@ -241,8 +211,8 @@ void inverse(float* to, int64_t to_stride, const float* from, int64_t from_strid
 }
 
 template <class L, class A, bool Half>
-void finish_row(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
-                int64_t tiles, int64_t outputs, int64_t row, bool begin) {
+void store_row(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
+               int64_t tiles, int64_t outputs, int64_t row, bool begin) {
   using V = typename L::V;
   const int64_t channels =
       result.channels - result.first_channel < result.block ? result.channels - result.first_channel : result.block;
@@ -278,18 +248,18 @@ void finish_row(const WinogradResult& result, const float* from, int64_t point_s
 }
 
 template <class L, class A>
-void finish(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride, int64_t tiles,
-            int64_t outputs, int64_t row, bool begin) {
-  (result.half ? finish_row<L, A, true> : finish_row<L, A, false>)(result, from, point_stride, output_stride, tiles,
-                                                                   outputs, row, begin);
+void epilogue(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
+              int64_t tiles, int64_t outputs, int64_t row, bool begin) {
+  (result.half ? store_row<L, A, true> : store_row<L, A, false>)(result, from, point_stride, output_stride, tiles,
+                                                                 outputs, row, begin);
 }
 
 template <class L>
 constexpr WinogradSteps steps_of(const Simd* simd) {
-  return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, Axis6<L>>, load<L, AxisStride2<L>>},
-          {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, Axis6<L>>, forward<L, AxisStride2<L>>},
-          {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, Axis6<L>>, inverse<L, AxisStride2<L>>},
-          {finish<L, Axis2<L>>, finish<L, Axis4<L>>, finish<L, Axis6<L>>, finish<L, AxisStride2<L>>},
+  return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, AxisStride2<L>>},
+          {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, AxisStride2<L>>},
+          {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, AxisStride2<L>>},
+          {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, AxisStride2<L>>},
           simd};
 }
 

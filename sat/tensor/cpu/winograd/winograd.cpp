@@ -13,13 +13,13 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
+constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {4, 9, 9, 8, 6}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
 constexpr int64_t kWidestItem = 12;               // tiles along D
 constexpr int64_t kSumDepth = 256;                // most channels that are summed in registers
 constexpr int64_t kSkew = 16;                     // floats between arrays, so that their rows do not share cache sets
 
-int64_t padded(int64_t channels) { return pieces(channels, kPanel) * kPanel; }
+int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
 /// The kernel transform, `weights` x 3: row p = (1, p, p^2) / product of (p - q) over the other finite points q, and
 /// (0, 0, 1) for infinity.
@@ -28,7 +28,6 @@ std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
   switch (kind) {
     case AxisKind::f2: points = {0, 1, -1}; break;
     case AxisKind::f4: points = {0, 0.6875, -0.6875, 1.375, -1.375}; break;
-    case AxisKind::f6: points = {0, 1, -1, 0.5, -0.5, 2, -2}; break;
     case AxisKind::stride2: points = {0.375, -0.375, 1.25, -1.25}; break;
   }
   const bool outer_taps = kind == AxisKind::stride2;  // its polynomial is w0 + w2 * p
@@ -59,13 +58,14 @@ struct Layout {
     first_inputs = padded(slab.inputs[0].channels);
     channels = first_inputs + padded(slab.inputs[1].channels);
     outputs = padded(slab.out);
-    const int64_t all_w = pieces(slab.out_size[1], axis[1].outputs), all_d = pieces(slab.out_size[2], axis[2].outputs);
+    const int64_t all_w = divide_up(slab.out_size[1], axis[1].outputs),
+                  all_d = divide_up(slab.out_size[2], axis[2].outputs);
     const int64_t tiles = item_tiles(kind);
-    tiles_d = pieces(all_d, pieces(all_d, kWidestItem));
+    tiles_d = divide_up(all_d, divide_up(all_d, kWidestItem));
     tiles_w = std::min(all_w, std::max<int64_t>(1, tiles / tiles_d));
     width = (tiles_d - 1) * axis[2].step + axis[2].inputs;
     rows = (tiles_w - 1) * axis[1].step + axis[1].inputs;
-    product_rows = pieces(tiles_w * tiles_d, kTileRows) * kTileRows;
+    product_rows = divide_up(tiles_w * tiles_d, kTileRows) * kTileRows;
     load_point = rows * width * channels + kSkew;
     row_point = tiles_w * width * channels + kSkew;
     pixel_point = product_rows * channels + kSkew;
@@ -74,7 +74,7 @@ struct Layout {
     int64_t at = 0;
     const auto place = [&](int64_t count) {
       const int64_t here = at;
-      at += pieces(count, kPanel) * kPanel + kSkew;
+      at += divide_up(count, kPanel) * kPanel + kSkew;
       return here;
     };
     load_at = place(axis[0].points * load_point);
@@ -119,7 +119,7 @@ void product(const Simd* simd, float* c, const float* a, int64_t rows, const flo
       plain_product(c, a + channel, rows, u, channel == 0);
       continue;
     }
-    u.lines = pieces(u.panels * kTileRows, rows) > 2 ? 4 : pieces(u.panels * kTileRows, rows);
+    u.lines = divide_up(u.panels * kTileRows, rows) > 2 ? 4 : divide_up(u.panels * kTileRows, rows);
     for (int64_t row = 0; row < rows; row += kTileRows) {
       const float* from[kTileRows];
       for (int64_t r = 0; r < kTileRows; ++r) from[r] = a + (row + r) * channels + channel;
@@ -140,7 +140,7 @@ class Item {
   void run(int64_t plane, int64_t w, int64_t tiles_w, int64_t d, int64_t tiles_d, Moments* moments) {
     tiles_w_ = tiles_w;
     tiles_d_ = tiles_d;
-    rows_ = pieces(tiles_w * tiles_d, kTileRows) * kTileRows;
+    rows_ = divide_up(tiles_w * tiles_d, kTileRows) * kTileRows;
     load(plane, w, d);
     const Layout& l = layout_;
     const int64_t unused = (rows_ - tiles_w * tiles_d) * l.channels;  // rows of the last register tile
@@ -156,7 +156,7 @@ class Item {
       steps_.inverse[size_t(kind_[1])](scratch_ + l.back_w_at + k * l.axis[1].outputs * l.back_point, l.back_point,
                                        scratch_ + l.back_d_at, l.back_point, l.axis[2].outputs * rows_ * l.outputs);
     }
-    finish(plane, w, d, moments);
+    epilogue(plane, w, d, moments);
   }
 
  private:
@@ -219,7 +219,7 @@ class Item {
     }
   }
 
-  void finish(int64_t plane, int64_t w, int64_t d, Moments* moments) {
+  void epilogue(int64_t plane, int64_t w, int64_t d, Moments* moments) {
     const Layout& l = layout_;
     const WinogradAxis &along_h = l.axis[0], &along_w = l.axis[1], &along_d = l.axis[2];
     alignas(64) float base[kBlock], sum[kBlock], square[kBlock];
@@ -245,8 +245,8 @@ class Item {
       for (int64_t row = 0; row < tiles_w_ * along_w.outputs && result.first_w + row < result.W; ++row) {
         const float* from = scratch_ + l.back_w_at + row % along_w.outputs * l.back_point +
                             along_d.outputs * rows_ * first + row / along_w.outputs * tiles_d_ * result.block;
-        steps_.finish[size_t(kind_[0])](result, from, along_w.outputs * l.back_point, rows_ * result.block, tiles_d_,
-                                        along_d.outputs, row, row == 0);
+        steps_.epilogue[size_t(kind_[0])](result, from, along_w.outputs * l.back_point, rows_ * result.block, tiles_d_,
+                                          along_d.outputs, row, row == 0);
         count += planes * pixels;
         for (int64_t c = 0; c < result.block; ++c) {
           sums[c] += double(sum[c]);
@@ -274,13 +274,11 @@ class Item {
 const WinogradAxis& axis_of(AxisKind kind) { return kAxes[size_t(kind)]; }
 
 WinogradKind winograd_kind(ConvMethod method) {
-  constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2;
+  constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, s2 = AxisKind::stride2;
   switch (method) {
     case ConvMethod::winograd_222: return {f2, f2, f2};
     case ConvMethod::winograd_244: return {f2, f4, f4};
     case ConvMethod::winograd_444: return {f4, f4, f4};
-    case ConvMethod::winograd_446: return {f4, f4, f6};
-    case ConvMethod::winograd_466: return {f4, f6, f6};
     case ConvMethod::winograd_stride2: return {s2, s2, s2};
     default: break;
   }
@@ -301,9 +299,9 @@ Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
   std::array<std::vector<std::array<double, 3>>, 3> g;
   for (size_t a = 0; a < 3; ++a) g[a] = kernel_transform(kind[a]);
   const int64_t H = int64_t(g[0].size()), W = int64_t(g[1].size()), D = int64_t(g[2].size());
-  const Tensor packed = zeros({H * W * D * outputs * channels});
-  const float* from = weight.data<float>();
-  float* to = packed.data<float>();
+  Tensor packed = zeros({H * W * D * outputs * channels});
+  const float* from = weight.address<float>();
+  float* to = packed.address<float>();
   parallel_for(outputs / kPanel * in, in, [&](int64_t begin, int64_t end) {
     std::vector<double> along_h(size_t(H * 9 * kPanel)), along_w(size_t(H * W * 3 * kPanel));
     for (int64_t item = begin; item < end; ++item) {
@@ -349,7 +347,7 @@ Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
 void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind kind, const WinogradSteps& steps) {
   ConvSlab slab = whole;
   const Layout layout(slab, kind);
-  Scratch scratch(layout.floats);
+  Workspace scratch(layout.floats);
   if (Context::current().dry()) return;  // there are no values to read
   std::vector<float> norms[2];           // padded, so that whole vectors can be read
   for (size_t input = 0; input < 2; ++input) {
@@ -365,14 +363,14 @@ void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind ki
   }
 
   // Neighbouring planes follow each other, so that what two rows of tiles share is still in the cache.
-  const int64_t all_w = pieces(slab.out_size[1], layout.axis[1].outputs);
-  const int64_t all_d = pieces(slab.out_size[2], layout.axis[2].outputs);
-  const int64_t planes = pieces(slab.last - slab.first, layout.axis[0].outputs);
-  const int64_t blocks_w = pieces(all_w, layout.tiles_w), blocks_d = pieces(all_d, layout.tiles_d);
+  const int64_t all_w = divide_up(slab.out_size[1], layout.axis[1].outputs);
+  const int64_t all_d = divide_up(slab.out_size[2], layout.axis[2].outputs);
+  const int64_t planes = divide_up(slab.last - slab.first, layout.axis[0].outputs);
+  const int64_t blocks_w = divide_up(all_w, layout.tiles_w), blocks_d = divide_up(all_d, layout.tiles_d);
   const int64_t items = planes * blocks_w * blocks_d;
   std::vector<Moments> moments(size_t(items * slab.out));
   parallel_for(items, 1, [&](int64_t index, int64_t) {
-    const Scratch::Use use(scratch);
+    Workspace::Use use(scratch);
     Item item(slab, layout, kind, steps, panels, use.data());
     const int64_t plane = slab.first + index % planes * layout.axis[0].outputs;
     const int64_t d = index / planes % blocks_d * layout.tiles_d, w = index / planes / blocks_d * layout.tiles_w;
@@ -381,7 +379,9 @@ void winograd_conv3d(const ConvSlab& whole, const float* panels, WinogradKind ki
   });
   if (!slab.statistics) return;
   for (int64_t index = 0; index < items; ++index) {
-    for (int64_t c = 0; c < slab.out; ++c) slab.statistics[c].merge(moments[size_t(index * slab.out + c)]);
+    const int64_t plane = slab.first + index % planes * layout.axis[0].outputs;
+    Moments* together = slab.statistics + plane / kSlabPlanes * slab.out;
+    for (int64_t c = 0; c < slab.out; ++c) together[c].merge(moments[size_t(index * slab.out + c)]);
   }
 }
 

@@ -23,10 +23,10 @@ struct WinogradAxis {
   int64_t weight_of(int64_t point) const { return point < weights ? point : weights - 1; }
 };
 
-/// F(2, 3), F(4, 3) and F(6, 3); and stride 2, split by parity: F(4, 2) of the odd positions, whose two taps are the
+/// F(2, 3) and F(4, 3); and stride 2, split by parity: F(4, 2) of the odd positions, whose two taps are the
 /// outer ones, beside plain products of the even positions with the middle tap.
-enum class AxisKind : uint8_t { f2, f4, f6, stride2 };
-constexpr int kAxisKinds = 4;
+enum class AxisKind : uint8_t { f2, f4, stride2 };
+constexpr int kAxisKinds = 3;
 const WinogradAxis& axis_of(AxisKind kind);
 
 /// One kind for each of H, W, D; all stride2 or none.
@@ -70,8 +70,8 @@ struct WinogradSteps {
   /// One row of outputs of a row of tiles: transforms back along H and stores. The value of output x of tile t lies at
   /// from[p * point_stride + x * output_stride + t * block]. `begin` takes the base of the statistics from its first
   /// voxel.
-  void (*finish[kAxisKinds])(const WinogradResult& result, const float* from, int64_t point_stride,
-                             int64_t output_stride, int64_t tiles, int64_t outputs, int64_t row, bool begin);
+  void (*epilogue[kAxisKinds])(const WinogradResult& result, const float* from, int64_t point_stride,
+                               int64_t output_stride, int64_t tiles, int64_t outputs, int64_t row, bool begin);
   const Simd* simd;  // its product; null: plain
 };
 extern const WinogradSteps kWinogradPlain, kWinogradAvx2, kWinogradAvx512;

@@ -18,7 +18,7 @@ struct Lanes8 {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
   }
   static void store_half(uint16_t* y, V x) {
-    x = _mm256_min_ps(_mm256_max_ps(x, all(-kLargestHalf)), all(kLargestHalf));
+    x = _mm256_min_ps(_mm256_max_ps(x, all(-kLargestF16)), all(kLargestF16));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
   }
   static V add(V a, V b) { return _mm256_add_ps(a, b); }

@@ -18,7 +18,7 @@ struct Lanes16 {
     return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }
   static void store_half(uint16_t* y, V x) {
-    x = _mm512_maskz_max_ps(0xffff, _mm512_maskz_min_ps(0xffff, x, all(kLargestHalf)), all(-kLargestHalf));
+    x = _mm512_maskz_max_ps(0xffff, _mm512_maskz_min_ps(0xffff, x, all(kLargestF16)), all(-kLargestF16));
     const __m256i half = _mm512_maskz_cvtps_ph(0xffff, x, _MM_FROUND_TO_NEAREST_INT);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), half);
   }

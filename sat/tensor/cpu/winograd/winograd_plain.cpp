@@ -16,7 +16,7 @@ struct OneLane {
   static V load(const float* x) { return *x; }
   static void store(float* y, V x) { *y = x; }
   static V load_half(const uint16_t* x) { return to_float(f16{*x}); }
-  static void store_half(uint16_t* y, V x) { *y = to_f16(std::clamp(x, -kLargestHalf, kLargestHalf)).bits; }
+  static void store_half(uint16_t* y, V x) { *y = to_f16(std::clamp(x, -kLargestF16, kLargestF16)).bits; }
   static V add(V a, V b) { return a + b; }
   static V sub(V a, V b) { return a - b; }
   static V scale(float k, V a) { return k * a; }

@@ -6,19 +6,15 @@
 
 namespace sat::cpu {
 
-struct AmxPiece;  // amx_piece.h
+struct AmxPiece;  // amx/piece.h
 
 /// The published weight [out, in, 3, 3, 3] f32, rounded to bf16 and laid out for the tiles; `in` counts both inputs'
 /// channels. Bytes: about 54 * in * out, with `out` and (above 10) `in` rounded up to 32.
 Tensor pack_amx_conv3d(const Tensor& weight);
 
-/// Convolves a slab; `panels` from pack_amx_conv3d. Same bits for any thread count and any division into slabs, the
-/// statistics' too if the slabs come in order.
-/// Throws Error if the processor has no tiles (see amx_available()) or if sizes do not fit.
-/// Extra memory: about 1 MB a thread, and 16 bytes an output channel, plane and strip of rows.
-void amx_conv3d(const ConvSlab& slab, const Tensor& panels);
-
-/// The same by given loops, for tests: amx_piece_twin, which runs everywhere, or amx_piece under an emulator.
+/// Convolves a slab; `panels` from pack_amx_conv3d; `loops` are amx_piece, where the processor has tiles, or what
+/// stands in for it in tests. Same bits for any thread count and any division into slabs. Throws Error if sizes do not
+/// fit. Extra memory: about 1 MB a thread, and 16 bytes an output channel, plane and strip of rows.
 void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const AmxPiece&));
 
 }  // namespace sat::cpu

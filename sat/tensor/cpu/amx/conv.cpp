@@ -1,6 +1,6 @@
-// The AMX convolution around its loops (amx_loops.h): the weights' layout, the division into pieces, the merging of
+// The AMX convolution around its loops (loops.h): the weights' layout, the division into pieces, the merging of
 // their statistics.
-#include "sat/tensor/cpu/amx/amx_conv.h"
+#include "sat/tensor/cpu/amx/conv.h"
 
 #include <algorithm>
 #include <vector>
@@ -20,7 +20,7 @@ constexpr int64_t kLeastRows = 8;           // of a strip, for the sake of the t
 constexpr int64_t kLeastBlocks = 2;         // of outputs, since every group of them normalises the input again
 constexpr int64_t kAroundCache = 64 << 20;  // results that nobody finds in a cache, in bytes
 
-int64_t blocks_of(int64_t channels) { return (channels + kAmxLanes - 1) / kAmxLanes; }
+int64_t blocks_of(int64_t channels) { return divide_up(channels, kAmxLanes); }
 
 /// Few channels: a tile row of 32 values holds three pixels. The pixels' distance is even, as values go in pairs.
 bool narrow(int64_t in) { return 3 * (in + in % 2) <= kAmxLanes; }
@@ -38,13 +38,13 @@ Pieces pieces_of(const AmxRing& ring, int64_t stride, int64_t out_rows, int64_t 
   int64_t several = kPieces;  // a power of two, so that strips share out evenly
   while (several > 1 && out_rows / several < kLeastRows) several /= 2;
   Pieces result{};
-  result.strips = (out_rows + most_rows - 1) / most_rows;
-  result.strips = (result.strips + several - 1) / several * several;
-  result.rows = (out_rows + result.strips - 1) / result.strips;
-  result.strips = pieces(out_rows, result.rows);
+  result.strips = divide_up(out_rows, most_rows);
+  result.strips = divide_up(result.strips, several) * several;
+  result.rows = divide_up(out_rows, result.strips);
+  result.strips = divide_up(out_rows, result.rows);
   const int64_t blocks = blocks_of(out), wanted = std::max<int64_t>(1, kPieces / result.strips);
-  result.blocks = std::max(kLeastBlocks, (blocks + wanted - 1) / wanted);
-  result.groups = pieces(blocks, result.blocks);
+  result.blocks = std::max(kLeastBlocks, divide_up(blocks, wanted));
+  result.groups = divide_up(blocks, result.blocks);
   return result;
 }
 
@@ -62,18 +62,16 @@ AmxRing ring_of(int64_t in, int64_t pixels, int64_t stride) {
 
 void set_rows(AmxRing& ring, int64_t rows, int64_t stride) {
   // The last tile of the last block reads on behind the strip, three pixels wide.
-  const int64_t computed = (rows * (ring.line / stride) + kAmxRows - 1) / kAmxRows * kAmxRows;
+  const int64_t computed = divide_up(rows * (ring.line / stride), kAmxRows) * kAmxRows;
   const int64_t pixels = (2 / stride) * ring.line + (computed - 1) * stride + 3;
-  ring.block = (pixels * ring.pixel + 31) / 32 * 32;
+  ring.block = divide_up(pixels * ring.pixel, 32) * 32;
   ring.strip = ring.blocks * ring.block;
   ring.plane = stride * ring.strip;
   ring.values = ring.slots * ring.plane;
 }
 
 AmxSource source_of(const SlabInput& input, int64_t first) {
-  const PendingNorm& norm = input.norm;
-  return {input.planes, input.dtype == DType::f16, input.channels, first, norm.center, norm.factor, norm.shift,
-          norm.slope};
+  return {input.planes, input.dtype == DType::f16, input.channels, first, input.norm};
 }
 
 void check(const ConvSlab& slab, const Tensor& panels, const AmxRing& ring) {
@@ -103,27 +101,24 @@ Tensor pack_amx_conv3d(const Tensor& weight) {
   const int64_t out = weight.shape[0], in = weight.shape[1];
   const AmxRing ring = ring_of(in, 1, 1);
   const int64_t steps = 9 * ring.blocks * ring.taps;
-  const Tensor panels({blocks_of(out), 9, ring.blocks * ring.taps, 2, 16, 32}, DType::bf16);
+  Tensor panels({blocks_of(out), 9, ring.blocks * ring.taps, 2, 16, 32}, DType::bf16);
+  const float* from = weight.address<float>();
+  bf16* values = panels.address<bf16>();
   parallel_for(blocks_of(out) * steps, 16, [&](int64_t first, int64_t last) {
     for (int64_t s = first; s < last; ++s) {
       const int64_t row = s % steps / (ring.blocks * ring.taps), block = s / ring.taps % ring.blocks;
-      bf16* to = panels.data<bf16>() + s * kAmxStep;
+      bf16* to = values + s * kAmxStep;
       for (int64_t i = 0; i < kAmxStep; ++i) {
         const int64_t k = i / 32 % 16 * 2 + i % 2;  // the value's place in a tile row of pixels
         const int64_t o = s / steps * kAmxLanes + i / (kAmxStep / 2) * 16 + i / 2 % 16;
         const int64_t tap = narrow(in) ? k / ring.pixel : s % ring.taps;
         const int64_t channel = narrow(in) ? k % ring.pixel : block * kAmxLanes + k;
         const bool real = o < out && channel < in && tap < 3;
-        to[i] = real ? to_bf16(weight.data<float>()[((o * in + channel) * 9 + row) * 3 + tap]) : bf16{0};
+        to[i] = real ? to_bf16(from[((o * in + channel) * 9 + row) * 3 + tap]) : bf16{0};
       }
     }
   });
   return panels;
-}
-
-void amx_conv3d(const ConvSlab& slab, const Tensor& panels) {
-  SAT_CHECK(amx_available(), "amx_conv3d: this processor has no matrix units (AMX)");
-  amx_conv3d(slab, panels, amx_piece);
 }
 
 void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const AmxPiece&)) {
@@ -132,7 +127,7 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const 
   check(slab, panels, ring);
   const Pieces cut = pieces_of(ring, slab.stride, slab.out_size[1], slab.out);
   set_rows(ring, cut.rows, slab.stride);
-  Scratch rings((ring.values + 1) / 2);  // counted in floats
+  Workspace rings((ring.values + 1) / 2);  // counted in floats
   if (Context::current().dry()) return;
   const int64_t planes = slab.last - slab.first;
   std::vector<double> moments(size_t(planes * cut.strips * 2 * slab.out));
@@ -144,7 +139,7 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const 
 
   parallel_for(planes > 0 ? cut.strips * cut.groups : 0, 1, [&](int64_t index, int64_t) {
     const int64_t strip = index / cut.groups, group = index % cut.groups;
-    const Scratch::Use scratch(rings);
+    Workspace::Use scratch(rings);
     AmxPiece piece{};
     piece.stride = slab.stride;
     for (size_t axis = 0; axis < 3; ++axis) piece.in_size[axis] = slab.in_size[axis];
@@ -175,8 +170,9 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, void (*loops)(const 
   for (int64_t i = 0; i < planes * cut.strips; ++i) {
     const int64_t first_row = i % cut.strips * cut.rows, rows = std::min(cut.rows, slab.out_size[1] - first_row);
     const double* mean = moments.data() + i * 2 * slab.out;
+    Moments* whole = slab.statistics + (slab.first + i / cut.strips) / kSlabPlanes * slab.out;
     for (int64_t o = 0; o < slab.out; ++o) {
-      slab.statistics[o].merge({double(rows * slab.out_size[2]), mean[o], mean[slab.out + o]});
+      whole[o].merge({double(rows * slab.out_size[2]), mean[o], mean[slab.out + o]});
     }
   }
 }

@@ -1,0 +1,242 @@
+// Blocks of convolution and norm on the CPU: which method computes them, the slabs that they are computed in, and the
+// statistics that become the pending norm.
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "sat/tensor/cpu/amx/conv.h"
+#include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/conv.h"
+#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv_slab.h"
+#include "sat/tensor/cpu/feature_reader.h"
+#include "sat/tensor/cpu/winograd/winograd.h"
+#include "sat/tensor/half.h"
+#include "sat/tensor/memory/memory.h"
+#include "sat/tensor/ops/score_sizes.h"
+#include "sat/tensor/ops/slab_walk.h"
+#include "sat/tensor/parallel.h"
+
+namespace sat::cpu {
+
+namespace {
+
+constexpr int kHalfWidthHalvings = 2;  // fast precision holds the results of the two highest resolutions in f16: the
+                                       // others are too small to matter for memory, and matter for accuracy
+
+/// The start of each plane of one sample.
+std::vector<const void*> planes_of(const Tensor& x, int64_t sample) {
+  const int64_t plane = x.shape[2] * x.shape[3] * x.shape[4] * size_of(x.dtype);
+  std::vector<const void*> planes;
+  for (int64_t h = 0; h < x.shape[1]; ++h) {
+    planes.push_back(static_cast<const char*>(x.raw()) + (sample * x.shape[1] + h) * plane);
+  }
+  return planes;
+}
+
+std::vector<void*> planes_of(Tensor& x, int64_t sample) {
+  std::vector<void*> planes;
+  for (const void* plane : planes_of(std::as_const(x), sample)) planes.push_back(const_cast<void*>(plane));
+  return planes;
+}
+
+/// The norm that readers of raw results take, from their statistics [batch, channels].
+Features with_norm(Tensor values, const std::vector<Moments>& statistics, const NormWeights& norm) {
+  const int64_t batch = values.shape[0], channels = values.shape[4];
+  const Shape per_channel({batch, channels});
+  Features y{std::move(values),   Tensor(per_channel), Tensor(per_channel),
+             Tensor(per_channel), norm.slope,          Tensor(per_channel)};
+  if (Context::current().dry()) return y;
+  const float *gain = norm.gain.data<float>(), *bias = norm.bias.data<float>();
+  for (int64_t i = 0; i < batch * channels; ++i) {
+    const Moments& m = statistics[size_t(i)];
+    const double variance = m.m2 / m.count;
+    SAT_CHECK(std::isfinite(m.mean) && std::isfinite(variance), "conv3d_norm: channel ", i % channels,
+              " is not finite; the input or the weights are not");
+    SAT_CHECK(y.values.dtype != DType::f16 || std::abs(m.mean) + 8 * std::sqrt(variance) < double(kLargestF16),
+              "conv3d_norm: channel ", i % channels, " leaves the range of f16; use exact precision");
+    const double deviation = std::sqrt(variance + double(norm.eps));
+    const double factor = double(gain[i % channels]) / deviation;
+    const auto center = float(m.mean);  // taken off first: x - mean is exact where |mean| >> deviation
+    y.center.data<float>()[i] = center;
+    y.factor.data<float>()[i] = float(factor);
+    y.shift.data<float>()[i] = float(double(bias[i % channels]) - (m.mean - double(center)) * factor);
+    y.rstd.data<float>()[i] = float(1 / deviation);
+  }
+  return y;
+}
+
+/// By the direct method: on final values.
+Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& weight, const NormWeights& norm) {
+  const Shape shape = conv_output_shape(x.shape, weight.out, weight.stride);
+  const ConvShape conv{x.shape[0], grid_of(x.shape, 1),    grid_of(shape, 1),
+                       x.shape[4], weight.in - x.shape[4], weight.out,
+                       3,          weight.stride,          1};
+  Tensor y = room_for_next(shape, weight.store, Device::cpu, kSlabPlanes);
+  std::vector<Moments> statistics(size_t(shape[0] * shape[4]));
+  conv3d_counted({y.raw(), weight.store, statistics.data()}, x.address<float>(), skip.address<float>(),
+                 weight.panels.address<float>(), conv);
+  return with_norm(std::move(y), statistics, norm);
+}
+
+/// The planes of a transposed convolution that some slab reads, made when it is near.
+class UpSampled {
+ public:
+  UpSampled(const Features& low, const UpBlockWeight& weight, int64_t sample)
+      : weight_(weight),
+        reader_(low, sample),
+        ring_(low.values.shape[1], kSlabPlanes),
+        W_(low.values.shape[2]),
+        D_(low.values.shape[3]),
+        planes_({ring_.planes(), 2 * W_, 2 * D_, weight.conv.up}),
+        low_plane_({W_, D_, low.values.shape[4]}),
+        pointers_(size_t(2 * low.values.shape[1]), nullptr) {}
+
+  /// Makes sure of planes [first, last), and returns where each lies.
+  const void* const* planes(int64_t first, int64_t last) {
+    ring_.require(first, last, [&](int64_t from, int64_t to) {
+      for (int64_t pair = from; pair < to; ++pair) make(pair);
+    });
+    return pointers_.data();
+  }
+
+ private:
+  void make(int64_t pair) {
+    float* low = low_plane_.address<float>();
+    const int64_t in = weight_.up.in, out = weight_.conv.up, plane = 4 * W_ * D_ * out;
+    parallel_for(W_, 1, [&](int64_t w, int64_t) { reader_.read(low + w * D_ * in, (pair * W_ + w) * D_, D_); });
+    float* made = planes_.address<float>() + 2 * ring_.place(pair) * plane;
+    conv_transpose3d(made, low, weight_.up.panels.address<float>(), weight_.up_bias.address<float>(), 1, {1, W_, D_},
+                     in, out);
+    pointers_[size_t(2 * pair)] = made;
+    pointers_[size_t(2 * pair + 1)] = made + plane;
+  }
+
+  const UpBlockWeight& weight_;
+  FeatureReader reader_;
+  UpRing ring_;
+  int64_t W_, D_;  // of the volume below
+  Tensor planes_, low_plane_;
+  std::vector<const void*> pointers_;
+};
+
+/// By a method that works in slabs, of x or, with `up`, of [up-sampled low, x].
+Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, const ConvBlockWeight& weight,
+                  const NormWeights& norm, AmxLoops loops) {
+  const auto method = ConvMethod(weight.variant);
+  const Shape shape = conv_output_shape(x.values.shape, weight.out, weight.stride);
+  SlabWalk walk(x.values, shape, weight.store, kSlabPlanes, low != nullptr);
+  const int64_t groups = divide_up(shape[1], kSlabPlanes);
+  std::vector<Moments> statistics(size_t(shape[0] * weight.out)), by_planes(size_t(groups * weight.out));
+  for (int64_t b = 0; b < shape[0]; ++b) {
+    std::optional<UpSampled> above;
+    if (low) above.emplace(*low, *up, b);
+    const std::vector<const void*> from = planes_of(std::as_const(x.values), b);
+    const std::vector<void*> to = planes_of(walk.result(), b);
+    std::fill(by_planes.begin(), by_planes.end(), Moments{});
+    ConvSlab slab;
+    slab.in_size = grid_of(x.values.shape, 1);
+    slab.out_size = grid_of(shape, 1);
+    slab.stride = weight.stride;
+    slab.inputs[low ? 1 : 0] = {from.data(), x.values.dtype, x.values.shape[4], pending_norm(x, b)};
+    slab.planes = to.data();
+    slab.dtype = weight.store;
+    slab.out = weight.out;
+    slab.statistics = by_planes.data();
+    walk.for_each([&](int64_t first, int64_t last) {
+      slab.first = first;
+      slab.last = last;
+      if (above) slab.inputs[0] = {above->planes(first - 1, last + 1), DType::f32, weight.up, {}};
+      if (method == ConvMethod::amx_bf16) {
+        amx_conv3d(slab, weight.panels, loops);
+      } else {
+        winograd_conv3d(slab, weight.panels.address<float>(), winograd_kind(method), current_winograd());
+      }
+    });
+    for (int64_t i = 0; i < groups * weight.out; ++i) {
+      statistics[size_t(b * weight.out + i % weight.out)].merge(by_planes[size_t(i)]);
+    }
+  }
+  x.values = Tensor();
+  return with_norm(std::move(walk.result()), statistics, norm);
+}
+
+}  // namespace
+
+ConvChoice CpuBackend::choose_conv(const ConvSite& site, const ConvChannels& channels) const {
+  const Context& context = Context::current();
+  const bool has_tiles = amx_loops() != nullptr, fast = context.precision() == Precision::fast;
+  const CpuLevel level = has_tiles ? CpuLevel::amx : context.cpu();
+  const ConvLayer layer{channels.in, channels.out, 3, site.stride, site.grid, site.most_error};
+  const ConvMethod method =
+      site.variant.empty() ? choose_conv_method(layer, context.precision(), level) : parse_conv_method(site.variant);
+  const ConvMethodInfo& info = info_of(method);
+  SAT_CHECK(info.stride == 0 || info.stride == site.stride, info.name, " computes stride ", info.stride, ", not ",
+            site.stride);
+  SAT_CHECK(method != ConvMethod::amx_bf16 || has_tiles, info.name,
+            " needs a processor with matrix units (AMX), and a context at the level amx");
+  const double published = 4. * 27 * double(channels.in * channels.out);
+  return {info.name, fast && site.halvings < kHalfWidthHalvings ? DType::f16 : DType::f32, info.savings,
+          published * info.weight_growth, info.error};
+}
+
+ConvBlockWeight CpuBackend::pack_conv_block(const Tensor& weight, const ConvSite& site) {
+  return pack(weight, site, 0);
+}
+
+ConvBlockWeight CpuBackend::pack(const Tensor& weight, const ConvSite& site, int64_t up) const {
+  const ConvChoice choice = choose_conv(site, {weight.shape[1], weight.shape[0], up});
+  ConvBlockWeight packed;
+  packed.out = weight.shape[0];
+  packed.in = weight.shape[1];
+  packed.up = up;
+  packed.stride = site.stride;
+  packed.input = site.input;
+  packed.store = choice.store;
+  const ConvMethod method = parse_conv_method(choice.variant);
+  packed.variant = int(method);
+  switch (method) {
+    case ConvMethod::direct: packed.panels = direct_panels(weight); break;
+    case ConvMethod::amx_bf16: packed.panels = pack_amx_conv3d(weight); break;
+    default: packed.panels = pack_winograd(weight, winograd_kind(method), up > 0 ? up : packed.in);
+  }
+  return packed;
+}
+
+UpBlockWeight CpuBackend::pack_up_block(const Tensor& weight, const Tensor& up, const Tensor& up_bias,
+                                        const ConvSite& site) {
+  return {pack_conv_transpose3d(up), up_bias, pack(weight, site, up.shape[1])};
+}
+
+Tensor CpuBackend::materialize(Features x) {
+  const Shape shape = x.values.shape;
+  const bool reuse = x.values.dtype == DType::f32 && x.values.buffer.use_count() == 1 && !x.values.buffer->foreign();
+  Tensor y = reuse ? x.values : Tensor(shape);
+  float* to = y.address<float>();
+  const int64_t lines = shape[1] * shape[2], line = shape[3];
+  for (int64_t b = 0; b < shape[0]; ++b) {
+    const FeatureReader reader(x, b);
+    parallel_for(lines, 8, [&](int64_t first, int64_t last) {
+      reader.read(to + (b * lines + first) * line * shape[4], first * line, (last - first) * line);
+    });
+  }
+  return y;
+}
+
+Features CpuBackend::conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm) {
+  if (ConvMethod(weight.variant) != ConvMethod::direct) {
+    return by_slabs(std::move(x), nullptr, nullptr, weight, norm, amx_loops());
+  }
+  return by_direct(sat::materialize(std::move(x)), {}, weight, norm);
+}
+
+Features CpuBackend::conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm) {
+  if (ConvMethod(weight.conv.variant) != ConvMethod::direct) {
+    return by_slabs(std::move(skip), &low, &weight, weight.conv, norm, amx_loops());
+  }
+  const Tensor x = sat::conv_transpose3d(sat::materialize(std::move(low)), weight.up, weight.up_bias);
+  return by_direct(x, sat::materialize(std::move(skip)), weight.conv, norm);
+}
+
+}  // namespace sat::cpu

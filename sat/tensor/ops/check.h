@@ -1,0 +1,24 @@
+// Private: what the bodies of the ops share.
+#pragma once
+
+#include <initializer_list>
+
+#include "sat/tensor/backend.h"
+#include "sat/tensor/profile.h"
+
+namespace sat {
+
+/// The backend of the device that all of these lie on; empty tensors lie anywhere. Throws Error where two lie apart, or
+/// on a device that the current context does not compute on.
+Backend& backend_of(const char* op, std::initializer_list<const Tensor*> inputs);
+
+/// The backend that packs weights: of the device that the current context computes on.
+Backend& packing_backend();
+
+/// Throws Error where `x` is no tensor of f32 elements.
+void check_f32(const char* op, std::initializer_list<const Tensor*> inputs);
+
+/// Throws Error where features are not [B, H, W, D, C] in a type that their backend holds, with a whole norm or none.
+Backend& check_features(const char* op, const Features& x);
+
+}  // namespace sat

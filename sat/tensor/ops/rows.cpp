@@ -1,0 +1,138 @@
+// Views, rows and elements: what moves or adds numbers.
+#include <algorithm>
+
+#include "sat/tensor/ops/check.h"
+
+namespace sat {
+
+namespace {
+
+/// A row-major array seen as [outer, rows, inner] around one axis; `inner` in bytes.
+struct Rows {
+  int64_t outer = 1, rows, inner;
+  Rows(const Tensor& x, int axis) : rows(x.shape[axis]), inner(size_of(x.dtype)) {
+    for (int a = 0; a < axis; ++a) outer *= x.shape[a];
+    for (int a = axis + 1; a < x.shape.rank(); ++a) inner *= x.shape[a];
+  }
+  int64_t pitch() const { return rows * inner; }
+};
+
+char* bytes_of(Tensor& x) { return static_cast<char*>(x.raw()); }
+const char* bytes_of(const Tensor& x) { return static_cast<const char*>(x.raw()); }
+
+void check_axis(const char* op, const Tensor& x, int axis) {
+  SAT_CHECK(axis >= 0 && axis < x.shape.rank(), op, ": a tensor of shape ", x.shape, " has no axis ", axis);
+}
+
+}  // namespace
+
+Tensor reshape(const Tensor& x, const Shape& shape) { return x.reshape(shape); }
+
+Tensor slice(const Tensor& x, int64_t first, int64_t last) { return x.slice(first, last); }
+
+Tensor select(const Tensor& x, int64_t index) { return x.select(index); }
+
+Features slice(const Features& x, int64_t first, int64_t last) {
+  if (x.center.empty()) return {x.values.slice(first, last)};
+  Features some{x.values.slice(first, last),
+                x.center.slice(first, last),
+                x.factor.slice(first, last),
+                x.shift.slice(first, last),
+                x.slope,
+                {}};
+  if (!x.rstd.empty()) some.rstd = x.rstd.slice(first, last);
+  return some;
+}
+
+void copy_into(Tensor& to, int64_t first, const Tensor& from) {
+  SAT_CHECK(from.shape.rank() > 0, "copy_into: a scalar has no rows");
+  Tensor part = to.slice(first, first + from.shape[0]);
+  copy(part, from);
+}
+
+void copy_rows(Tensor& to, int axis, int64_t to_first, const Tensor& from, int64_t first, int64_t last) {
+  check_axis("copy_rows", from, axis);
+  SAT_CHECK(to.dtype == from.dtype && to.shape.with(axis, 0) == from.shape.with(axis, 0), "copy_rows: ", from.dtype,
+            " ", from.shape, " to ", to.dtype, " ", to.shape, " along axis ", axis);
+  SAT_CHECK(0 <= first && first <= last && last <= from.shape[axis] && 0 <= to_first &&
+                to_first + last - first <= to.shape[axis],
+            "copy_rows: rows [", first, ", ", last, ") of ", from.shape, " to row ", to_first, " of ", to.shape);
+  const bool within = to.buffer == from.buffer;
+  SAT_CHECK(!within || to_first <= first, "copy_rows: rows of one tensor move forwards alone");
+  const Rows source(from, axis), target(to, axis);
+  Runtime& runtime = backend_of("copy_rows", {&to, &from}).runtime();
+  const int64_t at_once = within ? first - to_first : last - first;  // runs that do not overlap
+  for (int64_t row = first; row < last && at_once > 0; row += at_once) {
+    runtime.copy_runs(bytes_of(to) + (to_first + row - first) * target.inner, target.pitch(),
+                      bytes_of(from) + row * source.inner, source.pitch(), std::min(at_once, last - row) * source.inner,
+                      source.outer);
+  }
+}
+
+void zero_rows(Tensor& x, int axis, int64_t first, int64_t last) {
+  check_axis("zero_rows", x, axis);
+  SAT_CHECK(0 <= first && first <= last && last <= x.shape[axis], "zero_rows: rows [", first, ", ", last, ") of ",
+            x.shape);
+  const Rows rows(x, axis);
+  backend_of("zero_rows", {&x})
+      .runtime()
+      .zero_runs(bytes_of(x) + first * rows.inner, rows.pitch(), (last - first) * rows.inner, rows.outer);
+}
+
+Tensor gather_rows(const Tensor& table, const std::vector<int64_t>& ids) {
+  SAT_CHECK(table.shape.rank() == 2, "gather_rows: table ", table.shape, ", needs [V, C]");
+  for (int64_t id : ids) {
+    SAT_CHECK(id >= 0 && id < table.shape[0], "gather_rows: id ", id, " in a table of ", table.shape[0], " rows");
+  }
+  check_f32("gather_rows", {&table});
+  Backend& backend = backend_of("gather_rows", {&table});
+  profile::Range range("gather_rows", table.shape);
+  Tensor rows({int64_t(ids.size()), table.shape[1]}, DType::f32, table.device);
+  backend.gather_rows(rows, table, ids);
+  return rows;
+}
+
+Tensor mean_of_rows(const Tensor& x, const std::vector<int64_t>& first, const std::vector<uint8_t>& counted) {
+  SAT_CHECK(x.shape.rank() == 2 && int64_t(counted.size()) == x.shape[0] && !first.empty() && first.front() == 0 &&
+                first.back() == x.shape[0] && std::is_sorted(first.begin(), first.end()),
+            "mean_of_rows: x has shape ", x.shape, ", with ", counted.size(), " flags and runs that do not cover it");
+  check_f32("mean_of_rows", {&x});
+  Backend& backend = backend_of("mean_of_rows", {&x});
+  profile::Range range("mean_of_rows", x.shape);
+  Tensor means({int64_t(first.size()) - 1, x.shape[1]}, DType::f32, x.device);
+  backend.mean_of_rows(means, x, first, counted);
+  return means;
+}
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  const int skipped = a.shape.rank() - b.shape.rank();
+  bool fits = skipped >= 0;
+  for (int axis = 0; fits && axis < b.shape.rank(); ++axis) fits = a.shape[axis + skipped] == b.shape[axis];
+  SAT_CHECK(fits, "add: shapes ", a.shape, " and ", b.shape, " do not fit");
+  check_f32("add", {&a, &b});
+  Backend& backend = backend_of("add", {&a, &b});
+  profile::Range range("add", a.shape);
+  Tensor sum = empty_like(a);
+  backend.add(sum, a, b);
+  return sum;
+}
+
+Tensor concat_channels(const std::vector<Tensor>& parts) {
+  SAT_CHECK(!parts.empty(), "concat_channels: nothing to join");
+  int64_t channels = 0;
+  for (const Tensor& part : parts) {
+    SAT_CHECK(part.shape.rank() >= 1 && part.shape.with(-1, 0) == parts[0].shape.with(-1, 0),
+              "concat_channels: shapes ", parts[0].shape, " and ", part.shape, " do not fit");
+    channels += part.shape[-1];
+  }
+  Tensor joined(parts[0].shape.with(-1, channels), parts[0].dtype, parts[0].device);
+  const int axis = joined.shape.rank() - 1;
+  int64_t first = 0;
+  for (const Tensor& part : parts) {
+    copy_rows(joined, axis, first, part, 0, part.shape[-1]);
+    first += part.shape[-1];
+  }
+  return joined;
+}
+
+}  // namespace sat
