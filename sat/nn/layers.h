@@ -1,4 +1,4 @@
-// The dense layers that the models share: a linear map, a layer norm, a two-layer MLP.
+// Private. The dense layers that the models share: a linear map, a layer norm, a two-layer MLP.
 // Knows weights by their published names and the ops of tensor/ops.h; no papers.
 #pragma once
 

@@ -1,4 +1,4 @@
-// THE vocabulary: every operation on tensors, with its contract. Models are written in these words alone.
+// Private. THE vocabulary: every operation on tensors, with its contract. Models are written in these words alone.
 // Each op checks its arguments, allocates its result in the current context, and has the backend of the device that its
 // arguments lie on compute it.
 //

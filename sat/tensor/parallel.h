@@ -1,4 +1,4 @@
-// A small thread pool whose results do not depend on the number of threads.
+// Private. A small thread pool whose results do not depend on the number of threads.
 // Knows nothing of tensors.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Profiling ranges: each op says its name and shape; the context's listener, if any, hears how long it took. And the
-// stopwatch that whoever reports times uses.
+// Private. Profiling ranges: each op says its name and shape; the context's listener, if any, hears how long it took.
+// And the stopwatch that whoever reports times uses.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// A loop's work captured once and run again, and the next input brought to the device beside it.
+// Private. A loop's work captured once and run again, and the next input brought to the device beside it.
 // Knows neither what the work is nor where it runs: on the CPU work is simply done each time, and in a dry run on the
 // CPU its memory is counted once and repeated.
 #pragma once

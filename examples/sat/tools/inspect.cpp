@@ -5,6 +5,7 @@
 #include "sat/io/files/hash.h"
 #include "sat/io/words/text.h"
 #include "sat/nn/sat/model_file.h"
+#include "sat/nn/sat/recognise_config.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "sat/nn/text/text_file.h"
 

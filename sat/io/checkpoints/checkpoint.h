@@ -1,4 +1,4 @@
-// Opening a checkpoint of any supported kind: what the bytes are decides, never the file's name.
+// Private. Opening a checkpoint of any supported kind: what the bytes are decides, never the file's name.
 // Knows no model: names are reported as the file has them, "module." included.
 #pragma once
 

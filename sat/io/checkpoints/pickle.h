@@ -1,5 +1,5 @@
-// A recogniser for the pickles inside PyTorch checkpoints. It executes nothing: it follows the opcodes, builds plain
-// values, and keeps whatever else stands beside the tensors (a NumPy array, a Namespace, a set) as a name alone.
+// Private. A recogniser for the pickles inside PyTorch checkpoints. It executes nothing: it follows the opcodes, builds
+// plain values, and keeps whatever else stands beside the tensors (a NumPy array, a Namespace, a set) as a name alone.
 // Where the tensors' bytes lie is the container's business (torch_file.cpp).
 #pragma once
 

@@ -1,4 +1,4 @@
-// The safetensors format: an 8-byte header length, a JSON header, and the tensors' bytes without gaps.
+// Private. The safetensors format: an 8-byte header length, a JSON header, and the tensors' bytes without gaps.
 // Knows bytes only; other formats are in torch_file.h, and checkpoint.h chooses.
 #pragma once
 

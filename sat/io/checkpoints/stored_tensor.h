@@ -1,4 +1,4 @@
-// How a tensor's bytes in a file become a Tensor: bounds, alignment, strides and conversion to f32.
+// Private. How a tensor's bytes in a file become a Tensor: bounds, alignment, strides and conversion to f32.
 // Knows no file format; safetensors.cpp and torch_file.cpp do.
 #pragma once
 

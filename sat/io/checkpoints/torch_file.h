@@ -1,5 +1,6 @@
-// PyTorch's own files (.pth, .pt, .bin) in both forms: the zip archive of stored members, and the legacy stream of
-// pickles followed by raw storages. Reads tensors; runs nothing (pickle.h). Other formats: checkpoint.h chooses.
+// Private. PyTorch's own files (.pth, .pt, .bin) in both forms: the zip archive of stored members, and the legacy
+// stream of pickles followed by raw storages. Reads tensors; runs nothing (pickle.h). Other formats: checkpoint.h
+// chooses.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The directory of a zip archive whose members are stored as they are, the container of PyTorch's files.
+// Private. The directory of a zip archive whose members are stored as they are, the container of PyTorch's files.
 // Finds and checks members of an open file; does not inflate, decrypt, write or extract.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Whether a disk has room for what a run is going to put there, asked before the work and not after it.
+// Private. Whether a disk has room for what a run is going to put there, asked before the work and not after it.
 // Knows folders and bytes only.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Bytes on disk: reading them whole or in order, replacing a file in one step, and the deflate family of formats.
-// Knows no image format; the only place that sees zlib.
+// Private. Bytes on disk: reading them whole or in order, replacing a file in one step, and the deflate family of
+// formats. Knows no image format; the only place that sees zlib.
 #pragma once
 
 #include <cstdint>

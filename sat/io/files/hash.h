@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), to name the exact model and scan that a result came from.
+// Private. SHA-256 (FIPS 180-4), to name the exact model and scan that a result came from.
 // Knows no keys and no other hash.
 #pragma once
 

@@ -1,5 +1,5 @@
-// A regular file read piece by piece, at any place, without being mapped: where another process shortens it, the next
-// read throws Error, and no signal comes. Knows bytes only.
+// Private. A regular file read piece by piece, at any place, without being mapped: where another process shortens it,
+// the next read throws Error, and no signal comes. Knows bytes only.
 #pragma once
 
 #include <cstdint>

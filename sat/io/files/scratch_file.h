@@ -1,4 +1,4 @@
-// Room on disk for large intermediate results that are written and read piece by piece.
+// Private. Room on disk for large intermediate results that are written and read piece by piece.
 // Knows bytes only; nothing of it remains. mapped_scratch.h is the same as an array.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The way back: a model's scores, finished row by row, become masks on the scan's own grid.
+// Private. The way back: a model's scores, finished row by row, become masks on the scan's own grid.
 // The inverse of preprocess.h. Knows nothing of networks, and never needs all scores at once.
 #pragma once
 

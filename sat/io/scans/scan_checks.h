@@ -1,5 +1,5 @@
-// Does a scan look like what it is said to be? Cheap doubts, each a sentence with its reason; none stops anything here.
-// Looks at sizes, values and names; knows no file format and no model.
+// Private. Does a scan look like what it is said to be? Cheap doubts, each a sentence with its reason; none stops
+// anything here. Looks at sizes, values and names; knows no file format and no model.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// What made a scan, by any of the names that people write: one rule for the text side, the preprocessing, the preview
-// and the command line.
+// Private. What made a scan, by any of the names that people write: one rule for the text side, the preprocessing, the
+// preview and the command line.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a model was made for, in words and millimetres: which part of the body its scans show, by modality.
+// Private. What a model was made for, in words and millimetres: which part of the body its scans show, by modality.
 // Carried as JSON by a bank of prompts (nn/embedding_bank.h); knows no network.
 #pragma once
 

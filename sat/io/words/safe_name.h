@@ -1,4 +1,4 @@
-// Names of structures and scans turned into names of files that every common file system takes.
+// Private. Names of structures and scans turned into names of files that every common file system takes.
 // Knows nothing of folders or of what the files hold.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Text that came from a stranger: is it UTF-8, and how to show it in a message; and figures for a person.
+// Private. Text that came from a stranger: is it UTF-8, and how to show it in a message; and figures for a person.
 // Knows no format (json.h) and no tables of Unicode.
 #pragma once
 

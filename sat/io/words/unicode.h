@@ -1,5 +1,5 @@
-// The little of Unicode that word-splitting needs: code points, old character classes, decomposition, lower case.
-// Knows no vocabulary (wordpiece.h). The tables are those of the published tokenizers, not today's (unicode.cpp).
+// Private. The little of Unicode that word-splitting needs: code points, old character classes, decomposition, lower
+// case. Knows no vocabulary (wordpiece.h). The tables are those of the published tokenizers, not today's (unicode.cpp).
 #pragma once
 
 #include <cstdint>

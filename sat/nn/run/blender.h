@@ -1,4 +1,4 @@
-// Overlapping windows become one score a voxel and prompt, row by row, in bounded memory (spec i).
+// Private. Overlapping windows become one score a voxel and prompt, row by row, in bounded memory (spec i).
 // Knows windows and scores; not the network that makes features, nor the grid that masks go back to (io/restore.h).
 #pragma once
 
@@ -10,20 +10,11 @@
 #include <vector>
 
 #include "sat/io/files/scratch_file.h"
+#include "sat/nn/run/plan.h"
 #include "sat/nn/run/windows.h"
 #include "sat/tensor/ops.h"
 
 namespace sat {
-
-/// How pending windows wait for their neighbours. All ways give the same bits.
-enum class Waiting : uint8_t {
-  scores,    // 4 bytes a prompt and voxel of the rows that are not final
-  features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are; on the CPU's
-             // side where a device computes, which is handed a few rows at a time
-  spilled    // the features of all windows go to a scratch file, and rows leave after the last window, so that what
-             // the network holds and what the masks hold are never in memory together
-};
-const char* name_of(Waiting waiting);
 
 /// Rows leave along `axis`, finished. Spilled ones, and those of a device, leave along axis 0.
 struct BlendPlan {

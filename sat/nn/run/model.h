@@ -1,17 +1,19 @@
 // A model with its text side, loaded from files: constant, and shared by the sessions that run it.
-// The network itself is in sat/sat_model.h; running it over a scan is session.h's.
+// Running it over a scan is session.h's matter.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
-#include "sat/nn/run/plan.h"
-#include "sat/nn/text/embedding_bank.h"
+#include "sat/nn/sat/sat_config.h"
 #include "sat/tensor/context.h"
 
 namespace sat {
+
+struct EmbeddingBank;  // text/embedding_bank.h
+struct ModelBytes;     // dry_run.h
+class SatModel;        // sat/sat_model.h
 
 struct ModelOptions {
   std::string model;          // .safetensors, .pth, .pt or .bin
@@ -34,34 +36,28 @@ class Model {
  public:
   /// Throws Error naming what is wrong with a file, or what does not fit; MemoryError where the limit would be passed.
   static std::shared_ptr<const Model> open(const ModelOptions& options);
+  ~Model();
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
-  const ModelOptions& options() const { return options_; }
-  const SatConfig& config() const { return network_->config(); }
-  const SatModel& network() const { return *network_; }
-  const ModelBytes& bytes() const { return bytes_; }                   // planned; held from now on
-  const std::string& identity() const { return identity_; }            // sha256
-  const std::string& text_identity() const { return text_identity_; }  // sha256
-  bool pairing_checked() const { return pairing_checked_; }            // the text side is known to belong to the model
-  const EmbeddingBank* bank() const { return bank_ ? &*bank_ : nullptr; }
-  int64_t text_bytes() const { return text_bytes_; }  // of the CPU's memory, while prompts are encoded; 0 with a bank
+  const ModelOptions& options() const;
+  const SatConfig& config() const;
+  const std::string& identity() const;       // sha256
+  const std::string& text_identity() const;  // sha256
+  bool pairing_checked() const;              // the text side is known to belong to the model
+
+  const SatModel& network() const;
+  const ModelBytes& bytes() const;    // as planned, and held from now on
+  const EmbeddingBank* bank() const;  // null where prompts go through a text encoder
+  int64_t text_bytes() const;         // of the CPU's memory, while prompts are encoded; 0 with a bank
 
   /// Options of a context that runs this model: its CPU level and precision, and the device that it lies on.
   ContextOptions context_options() const;
 
  private:
-  explicit Model(const ModelOptions& options) : options_(options) {}
-  void load(const Context& context);
-  void read_text_side(const struct ModelFile& file);
-
-  ModelOptions options_;
-  std::optional<SatModel> network_;
-  ModelBytes bytes_;
-  std::optional<EmbeddingBank> bank_;
-  std::string identity_, text_identity_;
-  int64_t text_bytes_ = 0;
-  bool pairing_checked_ = false;
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<const State> state_;
 };
 
 }  // namespace sat

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "sat/io/scans/volume.h"
-#include "sat/nn/run/blender.h"
-#include "sat/nn/sat/sat_model.h"
+#include "sat/nn/sat/sat_config.h"
 
 namespace sat {
 
@@ -27,6 +26,16 @@ struct Progress {
   int64_t window = 0, windows = 0;
   double fraction = 0;
 };
+
+/// How pending windows wait for their neighbours. All ways give the same bits.
+enum class Waiting : uint8_t {
+  scores,    // 4 bytes a prompt and voxel of the rows that are not final
+  features,  // 2 or 4 bytes a channel, voxel and window of those rows, however many prompts there are; on the CPU's
+             // side where a device computes, which is handed a few rows at a time
+  spilled    // the features of all windows go to a scratch file, and rows leave after the last window, so that what
+             // the network holds and what the masks hold are never in memory together
+};
+const char* name_of(Waiting waiting);
 
 /// What a run will take.
 struct SegmentationPlan {
@@ -76,28 +85,10 @@ struct PlanLimits {
   int64_t text_bytes = 0;
 };
 
-/// What loading a model in the current context takes.
-struct ModelBytes {
-  int64_t loading = 0;    // peak of the CPU's tensors while it is built
-  int64_t on_host = 0;    // of its weights in the CPU's memory afterwards,
-  int64_t on_device = 0;  // and in that of the device that computes
-  int64_t weights() const { return on_device > 0 ? on_device : on_host; }
-};
-ModelBytes plan_model(const SatConfig& config);
-
 /// Plans a run of `prompts` prompts with the current context's threads, CPU level, precision and device; computes
 /// nothing and needs no weights. Throws MemoryError with the figure needed when no way of running fits the device's
 /// memory, or with max_ram > 0 the CPU's.
 SegmentationPlan plan_segmentation(const SatConfig& config, const Geometry& scan, const RunOptions& run,
                                    int64_t prompts, const PlanLimits& limits = {});
-
-/// The same in a context that a loaded model computes in: its device's cap is what the weights left.
-SegmentationPlan plan_segmentation(const SatModel& model, const ModelBytes& held, const ModelGrid& grid,
-                                   const RunOptions& run, int64_t prompts, const PlanLimits& limits);
-
-/// "204015744 bytes (195 MiB)", rounded up, so that the MiB given as a limit are enough.
-std::string in_bytes(int64_t bytes);
-
-PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& run);
 
 }  // namespace sat

@@ -4,16 +4,58 @@
 #include <algorithm>
 #include <utility>
 
-#include "sat/nn/run/window_runner.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
+#include "sat/tensor/replay.h"
 
 namespace sat {
 
 namespace {
 
 constexpr double kNetworkWork = 1000;  // a voxel's share of the network, in prompts' masks; only progress asks
+
+/// What blending wants of a window. On a device it is valid until the next window runs.
+struct WindowAnswer {
+  Features features;  // full resolution
+  Tensor masks;       // [N, C]
+};
+
+class WindowRunner {
+ public:
+  /// cut(i, to): writes window i to `to` [1, w0, w1, w2, 1] in the CPU's memory.
+  WindowRunner(const SatModel& model, const Tensor& queries, const std::array<int64_t, 3>& window, Prefetch::Make cut,
+               int64_t windows);
+
+  /// Windows in order, each once.
+  WindowAnswer run(int64_t i, const std::function<void(double)>& on_progress);
+
+ private:
+  const SatModel& model_;
+  Tensor queries_;
+  Prefetch windows_;
+  Replay replay_;
+  float slope_ = 1;  // of the features
+};
+
+WindowRunner::WindowRunner(const SatModel& model, const Tensor& queries, const std::array<int64_t, 3>& window,
+                           Prefetch::Make cut, int64_t windows)
+    : model_(model),
+      queries_(to_compute_device(queries)),
+      windows_({1, window[0], window[1], window[2], 1}, windows, std::move(cut)) {}
+
+WindowAnswer WindowRunner::run(int64_t i, const std::function<void(double)>& on_progress) {
+  const auto network = [&](Tensor window) -> std::vector<Tensor> {
+    ImageFeatures image = model_.encode_image(std::move(window), on_progress);
+    const Tensor masks = model_.mask_vectors(model_.decode(queries_, image.memory));
+    Features& voxels = image.per_voxel[0];
+    slope_ = voxels.slope;
+    return {std::exchange(voxels.values, Tensor()), voxels.center, voxels.factor, voxels.shift, select(masks, 0)};
+  };
+  std::vector<Tensor> of = replay_.run([&] { return windows_.take(i); }, network);
+  windows_.bring_next(i);
+  return {{std::move(of[0]), of[1], of[2], of[3], slope_, {}}, of[4]};
+}
 
 }  // namespace
 

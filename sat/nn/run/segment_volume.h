@@ -1,4 +1,4 @@
-// The network over all windows of a prepared volume.
+// Private. The network over all windows of a prepared volume.
 // Knows the model's space only: scans, words and files are session.h's, and what a run will hold is plan.h's.
 #pragma once
 

@@ -12,7 +12,6 @@
 #include "sat/io/scans/preprocess.h"
 #include "sat/nn/run/model.h"
 #include "sat/nn/run/plan.h"
-#include "sat/nn/run/verify.h"
 
 namespace sat {
 
@@ -22,6 +21,13 @@ struct SessionOptions {
   std::string scratch;                // folder where large intermediate results may wait on disk; empty: nothing does
   int64_t spill_above = kSpillAbove;  // bytes; with max_ram that is what counts
   std::function<bool()> cancelled;    // as RunOptions::cancelled, for runs that have none
+};
+
+/// How far precision and device are off in one window: over all its voxels and all prompts.
+struct Verification {
+  double largest_difference = 0;  // of a probability
+  double changed = 0;             // share of voxels whose probability lies on another side of one half
+  double seconds = 0;
 };
 
 /// One bit a voxel a prompt, and every decision that led there.

@@ -1,18 +1,12 @@
-// How far a run's precision or device is off: one window computed twice, the way of the run and in f32 on the CPU.
-// Knows windows and prompts; which window of a scan is taken is session.h's matter.
+// Private. How far a run's precision or device is off: one window computed twice, the way of the run and in f32 on the
+// CPU. Knows windows and prompts; which window of a scan is taken is session.h's matter.
 #pragma once
 
+#include "sat/nn/run/session.h"
 #include "sat/nn/sat/sat_model.h"
 #include "sat/tensor/context.h"
 
 namespace sat {
-
-/// Over all voxels of the window and all prompts.
-struct Verification {
-  double largest_difference = 0;  // of a probability
-  double changed = 0;             // share of voxels whose probability lies on another side of one half
-  double seconds = 0;
-};
 
 /// tested, exact: one model in two contexts, of which the second computes on the CPU in exact precision.
 ///   window [1, H, W, D, 1] on the CPU; queries [N, text_dim]

@@ -1,5 +1,6 @@
 // Opening, describing and writing SAT models.
 #include "sat/nn/sat/model_file.h"
+#include "sat/nn/sat/recognise_config.h"
 
 #include <sstream>
 

@@ -1,5 +1,5 @@
-// A SAT model's file: opening it whatever its format, knowing what it is, and which text encoder belongs to it.
-// Knows names and metadata; the network is built by sat_model.h.
+// Private. A SAT model's file: opening it whatever its format, knowing what it is, and which text encoder belongs to
+// it. Knows names and metadata; the network is built by sat_model.h.
 #pragma once
 
 #include <map>

@@ -1,4 +1,4 @@
-// SAT's query decoder: prompts look at the image through cross-attention (spec c, d).
+// Private. SAT's query decoder: prompts look at the image through cross-attention (spec c, d).
 // Knows tokens and queries; where the tokens come from is sat_model.h's matter.
 #pragma once
 

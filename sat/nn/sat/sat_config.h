@@ -10,7 +10,6 @@
 #include "sat/io/scans/preprocess.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/run/windows.h"
-#include "sat/tensor/weights.h"
 
 namespace sat {
 
@@ -54,13 +53,5 @@ SatConfig published_config(const std::string& architecture);
 
 SatConfig config_from_json(const Json& json, const std::string& source);  // throws Error naming the key that is wrong
 Json to_json(const SatConfig& config);
-
-/// Reads the sizes off a checkpoint's shapes. A published model is recognised whole; for another, what shapes cannot
-/// tell (heads, window, spacing) is left at the published values and `certain` is false.
-struct RecognisedConfig {
-  SatConfig config;
-  bool certain = false;
-};
-RecognisedConfig recognise_config(const Weights& weights);  // throws Error when it is no SAT checkpoint
 
 }  // namespace sat

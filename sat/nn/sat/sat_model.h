@@ -1,4 +1,4 @@
-// The SAT network: a window and queries in, one mask vector a query and one feature vector a voxel out.
+// Private. The SAT network: a window and queries in, one mask vector a query and one feature vector a voxel out.
 // Knows no files (model_file.h), no scans and no blending (segmenter.h).
 #pragma once
 

@@ -1,4 +1,4 @@
-// The plain-conv 3-D U-Net under SAT: UNET, UNET-L, UNET-H and any other widths and depths (spec b.1).
+// Private. The plain-conv 3-D U-Net under SAT: UNET, UNET-L, UNET-H and any other widths and depths (spec b.1).
 // Knows feature volumes only; prompts, tokens and masks are sat_model.h's.
 #pragma once
 

@@ -1,5 +1,6 @@
-// BERT (Devlin et al., 2018) as an encoder of short texts: word + position + token type, then post-norm layers.
-// Knows ids, not words (io/wordpiece.h), and nothing of SAT (text_encoder.h). The pooler is published and unused.
+// Private. BERT (Devlin et al., 2018) as an encoder of short texts: word + position + token type, then post-norm
+// layers. Knows ids, not words (io/wordpiece.h), and nothing of SAT (text_encoder.h). The pooler is published and
+// unused.
 #pragma once
 
 #include "sat/nn/text/post_norm.h"

@@ -1,5 +1,5 @@
-// Prompts encoded once and for all: a file of phrases and their text embeddings, so that a model can be asked without
-// its text encoder. Answers only phrases that it holds; new words need text_encoder.h.
+// Private. Prompts encoded once and for all: a file of phrases and their text embeddings, so that a model can be asked
+// without its text encoder. Answers only phrases that it holds; new words need text_encoder.h.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// MPNet (Song et al., 2020) as an encoder of short texts: word + position, then post-norm layers whose attention has a
-// relative bias that all layers share. Knows ids, not words, and nothing of SAT (text_encoder.h).
+// Private. MPNet (Song et al., 2020) as an encoder of short texts: word + position, then post-norm layers whose
+// attention has a relative bias that all layers share. Knows ids, not words, and nothing of SAT (text_encoder.h).
 #pragma once
 
 #include "sat/nn/text/post_norm.h"

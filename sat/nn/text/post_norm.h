@@ -1,4 +1,4 @@
-// What BERT and MPNet share: tokens of several texts in one table, and the post-norm transformer layer.
+// Private. What BERT and MPNet share: tokens of several texts in one table, and the post-norm transformer layer.
 // Knows neither model's embeddings (bert.h, mpnet.h) nor words (text_encoder.h).
 #pragma once
 

@@ -1,6 +1,6 @@
-// From prompts to queries: SAT's three text encoders, "ours", "medcpt" and "basebert" (spec f), and plain sentence
-// encoders of the same two architectures. The words' side of a model; images are sat_model.h's, and prompts encoded
-// once and for all are embedding_bank.h's.
+// Private. From prompts to queries: SAT's three text encoders, "ours", "medcpt" and "basebert" (spec f), and plain
+// sentence encoders of the same two architectures. The words' side of a model; images are sat_model.h's, and prompts
+// encoded once and for all are embedding_bank.h's.
 #pragma once
 
 #include <memory>

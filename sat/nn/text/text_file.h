@@ -1,4 +1,4 @@
-// A text encoder's file: opening it whatever its format, knowing which encoder it is, and writing it again.
+// Private. A text encoder's file: opening it whatever its format, knowing which encoder it is, and writing it again.
 // Knows names and metadata; the encoder is built by text_encoder.h.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Tensor memory: bytes that are counted, live and at their peak, under an optional cap; and the CPU's caching
+// Private. Tensor memory: bytes that are counted, live and at their peak, under an optional cap; and the CPU's caching
 // allocator. Knows bytes only; Tensor (tensor.h) gives them a shape.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What this machine does at best, measured: the rates that kernels are held against.
+// Private. What this machine does at best, measured: the rates that kernels are held against.
 // Knows neither kernels nor shapes; who compares what with them is the caller's matter (sat bench).
 #pragma once
 

@@ -1,5 +1,5 @@
 // Dry runs: the model, the window loop in each way of blending, and the way that is taken.
-#include "sat/nn/run/plan.h"
+#include "sat/nn/run/dry_run.h"
 
 #include <algorithm>
 #include <utility>
