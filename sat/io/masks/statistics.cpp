@@ -69,13 +69,6 @@ PlaneSums sum_plane(const BitMasks& masks, int64_t prompt, int64_t h, const floa
   return sums;
 }
 
-double voxel_volume_mm3(const Affine& affine) {
-  const auto& m = affine.m;
-  return std::abs(m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
-                  m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0]) +
-                  m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0]));
-}
-
 template <class Array>
 Json numbers(const Array& values) {
   Json list = Json::array();
@@ -111,7 +104,7 @@ MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume&
   if (result.voxels == 0) return result;
 
   const Affine& affine = scan.geometry.voxel_to_world_mm;
-  result.volume_mm3 = double(result.voxels) * voxel_volume_mm3(affine);
+  result.volume_mm3 = double(result.voxels) * std::fabs(determinant(affine));
   result.measured = intensity.count;
   if (intensity.count > 0) {
     result.mean = intensity.mean;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "sat/io/scans/matrix.h"
 #include "sat/io/scans/scan_checks.h"
 #include "sat/io/words/text.h"
 
@@ -27,7 +28,8 @@ Affine affine_of_rows(const std::array<std::array<double, 4>, 3>& rows) {
   return a;
 }
 
-/// nibabel's qform, in its precision (extended, where the machine has it); none if the quaternion is longer than 1.
+/// nibabel's qform, in its precision (extended, where the machine has it); none if the quaternion is longer than 1. Not
+/// by Eigen's Quaternion, which takes the norm for 1 and so rounds otherwise.
 std::optional<Affine> affine_of_qform(const NiftiHeader& h, const std::array<double, 3>& spacing, double qfac) {
   using Real = long double;
   const Real x = h.quaternion[0], y = h.quaternion[1], z = h.quaternion[2];
@@ -64,21 +66,22 @@ bool close(double a, double b) { return std::fabs(a - b) <= 1e-8 + 1e-5 * std::f
 /// Does the affine's spacing agree with pixdim? As MONAI compares it: for four axes it takes the norms of all four
 /// columns, so that the translation is held against the time step.
 bool agrees(const Affine& a, const std::array<double, 3>& spacing, int axes, double time_step) {
-  const std::array<double, 3> norms = column_norms(a);
+  const Eigen::Vector4d norms = column_products(matrix_of(a)).diagonal().cwiseSqrt();
   for (size_t i = 0; i < 3; ++i) {
-    if (!close(norms[i] == 0 ? 1 : norms[i], spacing[i])) return false;
+    const double norm = norms[Eigen::Index(i)];
+    if (!close(norm == 0 ? 1 : norm, spacing[i])) return false;
   }
-  const double shift = std::sqrt(a.m[0][3] * a.m[0][3] + a.m[1][3] * a.m[1][3] + a.m[2][3] * a.m[2][3] + 1);
-  return axes < 4 || close(shift, time_step);
+  return axes < 4 || close(norms[3], time_step);
 }
 
-/// The quaternion (b, c, d) of a rotation, taken from its largest component so that nothing cancels; a >= 0.
-std::array<double, 3> quaternion_of(const Affine& r) {
-  const double xx = r.m[0][0], yy = r.m[1][1], zz = r.m[2][2];
+/// The quaternion (b, c, d) of a rotation, taken from its largest component so that nothing cancels; a >= 0. Not
+/// by Eigen's Quaternion, which takes it from a wherever the trace is positive: version 2 stores every bit.
+std::array<double, 3> quaternion_of(const Eigen::Matrix3d& r) {
+  const double xx = r(0, 0), yy = r(1, 1), zz = r(2, 2);
   std::array<double, 4> q{1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz};  // 4 a^2, 4 b^2, ..
   const size_t largest = size_t(std::max_element(q.begin(), q.end()) - q.begin());
-  const double b = r.m[2][1] - r.m[1][2], c = r.m[0][2] - r.m[2][0], d = r.m[1][0] - r.m[0][1];     // 4 a b, ..
-  const double bc = r.m[1][0] + r.m[0][1], bd = r.m[0][2] + r.m[2][0], cd = r.m[2][1] + r.m[1][2];  // 4 b c, ..
+  const double b = r(2, 1) - r(1, 2), c = r(0, 2) - r(2, 0), d = r(1, 0) - r(0, 1);     // 4 a b, ..
+  const double bc = r(1, 0) + r(0, 1), bd = r(0, 2) + r(2, 0), cd = r(2, 1) + r(1, 2);  // 4 b c, ..
   const std::array<std::array<double, 4>, 4> products{
       {{q[0], b, c, d}, {b, q[1], bc, bd}, {c, bc, q[2], cd}, {d, bd, cd, q[3]}}};
   const double scale = 0.5 / std::sqrt(q[largest]);
@@ -155,9 +158,8 @@ Affine affine_of(const NiftiHeader& h, const Forms& forms, NiftiForm form, const
             h.quaternion[2], ", is longer than 1");
   Affine a = *forms.qform;
   if (forms.sform_known && h.version == 1) {
-    for (auto& row : a.m) {
-      for (double& value : row) value = double(float(value));
-    }
+    auto fields = matrix_of(a);
+    fields = fields.cast<float>().cast<double>();
   }
   return a;
 }
@@ -183,12 +185,12 @@ double voxels_apart(const Geometry& grid, const Affine& a, const Affine& b) {
 
 /// The largest angle by which two axes miss a right angle, in degrees.
 double shear_degrees(const Affine& a) {
-  const std::array<double, 3> norms = column_norms(a);
+  const Eigen::Matrix3d products = column_products(linear_part(a));
+  const Eigen::Vector3d norms = products.diagonal().cwiseSqrt();
   double most = 0;
-  for (size_t j = 0; j < 3; ++j) {
-    const size_t k = (j + 1) % 3;
-    const double cosine =
-        (a.m[0][j] * a.m[0][k] + a.m[1][j] * a.m[1][k] + a.m[2][j] * a.m[2][k]) / (norms[j] * norms[k]);
+  for (Eigen::Index j = 0; j < 3; ++j) {
+    const Eigen::Index k = (j + 1) % 3;
+    const double cosine = products(j, k) / (norms[j] * norms[k]);
     most = std::max(most, std::asin(std::min(std::fabs(cosine), 1.0)) * 180 / 3.14159265358979);
   }
   return most;
@@ -366,23 +368,15 @@ NiftiHeader header_for(const Geometry& geometry) {
   h.sform_code = 2;
 
   Affine rotation;
-  double shear = 0;
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) rotation.m[i][j] = a.m[i][j] / spacing[j];
+  linear_part(rotation) = linear_part(a).array().rowwise() / array_of(spacing).transpose();
+  h.pixdim[0] = determinant(rotation) < 0 ? -1 : 1;
+  const Eigen::Matrix3d products = column_products(linear_part(rotation));
+  for (Eigen::Index j = 0; j < 3; ++j) {
+    if (std::fabs(products(j, (j + 1) % 3)) > 1e-6) return h;  // sheared
   }
-  const auto& r = rotation.m;
-  for (size_t j = 0; j < 3; ++j) {
-    const size_t k = (j + 1) % 3;
-    shear = std::max(shear, std::fabs(r[0][j] * r[0][k] + r[1][j] * r[1][k] + r[2][j] * r[2][k]));
-  }
-  const double determinant = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) -
-                             r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0]) +
-                             r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
-  h.pixdim[0] = determinant < 0 ? -1 : 1;
-  if (shear > 1e-6) return h;
-  for (size_t i = 0; i < 3; ++i) rotation.m[i][2] *= h.pixdim[0];
+  linear_part(rotation).col(2) *= h.pixdim[0];
   h.qform_code = 2;
-  h.quaternion = quaternion_of(rotation);
+  h.quaternion = quaternion_of(linear_part(rotation));
   return h;
 }
 

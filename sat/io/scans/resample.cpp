@@ -3,15 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
+#include "sat/io/scans/matrix.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
 
 namespace {
 
-using Matrix3 = std::array<std::array<double, 3>, 3>;
 using Point = std::array<double, 3>;
 
 constexpr double kKeepSpacingMm = 1e-3;  // an axis this near its target is not resampled
@@ -41,49 +40,27 @@ Affine turned_to_source(const std::array<int64_t, 3>& source_size, const AxisOrd
 }
 
 /// Upper triangular U with positive diagonal and U^T U = M^T M, M the linear part: zooms and shears without rotation.
-Matrix3 zooms_and_shears(const Affine& affine) {
-  Matrix3 gram{};
-  for (size_t r = 0; r < 3; ++r) {
-    for (size_t c = 0; c < 3; ++c) {
-      for (size_t k = 0; k < 3; ++k) gram[r][c] += affine.m[k][r] * affine.m[k][c];
-    }
-  }
-  Matrix3 upper{};
-  for (size_t r = 0; r < 3; ++r) {
-    for (size_t c = r; c < 3; ++c) {
-      double sum = gram[r][c];
-      for (size_t k = 0; k < r; ++k) sum -= upper[k][r] * upper[k][c];
-      if (c == r) SAT_CHECK(sum > 0, "space_grid: the scan's affine is singular, its axes span no volume");
-      upper[r][c] = c == r ? std::sqrt(sum) : sum / upper[r][r];
-    }
+/// Cholesky row by row. Not Eigen's LLT, which adds squares before it subtracts them: other last bits, other grids.
+Eigen::Matrix3d zooms_and_shears(const Affine& affine) {
+  Eigen::Matrix3d left = column_products(linear_part(affine)), upper = Eigen::Matrix3d::Zero();
+  for (Eigen::Index r = 0; r < 3; ++r) {
+    SAT_CHECK(left(r, r) > 0, "space_grid: the scan's affine is singular, its axes span no volume");
+    upper(r, r) = std::sqrt(left(r, r));
+    upper.row(r).tail(2 - r) = left.row(r).tail(2 - r) / upper(r, r);
+    left.noalias() -= upper.row(r).transpose() * upper.row(r);
   }
   return upper;
 }
 
-Matrix3 inverse_upper(const Matrix3& u) {
-  Matrix3 inverse{};
-  for (size_t c = 0; c < 3; ++c) {
-    inverse[c][c] = 1 / u[c][c];
-    for (size_t r = c; r-- > 0;) {
-      double sum = 0;
-      for (size_t k = r + 1; k <= c; ++k) sum += u[r][k] * inverse[k][c];
-      inverse[r][c] = -sum / u[r][r];
-    }
-  }
-  return inverse;
-}
-
 /// The linear part with shear removed and columns as long as the spacing; no translation.
 Affine unsheared(const Affine& affine, const Point& spacing_mm) {
-  const Matrix3 inverse = inverse_upper(zooms_and_shears(affine));
-  Affine result;
-  for (size_t r = 0; r < 3; ++r) {
-    for (size_t c = 0; c < 3; ++c) {
-      double rotation = 0;
-      for (size_t k = 0; k < 3; ++k) rotation += affine.m[r][k] * inverse[k][c];
-      result.m[r][c] = rotation * spacing_mm[c];
-    }
+  const Eigen::Matrix3d upper = zooms_and_shears(affine);
+  Eigen::Matrix3d inverse;
+  for (Eigen::Index c = 0; c < 3; ++c) {  // one by one, since for several at once Eigen multiplies by reciprocals
+    inverse.col(c) = upper.triangularView<Eigen::Upper>().solve(Eigen::Vector3d::Unit(c));
   }
+  Affine result;
+  linear_part(result) = product(linear_part(affine), inverse).array().rowwise() * array_of(spacing_mm).transpose();
   return result;
 }
 
@@ -98,43 +75,33 @@ std::array<Point, 8> corner_positions(const Geometry& grid) {
   return corners;
 }
 
-/// Solves A x = b for each column of b by elimination with row pivots: the index map A^-1 B between two grids.
-Affine solve(const Affine& matrix, const Affine& right) {
-  Affine a = matrix, b = right;
-  for (size_t column = 0; column < 3; ++column) {
-    size_t pivot = column;
-    for (size_t r = column + 1; r < 3; ++r) {
-      if (std::fabs(a.m[r][column]) > std::fabs(a.m[pivot][column])) pivot = r;
-    }
-    SAT_CHECK(a.m[pivot][column] != 0, "space_grid: the scan's affine is singular, its axes span no volume");
-    std::swap(a.m[pivot], a.m[column]);
-    std::swap(b.m[pivot], b.m[column]);
-    for (size_t r = column + 1; r < 3; ++r) {
-      const double factor = a.m[r][column] / a.m[column][column];
-      for (size_t c = 0; c < 4; ++c) {
-        a.m[r][c] -= factor * a.m[column][c];
-        b.m[r][c] -= factor * b.m[column][c];
-      }
+/// The index map A^-1 B between two grids, by elimination with row pivots. Not by Eigen's PartialPivLU, which adds up
+/// what is to be subtracted: other last bits, other voxels.
+Affine solve(const Affine& a, const Affine& b) {
+  Eigen::Matrix<double, 3, 8> rows;
+  rows << matrix_of(a).topRows<3>(), matrix_of(b).topRows<3>();
+  for (Eigen::Index column = 0; column < 3; ++column) {
+    bring_pivot_up(rows, column);
+    SAT_CHECK(rows(column, column) != 0, "space_grid: the scan's affine is singular, its axes span no volume");
+    for (Eigen::Index r = column + 1; r < 3; ++r) {
+      const double factor = rows(r, column) / rows(column, column);
+      rows.row(r) -= factor * rows.row(column);
     }
   }
-  Affine x;
-  for (size_t c = 0; c < 4; ++c) {
-    for (size_t r = 3; r-- > 0;) {
-      double sum = b.m[r][c] - (c == 3 ? a.m[r][3] : 0);
-      for (size_t k = r + 1; k < 3; ++k) sum -= a.m[r][k] * x.m[k][c];
-      x.m[r][c] = sum / a.m[r][r];
-    }
+  Affine map;
+  auto x = matrix_of(map);
+  x.topRows<3>() = rows.rightCols<4>();
+  x.col(3).head<3>() -= rows.col(3);
+  for (Eigen::Index r = 3; r-- > 0;) {
+    for (Eigen::Index k = r + 1; k < 3; ++k) x.row(r) -= rows(r, k) * x.row(k);
+    x.row(r) /= rows(r, r);
   }
-  return x;
+  return map;
 }
 
 bool nearly_same(const Affine& a, const Affine& b) {
-  for (size_t r = 0; r < 3; ++r) {
-    for (size_t c = 0; c < 4; ++c) {
-      if (!(std::fabs(a.m[r][c] - b.m[r][c]) <= kSameAffine + kSameAffineRelative * std::fabs(b.m[r][c]))) return false;
-    }
-  }
-  return true;
+  const auto there = matrix_of(b).array();
+  return ((matrix_of(a).array() - there).abs() <= kSameAffine + kSameAffineRelative * there.abs()).all();
 }
 
 /// Where the source's voxels lie in memory for a turned grid: element = base + sum over axes of index * step.
@@ -217,9 +184,8 @@ Geometry reorient(const Geometry& scan, const AxisOrder& order) {
   Geometry turned;
   for (size_t k = 0; k < 3; ++k) turned.size[k] = scan.size[size_t(order.from[k])];
   turned.voxel_to_world_mm = scan.voxel_to_world_mm * turned_to_source(scan.size, order);
-  for (auto& row : turned.voxel_to_world_mm.m) {
-    for (double& value : row) value = double(float(value));
-  }
+  auto affine = matrix_of(turned.voxel_to_world_mm);
+  affine = affine.cast<float>().cast<double>();
   return turned;
 }
 

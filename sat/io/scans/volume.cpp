@@ -1,156 +1,117 @@
 // Affine arithmetic in double, and the axes that a grid follows.
 #include "sat/io/scans/volume.h"
 
-#include <algorithm>
+#include <Eigen/Jacobi>
+#include <Eigen/LU>
 #include <cmath>
 #include <limits>
-#include <utility>
+
+#include "sat/io/scans/matrix.h"
 
 namespace sat {
 
 namespace {
 
-using Matrix3 = std::array<std::array<double, 3>, 3>;  // [row][column]
-
-/// Rotates columns p and q of `a` until they are perpendicular, and those of `v` alike (one step of one-sided Jacobi).
-void make_perpendicular(Matrix3& a, Matrix3& v, int p, int q) {
-  double pp = 0, qq = 0, pq = 0;
-  for (const auto& row : a) {
-    pp += row[size_t(p)] * row[size_t(p)];
-    qq += row[size_t(q)] * row[size_t(q)];
-    pq += row[size_t(p)] * row[size_t(q)];
-  }
-  if (std::fabs(pq) <= std::numeric_limits<double>::epsilon() * std::sqrt(pp * qq)) return;
-  const double zeta = (qq - pp) / (2 * pq);
-  const double t = (zeta >= 0 ? 1.0 : -1.0) / (std::fabs(zeta) + std::sqrt(1 + zeta * zeta));
-  const double c = 1 / std::sqrt(1 + t * t), s = c * t;
-  for (Matrix3* matrix : {&a, &v}) {
-    for (auto& row : *matrix) {
-      const double left = row[size_t(p)], right = row[size_t(q)];
-      row[size_t(p)] = c * left - s * right;
-      row[size_t(q)] = s * left + c * right;
-    }
-  }
+/// Turns columns p and q of `a` until they are perpendicular, and those of `v` alike (one step of one-sided Jacobi).
+void make_perpendicular(Eigen::Matrix3d& a, Eigen::Matrix3d& v, Eigen::Index p, Eigen::Index q) {
+  const Eigen::Matrix3d products = column_products(a);
+  const double lengths = std::sqrt(products(p, p) * products(q, q));
+  if (std::fabs(products(p, q)) <= std::numeric_limits<double>::epsilon() * lengths) return;
+  Eigen::JacobiRotation<double> turn;
+  turn.makeJacobi(products, p, q);
+  a.applyOnTheRight(p, q, turn);
+  v.applyOnTheRight(p, q, turn);
 }
 
-/// P Q^T of the singular value decomposition P S Q^T, without the directions whose singular value is nearly zero.
-Matrix3 nearest_rotation(Matrix3 a) {
-  Matrix3 v{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
+/// P Q^T of the singular value decomposition P S Q^T, without the directions whose singular value is nearly zero. Not
+/// by Eigen's JacobiSVD: that turns columns which are perpendicular already, and so decides what should be a tie.
+Eigen::Matrix3d nearest_rotation(Eigen::Matrix3d a) {
+  Eigen::Matrix3d v = Eigen::Matrix3d::Identity();
   for (int sweep = 0; sweep < 30; ++sweep) {  // it converges quadratically: six are many
     make_perpendicular(a, v, 0, 1);
     make_perpendicular(a, v, 0, 2);
     make_perpendicular(a, v, 1, 2);
   }
-  std::array<double, 3> singular{};
-  for (size_t k = 0; k < 3; ++k) singular[k] = std::hypot(a[0][k], a[1][k], a[2][k]);
-  const double least = *std::max_element(singular.begin(), singular.end()) * 3 * std::numeric_limits<double>::epsilon();
-  Matrix3 r{};
-  for (size_t k = 0; k < 3; ++k) {
-    if (!(singular[k] > least)) continue;
-    for (size_t i = 0; i < 3; ++i) {
-      for (size_t j = 0; j < 3; ++j) r[i][j] += a[i][k] / singular[k] * v[j][k];
-    }
+  Eigen::Vector3d singular;
+  for (Eigen::Index k = 0; k < 3; ++k) singular[k] = std::hypot(a(0, k), a(1, k), a(2, k));
+  const double least = singular.maxCoeff() * 3 * std::numeric_limits<double>::epsilon();
+  Eigen::Matrix3d r = Eigen::Matrix3d::Zero();
+  for (Eigen::Index k = 0; k < 3; ++k) {
+    if (singular[k] > least) r += a.col(k) / singular[k] * v.col(k).transpose();
   }
   return r;
-}
-
-bool is_finite(const Affine& a) {
-  for (const auto& row : a.m) {
-    for (double value : row) {
-      if (!std::isfinite(value)) return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace
 
 Affine operator*(const Affine& a, const Affine& b) {
   Affine c;
-  for (size_t i = 0; i < 4; ++i) {
-    for (size_t j = 0; j < 4; ++j) {
-      double sum = 0;
-      for (size_t k = 0; k < 4; ++k) sum += a.m[i][k] * b.m[k][j];
-      c.m[i][j] = sum;
-    }
-  }
+  matrix_of(c) = product(matrix_of(a), matrix_of(b));
   return c;
 }
 
 Affine inverse(const Affine& a) {
-  SAT_CHECK(is_finite(a), "an affine with numbers that are not finite has no inverse");
-  // Gauss-Jordan with row exchange on the columns scaled to length 1, so that "nearly zero" has a meaning.
-  std::array<double, 3> norms = column_norms(a);
-  Matrix3 left{}, right{{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) left[i][j] = norms[j] > 0 ? a.m[i][j] / norms[j] : 0;
-  }
-  for (size_t column = 0; column < 3; ++column) {
-    size_t pivot = column;
-    for (size_t i = column + 1; i < 3; ++i) {
-      if (std::fabs(left[i][column]) > std::fabs(left[pivot][column])) pivot = i;
+  SAT_CHECK(matrix_of(a).allFinite(), "an affine with numbers that are not finite has no inverse");
+  // Gauss-Jordan with row exchange on the columns scaled to length 1, so that "nearly zero" has a meaning. Not Eigen's
+  // inverse(), which goes by cofactors: its last bits differ, and a grid's size is rounded from what it gives.
+  const std::array<double, 3> norms = column_norms(a);
+  Eigen::Matrix<double, 3, 6> rows;  // the scaled columns, which become the identity, and what becomes their inverse
+  rows << linear_part(a), Eigen::Matrix3d::Identity();
+  for (Eigen::Index j = 0; j < 3; ++j) {
+    if (norms[size_t(j)] > 0) {
+      rows.col(j) /= norms[size_t(j)];
+    } else {
+      rows.col(j).setZero();
     }
-    SAT_CHECK(std::fabs(left[pivot][column]) > 1e-12, "the affine is singular: its axes, of ", norms[0], ", ", norms[1],
-              " and ", norms[2], " mm a voxel, do not span space");
-    std::swap(left[pivot], left[column]);
-    std::swap(right[pivot], right[column]);
-    const double scale = left[column][column];
-    for (size_t j = 0; j < 3; ++j) left[column][j] /= scale, right[column][j] /= scale;
-    for (size_t i = 0; i < 3; ++i) {
-      const double factor = left[i][column];
-      if (i == column || factor == 0) continue;
-      for (size_t j = 0; j < 3; ++j) {
-        left[i][j] -= factor * left[column][j];
-        right[i][j] -= factor * right[column][j];
-      }
+  }
+  for (Eigen::Index column = 0; column < 3; ++column) {
+    bring_pivot_up(rows, column);
+    const double scale = rows(column, column);
+    SAT_CHECK(std::fabs(scale) > 1e-12, "the affine is singular: its axes, of ", norms[0], ", ", norms[1], " and ",
+              norms[2], " mm a voxel, do not span space");
+    rows.row(column) /= scale;
+    for (Eigen::Index i = 0; i < 3; ++i) {
+      const double factor = rows(i, column);
+      if (i != column && factor != 0) rows.row(i) -= factor * rows.row(column);
     }
   }
   Affine b;
-  for (size_t i = 0; i < 3; ++i) {
-    double shift = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      b.m[i][j] = right[i][j] / norms[i];
-      shift += b.m[i][j] * a.m[j][3];
-    }
-    b.m[i][3] = 0 - shift;  // never -0
-  }
+  linear_part(b) = rows.rightCols<3>().array().colwise() / array_of(norms);
+  const Eigen::Vector3d shift = product(linear_part(b), matrix_of(a).col(3).head<3>());
+  matrix_of(b).col(3).head<3>() = Eigen::Vector3d::Zero() - shift;  // never -0
   return b;
 }
 
 std::array<double, 3> apply(const Affine& a, const std::array<double, 3>& point) {
-  std::array<double, 3> moved{};
-  for (size_t i = 0; i < 3; ++i) {
-    moved[i] = a.m[i][0] * point[0] + a.m[i][1] * point[1] + a.m[i][2] * point[2] + a.m[i][3];
-  }
-  return moved;
+  const auto m = matrix_of(a);
+  const Eigen::Vector4d moved = m.col(0) * point[0] + m.col(1) * point[1] + m.col(2) * point[2] + m.col(3);
+  return {moved[0], moved[1], moved[2]};
 }
 
 std::array<double, 3> column_norms(const Affine& a) {
-  std::array<double, 3> norms{};
-  for (size_t j = 0; j < 3; ++j) {
-    norms[j] = std::sqrt(a.m[0][j] * a.m[0][j] + a.m[1][j] * a.m[1][j] + a.m[2][j] * a.m[2][j]);
-  }
-  return norms;
+  const Eigen::Vector3d norms = column_products(linear_part(a)).diagonal().cwiseSqrt();
+  return {norms[0], norms[1], norms[2]};
 }
 
+double determinant(const Affine& a) { return linear_part(a).determinant(); }
+
 AxisMap closest_axes(const Affine& voxel_to_world_mm) {
-  SAT_CHECK(is_finite(voxel_to_world_mm), "an affine with numbers that are not finite has no orientation");
+  SAT_CHECK(matrix_of(voxel_to_world_mm).allFinite(), "an affine with numbers that are not finite has no orientation");
+  Eigen::Matrix3d directions = linear_part(voxel_to_world_mm);
   const std::array<double, 3> norms = column_norms(voxel_to_world_mm);
-  Matrix3 directions{};
-  for (size_t i = 0; i < 3; ++i) {
-    for (size_t j = 0; j < 3; ++j) directions[i][j] = voxel_to_world_mm.m[i][j] / (norms[j] == 0 ? 1 : norms[j]);
+  for (Eigen::Index j = 0; j < 3; ++j) {
+    if (norms[size_t(j)] != 0) directions.col(j) /= norms[size_t(j)];
   }
-  Matrix3 r = nearest_rotation(directions);
+  Eigen::Matrix3d r = nearest_rotation(directions);
   AxisMap map{};
   for (size_t j = 0; j < 3; ++j) {
-    size_t best = 0;
-    for (size_t i = 1; i < 3; ++i) {
-      if (std::fabs(r[i][j]) > std::fabs(r[best][j])) best = i;
-    }
-    SAT_CHECK(std::fabs(r[best][j]) > 1e-8, "the affine is singular: array axis ", j, " has no direction of its own");
+    const auto column = r.col(Eigen::Index(j));
+    Eigen::Index best = 0;
+    SAT_CHECK(column.cwiseAbs().maxCoeff(&best) > 1e-8, "the affine is singular: array axis ", j,
+              " has no direction of its own");
     map.world_axis[j] = int(best);
-    map.flipped[j] = r[best][j] < 0;
-    r[best] = {0, 0, 0};  // cannot be chosen again
+    map.flipped[j] = column[best] < 0;
+    r.row(best).setZero();  // cannot be chosen again
   }
   return map;
 }

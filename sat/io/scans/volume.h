@@ -18,6 +18,7 @@ Affine operator*(const Affine& a, const Affine& b);
 Affine inverse(const Affine& a);  // throws Error when singular or not finite
 std::array<double, 3> apply(const Affine& a, const std::array<double, 3>& point);
 std::array<double, 3> column_norms(const Affine& a);  // millimetres a step along each array axis
+double determinant(const Affine& a);                  // of its linear part: a voxel's mm3, negative where mirrored
 
 /// A grid of voxel centres. Array axes 0, 1, 2 are H, W, D, with D contiguous in memory.
 struct Geometry {
