@@ -28,10 +28,14 @@ need_packages() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing < /dev/null
 }
 
-# The options that every script gives to cmake: the compiler's results are kept where ccache is installed.
+# The options that every script gives to cmake: the compiler's results are kept where ccache is installed; elsewhere
+# headers are precompiled, which ccache would not understand.
 cache_options() {
-  command -v ccache > /dev/null 2>&1 && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"
-  return 0
+  if command -v ccache > /dev/null 2>&1; then
+    echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DSAT_PRECOMPILE=OFF"
+  else
+    echo "-DSAT_PRECOMPILE=ON"
+  fi
 }
 
 # Compilations at once: one a processor, and no more than memory allows (about 1 GB each).

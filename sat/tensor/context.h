@@ -38,7 +38,7 @@ enum class Precision : uint8_t { exact, fast };
 const char* name_of(Precision precision);
 Precision parse_precision(const std::string& name);  // "exact", "fast"; throws Error
 
-/// One finished profiling range.
+/// One profiling range that has ended.
 struct ProfileEvent {
   const char* name;  // the op, for example "conv3d"
   Shape shape;       // of its main input

@@ -236,7 +236,7 @@ struct ScoreRegion {
   std::array<int64_t, 3> size{};
 };
 
-/// Mask product, squashing and weighted accumulation in one pass; logits are never stored:
+/// Mask product, tanh and weighted accumulation in one pass; logits are never stored:
 /// scores[v, n] += importance[v] * tanh(l / 2) with l = sum_c features[v, c] * masks[n, c], for every voxel v of
 /// `region`. Since sigmoid(l) = (1 + tanh(l / 2)) / 2, the weighted mean probability is above 0.5 exactly where scores
 /// > 0.

@@ -25,7 +25,6 @@ struct Model::State {
 
   /// In the context that the model is loaded in.
   void load(const Context& context) {
-    if (!options.bank.empty()) bank = read_bank(options.bank);  // small; among what the program itself holds
     const ModelFile file = open_model_file(options.model, options.config);
     identity = file.identity;
     bytes = plan_model(file.config);
@@ -66,6 +65,9 @@ std::shared_ptr<const Model> Model::open(const ModelOptions& options) {
     fail_as<MemoryError>("the memory limit of ", in_bytes(options.max_ram), " is less than the program itself needs, ",
                          in_bytes(kProgramBytes));
   }
+  auto state = std::make_unique<State>();
+  state->options = options;
+  if (!options.bank.empty()) state->bank = read_bank(options.bank);  // small; among what the program itself holds
   ContextOptions of_context;
   of_context.threads = options.threads;
   of_context.max_bytes = options.max_ram > 0 ? options.max_ram - kProgramBytes : 0;
@@ -75,8 +77,6 @@ std::shared_ptr<const Model> Model::open(const ModelOptions& options) {
   of_context.cancelled = options.cancelled;
   Context context(of_context);
   UseContext use(context);
-  auto state = std::make_unique<State>();
-  state->options = options;
   state->load(context);
   return std::shared_ptr<const Model>(new Model(std::move(state)));
 }

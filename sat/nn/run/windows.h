@@ -1,5 +1,5 @@
 // Sliding windows over a volume: where they lie, and how much each voxel of a window counts in the blend.
-// Knows nothing of networks (nn/segmenter) or of millimetres (preprocess.h).
+// Knows nothing of networks (sat/) or of millimetres (preprocess.h).
 #pragma once
 
 #include <array>

@@ -67,7 +67,7 @@ std::string text_of(const Shape& shape) {
   return text.str();
 }
 
-/// The tensors that the network asks for. A rehearsal of its constructor finds them without reading any.
+/// The tensors that the network asks for. A dry run of its constructor finds them without reading any.
 std::map<std::string, Shape> needed_tensors(const SatConfig& config, Heads heads) {
   ContextOptions options;
   options.dry = true;

@@ -1,5 +1,5 @@
 // Private. The SAT network: a window and queries in, one mask vector a query and one feature vector a voxel out.
-// Knows no files (model_file.h), no scans and no blending (segmenter.h).
+// Knows no files (model_file.h), no scans and no blending (run/).
 #pragma once
 
 #include <functional>

@@ -13,7 +13,7 @@
 namespace sat {
 
 /// Places depend on the order of requests alone, so a dry block allocator, whose chunks have no end, learns exactly
-/// what a real one will need: rehearse, reserve chunk_peaks(), run. Blocks are 512-byte aligned. Thread-safe.
+/// what a real one will need: a dry run, reserve chunk_peaks(), the run. Blocks are 512-byte aligned. Thread-safe.
 class BlockAllocator : public Memory {
  public:
   struct Source {

@@ -30,6 +30,14 @@ void check_f32(const char* op, std::initializer_list<const Tensor*> inputs) {
   }
 }
 
+void check_published(const char* op, std::initializer_list<const Tensor*> weights) {
+  check_f32(op, weights);
+  for (const Tensor* x : weights) {
+    SAT_CHECK(x->empty() || on_host(*x), op, ": a weight of shape ", x->shape, " lies on ", x->device,
+              ", needs the CPU's memory");
+  }
+}
+
 Backend& check_features(const char* op, const Features& x) {
   Backend& backend = backend_of(op, {&x.values, &x.center, &x.factor, &x.shift});
   SAT_CHECK(x.values.shape.rank() == 5 && backend.holds(x.values.dtype), op, ": features have shape ", x.values.shape,

@@ -11,7 +11,7 @@ namespace {
 void check_conv_weight(const char* op, const Tensor& weight) {
   SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4], op,
             ": weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
-  check_f32(op, {&weight});
+  check_published(op, {&weight});
 }
 
 void check_block_weight(const char* op, const Tensor& weight, const ConvSite& site) {
@@ -25,7 +25,7 @@ void check_up_weight(const char* op, const Tensor& weight, const Tensor& bias) {
             ": the up-sampling weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
   SAT_CHECK(bias.empty() || bias.shape == Shape({weight.shape[1]}), op, ": its bias has shape ", bias.shape,
             ", needs [", weight.shape[1], "]");
-  check_f32(op, {&weight, &bias});
+  check_published(op, {&weight, &bias});
 }
 
 void check_norm(const char* op, const NormWeights& norm, int64_t channels) {

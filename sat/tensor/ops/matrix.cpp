@@ -5,7 +5,7 @@ namespace sat {
 
 PackedMatrix pack_linear(const Tensor& weight) {
   SAT_CHECK(weight.shape.rank() == 2, "pack_linear: weight has shape ", weight.shape, ", needs [out, in]");
-  check_f32("pack_linear", {&weight});
+  check_published("pack_linear", {&weight});
   return packing_backend().pack_linear(weight);
 }
 

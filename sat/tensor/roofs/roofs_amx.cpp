@@ -1,19 +1,8 @@
 // The loop of roofs.h on the processor's tiles: six sums, as many as leave room for two operands.
+#include "sat/tensor/cpu/amx/tile_configuration.h"
 #include "sat/tensor/roofs/roof_loops.h"
 
 namespace sat::cpu {
-
-namespace {
-
-/// All eight tiles whole: 16 rows of 64 bytes.
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-}  // namespace
 
 float tile_products(const uint16_t* operands, int64_t steps) {
   const TileConfiguration configuration;

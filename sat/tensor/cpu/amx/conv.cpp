@@ -14,7 +14,7 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kRingBytes = 5 << 18;     // half of the second cache; weights and results pass through the rest
+constexpr int64_t kRingBytes = 5 << 18;     // half of the L2 cache; weights and results pass through the rest
 constexpr int64_t kPieces = 16;             // at least, where a volume is large enough: work for as many threads
 constexpr int64_t kLeastRows = 8;           // of a strip, for the sake of the two rows that it shares
 constexpr int64_t kLeastBlocks = 2;         // of outputs, since every group of them normalises the input again

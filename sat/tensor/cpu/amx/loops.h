@@ -3,15 +3,15 @@
 //
 // Blocking, and why:
 //  - 48 pixels x 32 outputs are accumulated in 6 of the 8 tiles, over the whole kernel. The weights of 32 outputs
-//    (110 KB for 64 channels) exceed the first cache, so every block of pixels streams them from the second. With 3
+//    (110 KB for 64 channels) exceed the L1 cache, so every block of pixels streams them from the L2. With 3
 //    tiles of pixels to 2 of outputs that is 2 KB in 96 cycles, and 1 KB of pixels; 2 x 2 tiles would need 43 of the
-//    45 bytes a cycle that the second cache gives.
+//    45 bytes a cycle that the L2 cache gives.
 //  - Rows lie end to end with one zero pixel between them, so that tiles run across the ends of rows: a volume's depth
 //    need not divide by 16, and 1 pixel in D + 1 is computed in vain.
-//  - The ring of normalised strips (about 1 MB) stays in the second cache: an input value is read, normalised and
+//  - The ring of normalised strips (about 1 MB) stays in the L2 cache: an input value is read, normalised and
 //    rounded once for all 27 taps and all outputs.
 //  - The three pixels of a kernel row follow each other in the innermost loop: two of three tiles of pixels come from
-//    the first cache. Up to 10 channels, the three pixels are one tile row: a third of the work.
+//    the L1 cache. Up to 10 channels, the three pixels are one tile row: a third of the work.
 //  - The vector units have nothing to do while tiles multiply (96 cycles a step). So a block's results wait in a buffer
 //    and are stored and counted a pixel at a time between the next block's steps, and the next plane is normalised
 //    there too, into a slot of the ring that the kernel does not see yet.
@@ -24,28 +24,24 @@
 #include <cstring>
 
 #include "sat/tensor/cpu/amx/piece.h"
+#include "sat/tensor/cpu/amx/tile_configuration.h"
 
 namespace sat::cpu {
 namespace {
 
-/// What ldtilecfg reads: tiles of 16 rows of 64 bytes, but for narrow pixels, where a row of tile 6 (pixels) holds no
-/// more than three of them, and tile 7 (weights) as many pairs of rows.
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-
-  explicit TileConfiguration(const AmxRing& ring) {
-    if (ring.taps == 3) return;
-    row_bytes[6] = uint16_t(3 * ring.pixel * 2);
-    rows[7] = uint8_t(3 * ring.pixel / 2);
-  }
-};
+/// Whole tiles, but for narrow pixels, where a row of tile 6 (pixels) holds no more than three of them, and tile 7
+/// (weights) as many pairs of rows.
+TileConfiguration tiles_for(const AmxRing& ring) {
+  TileConfiguration tiles;
+  if (ring.taps == 3) return tiles;
+  tiles.row_bytes[6] = uint16_t(3 * ring.pixel * 2);
+  tiles.rows[7] = uint8_t(3 * ring.pixel / 2);
+  return tiles;
+}
 
 /// Stores the results of a block of pixels and counts them, one pixel at a call.
 template <class Unit>
-struct Finish {
+struct Epilogue {
   using Vector = typename Unit::Vector;
 
   const float* sums = nullptr;  // of the next pixel, [32]
@@ -99,9 +95,9 @@ struct Counted {
   double count = 0;
   double mean[kAmxLanes] = {}, m2[kAmxLanes] = {};
 
-  /// Takes in a finished block, by Chan's formula.
+  /// Takes in a stored block, by Chan's formula.
   template <class Unit>
-  void merge(const Finish<Unit>& block) {
+  void merge(const Epilogue<Unit>& block) {
     if (block.count == 0) return;
     alignas(64) float shift[kAmxLanes], sum[kAmxLanes], square[kAmxLanes];
     for (int n = 0; n < 2; ++n) {
@@ -285,12 +281,12 @@ struct Block {
 
 /// Results [M * 16, 32] of a block, while those of the block before are stored and the next planes are taken.
 template <int M, int N, class Unit>
-void multiply(Unit& unit, float* sums, const Block& block, Finish<Unit>& before, Taking<Unit>& taking) {
+void multiply(Unit& unit, float* sums, const Block& block, Epilogue<Unit>& before, Taking<Unit>& taking) {
   const AmxRing ring = taking.piece.ring;
   const int64_t row_bytes = taking.piece.stride * ring.pixel * int64_t(sizeof(uint16_t));
   const int64_t stored = block.pixels_stored_a_step, taken = block.pixels_taken_a_step;
   const uint16_t* weights = block.weights;
-  Finish<Unit> finish = before;  // copies, so that vectors stay in registers
+  Epilogue<Unit> epilogue = before;  // copies, so that vectors stay in registers
   Run<Unit> run = taking.run;
   unit.template zero_tiles<M * N>();
   for (int64_t t = 0; t < 9; ++t) {
@@ -298,13 +294,13 @@ void multiply(Unit& unit, float* sums, const Block& block, Finish<Unit>& before,
     for (int64_t b = 0; b < ring.blocks; ++b, from += ring.block) {
       for (int64_t tap = 0; tap < ring.taps; ++tap, weights += kAmxStep) {
         step<M, N>(unit, from + tap * ring.pixel, row_bytes, weights);
-        for (int64_t i = 0; i < stored; ++i) finish.pixel();
+        for (int64_t i = 0; i < stored; ++i) epilogue.pixel();
         if (run.left == 0 && run.more) run = taking.next();
         for (int64_t i = 0; i < taken; ++i) run.pixel();
       }
     }
   }
-  before = finish;
+  before = epilogue;
   taking.run = run;
   unit.template store_tiles<M, N>(sums);
 }
@@ -330,13 +326,13 @@ void compute_plane(Unit& unit, const AmxPiece& piece, int64_t plane, int64_t out
              (piece.first_row * piece.out_pixels * piece.out + outputs_block * kAmxLanes) * size;
 
   alignas(64) float sums[2][kAmxBlock * kAmxLanes] = {};
-  Finish<Unit> finish{};
-  finish.line = line;
-  finish.width = piece.out_pixels;
-  finish.step = piece.out * size;
-  finish.lanes = outputs == kAmxLanes ? ~uint32_t(0) : (uint32_t(1) << outputs) - 1;
-  finish.half = piece.half;
-  finish.around_cache = piece.around_cache;
+  Epilogue<Unit> epilogue{};
+  epilogue.line = line;
+  epilogue.width = piece.out_pixels;
+  epilogue.step = piece.out * size;
+  epilogue.lanes = outputs == kAmxLanes ? ~uint32_t(0) : (uint32_t(1) << outputs) - 1;
+  epilogue.half = piece.half;
+  epilogue.around_cache = piece.around_cache;
   Counted counted;
   int turn = 0;
   for (int64_t first = 0; first < pixels; first += kAmxBlock, turn = 1 - turn) {
@@ -345,13 +341,13 @@ void compute_plane(Unit& unit, const AmxPiece& piece, int64_t plane, int64_t out
     auto form = wide ? multiply<1, 2, Unit> : multiply<1, 1, Unit>;
     if (left > kAmxRows) form = wide ? multiply<2, 2, Unit> : multiply<2, 1, Unit>;
     if (left > 2 * kAmxRows) form = wide ? multiply<3, 2, Unit> : multiply<3, 1, Unit>;
-    form(unit, sums[turn], block, finish, taking);
-    counted.merge(finish);  // the block before: all its pixels are stored by now
-    finish.begin(sums[turn], first, left, to);
+    form(unit, sums[turn], block, epilogue, taking);
+    counted.merge(epilogue);  // the block before: all its pixels are stored by now
+    epilogue.begin(sums[turn], first, left, to);
     for (const uint16_t*& from : block.pixels) from += kAmxBlock * piece.stride * ring.pixel;
   }
-  while (finish.left > 0) finish.pixel();
-  counted.merge(finish);
+  while (epilogue.left > 0) epilogue.pixel();
+  counted.merge(epilogue);
 
   double* moments = piece.moments + (plane - piece.first_plane) * piece.moments_step + outputs_block * kAmxLanes;
   for (int64_t lane = 0; lane < outputs; ++lane) {

@@ -14,7 +14,7 @@ class AmxUnit {
   using Vector = __m512;
 
   explicit AmxUnit(const AmxPiece& piece) : around_cache_(piece.around_cache) {
-    const TileConfiguration configuration(piece.ring);
+    const TileConfiguration configuration = tiles_for(piece.ring);
     asm volatile("ldtilecfg %0" ::"m"(configuration));
   }
   ~AmxUnit() {

@@ -1,4 +1,4 @@
-// AVX2 forms of the loops that wait for memory or take few numbers: squashing functions, softmax and normalisations.
+// AVX2 forms of the loops that wait for memory or take few numbers: GELU and tanh, softmax and normalisations.
 // Eight numbers at a time; what is left over goes through the same arithmetic in a padded block of eight.
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 

@@ -1,4 +1,4 @@
-// The Winograd steps in plain C++, one channel at a time: the twin that the vector forms are tested against.
+// The Winograd steps in plain C++, one channel at a time: the reference that the vector forms are tested against.
 #include <algorithm>
 #include <cmath>
 
