@@ -1,4 +1,4 @@
-# The CUDA backend: sat/cuda, where SAT_CUDA is on; otherwise its door, which says that there is none.
+# The CUDA backend: sat/cuda, where SAT_CUDA is on; otherwise what stands in for it, and says that there is none.
 # Machine code for sm_80 and sm_90a, and PTX of both, so that newer devices find something to translate.
 if(NOT SAT_CUDA)
   target_sources(sat PRIVATE sat/cuda/device/absent.cpp sat/cuda/device/device_name.cpp)

@@ -1,4 +1,4 @@
-// What device tests share: arrays that live on the device, and a queue of the current one.
+// What device tests share: arrays that live on the device, and a stream of the current one.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,18 +11,18 @@
 namespace sat::test {
 
 /// The current device's default stream, waiting after each launch.
-inline cuda::Queue device_queue() {
-  cuda::Queue queue;
+inline cuda::Stream device_stream() {
+  cuda::Stream stream;
   int device = 0, major = 0, minor = 0, shared = 0;
   cuda::check(cudaGetDevice(&device), "cudaGetDevice");
   cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "attribute");
   cuda::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "attribute");
-  cuda::check(cudaDeviceGetAttribute(&queue.limits.processors, cudaDevAttrMultiProcessorCount, device), "attribute");
+  cuda::check(cudaDeviceGetAttribute(&stream.limits.processors, cudaDevAttrMultiProcessorCount, device), "attribute");
   cuda::check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "attribute");
-  queue.limits.arch = 10 * major + minor;
-  queue.limits.shared_bytes = shared;
-  queue.check_each = true;
-  return queue;
+  stream.limits.arch = 10 * major + minor;
+  stream.limits.shared_bytes = shared;
+  stream.check_each = true;
+  return stream;
 }
 
 /// `count` elements on the device, exactly as large as they are asked for, so that an access beyond them is seen.

@@ -17,7 +17,7 @@ class DeviceContext {
   static ContextOptions context_options(Precision precision, const cuda::DeviceOptions& options) {
     ContextOptions of_context;
     of_context.precision = precision;
-    of_context.accelerator = cuda::open_device(options);
+    of_context.device = cuda::open_device(options);
     return of_context;
   }
 

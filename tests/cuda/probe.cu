@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(512, 1) registers_kernel(int* out) {
 
 class Probe {
  public:
-  Probe(const Queue& queue, bool emulated) : queue_(queue), emulated_(emulated) {}
+  Probe(const Stream& stream, bool emulated) : stream_(stream), emulated_(emulated) {}
 
   /// Asks one question; `answer` returns "" where all is right. What went wrong ends no other question but the
   /// device's.
@@ -197,7 +197,7 @@ class Probe {
   CUtensorMap map_of(const DeviceArray<uint16_t>& volume, int side, int planes) const;
   void say_clocks(const std::string& what, int blocks, const DeviceArray<int64_t>& clocks);
 
-  Queue queue_;
+  Stream stream_;
   bool emulated_;
   int passed_ = 0, failed_ = 0;
 };
@@ -227,8 +227,8 @@ std::string Probe::box() {
   const DeviceArray<uint16_t> volume(values), out(kPlaneElements);
   const CUtensorMap map = map_of(volume, kOwn, kPlanes);
   for (int plane : {-1, 0, kPlanes - 1, kPlanes}) {
-    launch(queue_, {"box", 1, 128, 2 * kPlaneElements}, box_kernel, map, -1, -1, plane, out.data());
-    check(cudaStreamSynchronize(queue_.stream), "box");
+    launch(stream_, {"box", 1, 128, 2 * kPlaneElements}, box_kernel, map, -1, -1, plane, out.data());
+    check(cudaStreamSynchronize(stream_.handle), "box");
     const std::vector<uint16_t> got = out.values();
     for (int i = 0; i < kPlaneElements; ++i) {
       const int c = i % 8, d = i / 8 % kSide - 1, w = i / 8 / kSide % kSide - 1, block = i / 8 / kSide / kSide;
@@ -246,8 +246,8 @@ std::string Probe::box() {
 
 std::string Probe::product(int start, int pitch) {
   const DeviceArray<float> out(size_t(kM * kN));
-  launch(queue_, {"product", 1, 128, 128 + 2 * 17 * pitch}, product_kernel, start, pitch, out.data());
-  check(cudaStreamSynchronize(queue_.stream), "product");
+  launch(stream_, {"product", 1, 128, 128 + 2 * 17 * pitch}, product_kernel, start, pitch, out.data());
+  check(cudaStreamSynchronize(stream_.handle), "product");
   const std::vector<float> got = out.values();
   int wrong = 0;
   for (int m = 0; m < kM; ++m) {
@@ -263,8 +263,8 @@ std::string Probe::product(int start, int pitch) {
 template <int kLoader, int kNormaliser, int kProduct>
 std::string Probe::registers() {
   const DeviceArray<int> out(std::vector<int>(512, 0));
-  launch(queue_, {"registers", 1, 512}, registers_kernel<kLoader, kNormaliser, kProduct>, out.data());
-  check(cudaStreamSynchronize(queue_.stream), "registers");
+  launch(stream_, {"registers", 1, 512}, registers_kernel<kLoader, kNormaliser, kProduct>, out.data());
+  check(cudaStreamSynchronize(stream_.handle), "registers");
   const std::vector<int> got = out.values();
   for (int i = 0; i < 512; ++i) {
     if (got[size_t(i)] != i / 128 + 1) return "thread " + std::to_string(i) + " did not come through";
@@ -284,32 +284,32 @@ void Probe::say_clocks(const std::string& what, int blocks, const DeviceArray<in
 
 void Probe::clocks() {
   const DeviceArray<uint16_t> volume(std::vector<uint16_t>(kPlaneElements, 0));
-  const DeviceArray<int64_t> clocks(size_t(queue_.limits.processors));
-  for (int blocks : {1, emulated_ ? 2 : queue_.limits.processors}) {
-    if (queue_.limits.arch / 10 == 9) {
+  const DeviceArray<int64_t> clocks(size_t(stream_.limits.processors));
+  for (int blocks : {1, emulated_ ? 2 : stream_.limits.processors}) {
+    if (stream_.limits.arch / 10 == 9) {
       const CUtensorMap map = map_of(volume, kSide, 1);
-      launch(queue_, {"box_clocks", unsigned(blocks), 32, kInFlight * 2 * kPlaneElements}, box_clocks_kernel, map,
+      launch(stream_, {"box_clocks", unsigned(blocks), 32, kInFlight * 2 * kPlaneElements}, box_clocks_kernel, map,
              clocks.data());
-      check(cudaStreamSynchronize(queue_.stream), "box_clocks");
+      check(cudaStreamSynchronize(stream_.handle), "box_clocks");
       say_clocks("bulk loads of planes", blocks, clocks);
     }
     for (int threads : {128, 512}) {
-      launch(queue_, {"copy_clocks", unsigned(blocks), unsigned(threads), kInFlight * 2 * kPlaneElements},
+      launch(stream_, {"copy_clocks", unsigned(blocks), unsigned(threads), kInFlight * 2 * kPlaneElements},
              copy_clocks_kernel, reinterpret_cast<const uint8_t*>(volume.data()), clocks.data());
-      check(cudaStreamSynchronize(queue_.stream), "copy_clocks");
+      check(cudaStreamSynchronize(stream_.handle), "copy_clocks");
       say_clocks("cp.async of " + std::to_string(threads) + " threads", blocks, clocks);
     }
   }
 }
 
 int run(bool emulated) {
-  const Queue queue = device_queue();
-  Probe probe(queue, emulated);
+  const Stream stream = device_stream();
+  Probe probe(stream, emulated);
   // Clocks first: they are right on any device, and a question that ends the device's context would take them along.
   probe.ask("a plane by asynchronous copies, timed", [&] { return probe.clocks(), std::string(); });
-  if (queue.limits.arch / 10 != 9) {
+  if (stream.limits.arch / 10 != 9) {
     probe.say("not asked: bulk loads, products and registers of sm_90a; this device is sm_" +
-              std::to_string(queue.limits.arch));
+              std::to_string(stream.limits.arch));
     return probe.end();
   }
   probe.ask("a box of 5 axes across every border", [&] { return probe.box(); });

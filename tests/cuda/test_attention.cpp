@@ -1,4 +1,4 @@
-// Attention on the device: both rungs against the CPU twin at awkward sizes, masks, names and refusals.
+// Attention on the device: both variants against the CPU at awkward sizes, segments, masks, names and refusals.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "sat/cuda/kernels.h"
 #include "tests/cuda/device_array.h"
+#include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 
 using namespace sat;
@@ -42,7 +43,7 @@ Tensor on_device(AttentionVariant variant, const Case& x, DType products) {
   sizes.channels = x.q.shape[1];
   sizes.heads = x.heads;
   sizes.products = products;
-  cuda::attention(device_queue(), variant, sizes);
+  cuda::attention(device_stream(), variant, sizes);
   return from_values(x.q.shape, y.values());
 }
 
@@ -63,7 +64,7 @@ std::string difference(const Case& x, const Way& way) {
 
 }  // namespace
 
-TEST_CASE("attention agrees with the CPU twin at awkward sizes, with and without a bias") {
+TEST_CASE("attention agrees with the CPU at awkward sizes, with and without a bias") {
   for (const auto& [N, T, heads, width] : {std::array<int64_t, 4>{1, 1, 1, 32},
                                            {2, 17, 2, 24},
                                            {15, 31, 8, 64},
@@ -88,7 +89,7 @@ TEST_CASE("attention agrees with the CPU twin at awkward sizes, with and without
   }
 }
 
-TEST_CASE("attention to many keys agrees with the CPU twin") {
+TEST_CASE("attention to many keys agrees with the CPU") {
   const Case x = make_case(2, 1370, 1, 64, false);
   for (const Way& way : kWays) {
     CAPTURE(name_of(way.products));
@@ -146,24 +147,72 @@ TEST_CASE("a query's attention on the device does not depend on the other querie
   }
 }
 
-TEST_CASE("the rungs of attention have names, and say what they cannot do") {
+TEST_CASE("segments of one call have the bits of each by itself, whatever form their bias takes") {
+  const int64_t heads = 2, width = 32, C = heads * width;
+  const auto there = [](const Tensor& x) { return to_compute_device(x); };
+  for (Precision precision : {Precision::exact, Precision::fast}) {
+    const DeviceContext device(precision);
+    const Tensor q = there(field("q", {70, C}, 2)), k = there(field("k", {90, C}, 2)),
+                 v = there(field("v", {90, C}, 1));
+    // Of different lengths, one of them without queries, each with a bias of its own.
+    const Segments uneven{{0, 3, 3, 68, 70}, {0, 17, 20, 85, 90}};
+    const Tensor biases = there(field("bias", {heads * (3 * 17 + 65 * 65 + 2 * 5)}, 3));
+    for (const Tensor& bias : {Tensor(), biases}) {
+      const Tensor all = to_host(attention(q, k, v, heads, uneven, bias));
+      int64_t from = 0;
+      for (size_t i : {0, 2, 3}) {
+        const int64_t first = uneven.queries[i], last = uneven.queries[i + 1];
+        const int64_t key = uneven.keys[i], end = uneven.keys[i + 1], size = heads * (last - first) * (end - key);
+        const Tensor own =
+            bias.empty() ? bias : bias.slice(from, from + size).reshape({heads, last - first, end - key});
+        const Tensor one = attention(q.slice(first, last), k.slice(key, end), v.slice(key, end), heads, own);
+        CHECK(mismatch(to_host(one), all.slice(first, last), {}) == "");
+        from += size;
+      }
+    }
+    // Windows of equal length that share a bias.
+    const Segments windows = equal_segments(5, 14, 18);
+    const Tensor shared = there(field("shared", {heads, 14, 18}, 3));
+    const Tensor all = to_host(attention(q, k, v, heads, windows, shared));
+    for (int64_t i = 0; i < 5; ++i) {
+      const Tensor one = attention(q.slice(14 * i, 14 * i + 14), k.slice(18 * i, 18 * i + 18),
+                                   v.slice(18 * i, 18 * i + 18), heads, shared);
+      CHECK(mismatch(to_host(one), all.slice(14 * i, 14 * i + 14), {}) == "");
+    }
+  }
+}
+
+TEST_CASE("the bias inside texts is that of the CPU to the bit, with relative positions and of masks alone") {
+  const DeviceContext device(Precision::exact);
+  const std::vector<int64_t> first = {0, 5, 6, 9};
+  const std::vector<uint8_t> attended = {1, 1, 1, 0, 0, 1, 1, 0, 1};
+  const std::vector<int64_t> buckets = {3, 3, 2, 1, 0, 4, 5, 6, 6};  // of distances -4 to 4
+  for (const Tensor& table : {field("table", {7, 3}, 1), Tensor({0, 3})}) {
+    const std::vector<int64_t> used = table.shape[0] > 0 ? buckets : std::vector<int64_t>();
+    const Tensor want = attention_bias(table, used, first, attended);
+    REQUIRE(want.shape == Shape({3 * (25 + 1 + 9)}));
+    CHECK(mismatch(to_host(attention_bias(to_compute_device(table), used, first, attended)), want, {}) == "");
+  }
+}
+
+TEST_CASE("the variants of attention have names, and say what they cannot do") {
   for (AttentionVariant variant : {AttentionVariant::automatic, AttentionVariant::plain, AttentionVariant::fused}) {
     CHECK(cuda::parse_attention_variant(cuda::name_of(variant)) == variant);
   }
   CHECK_THROWS_WITH_AS(cuda::parse_attention_variant("quick"),
                        "unknown attention variant 'quick'; it is one of automatic, plain, fused", Error);
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   cuda::Attention sizes{};
   sizes.queries = sizes.tokens = 2;
   sizes.channels = 128;
   sizes.heads = 1;
-  CHECK_THROWS_WITH_AS(cuda::attention(queue, AttentionVariant::fused, sizes),
+  CHECK_THROWS_WITH_AS(cuda::attention(stream, AttentionVariant::fused, sizes),
                        "attention by fused: products are taken in f32, it needs f16 or bf16", Error);
   sizes.products = DType::f16;
-  CHECK(cuda::attention_refusal(AttentionVariant::fused, sizes, queue.limits) ==
+  CHECK(cuda::attention_refusal(AttentionVariant::fused, sizes, stream.limits) ==
         "heads are 128 channels wide, it takes up to 96");
-  CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, queue.limits) == "");
-  CHECK(cuda::attention_refusal(AttentionVariant::automatic, sizes, queue.limits) == "");
+  CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, stream.limits) == "");
+  CHECK(cuda::attention_refusal(AttentionVariant::automatic, sizes, stream.limits) == "");
   sizes.tokens = int64_t(1) << 20;
-  CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, queue.limits).find("1048576 keys need") == 0);
+  CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, stream.limits).find("1048576 keys need") == 0);
 }

@@ -1,4 +1,4 @@
-// Many windows on a device: recorded and replayed, blended there or on the way, within a cap, on several devices.
+// Many windows on a device: captured and launched again, blended there or on the way, within a cap, on several devices.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -6,9 +6,10 @@
 #include <numeric>
 
 #include "sat/cuda/device/device.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/sat/sat_model.h"
-#include "sat/tensor/accelerator.h"
+#include "sat/tensor/backend.h"
+#include "sat/tensor/memory/block_allocator.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
@@ -29,14 +30,15 @@ struct Case {
     for (int64_t i = 0; i < count; ++i) prompts.push_back("prompt " + std::to_string(i));
   }
 
-  Segmentation run(const std::shared_ptr<Accelerator>& device, Precision precision = Precision::exact,
+  Segmentation run(const DeviceHandle& device, Precision precision = Precision::exact,
                    std::vector<float>* probabilities = nullptr, bool verify = false) const {
-    SegmenterOptions options;
+    ModelOptions options;
     options.model = folder / "model.safetensors";
     options.bank = folder / "bank.safetensors";
     options.precision = precision;
-    options.scratch = folder.path();
-    options.accelerator = device;
+    options.device = device;
+    SessionOptions of_session;
+    of_session.scratch = folder.path();
     RunOptions run;
     run.modality = "ct";
     run.verify = verify;
@@ -49,7 +51,7 @@ struct Case {
         return volumes;
       };
     }
-    return Segmenter(options).run(scan, prompts, run);
+    return Session(Model::open(options), of_session).run(scan, prompts, run);
   }
 };
 
@@ -74,7 +76,7 @@ int64_t least_bytes(const Case& one) {
   SegmentationPlan plan;
   for (int turn = 0; turn < 2; ++turn) {
     ContextOptions of_context;
-    of_context.accelerator = cuda::imagined_device(options);
+    of_context.device = cuda::virtual_device(options);
     Context context(of_context);
     UseContext use(context);
     RunOptions run;
@@ -86,31 +88,31 @@ int64_t least_bytes(const Case& one) {
   return plan.device_bytes;
 }
 
-/// What a published model and a full window of it with 32 prompts hold on a device in fast precision, rehearsed.
+/// What a published model and a full window of it with 32 prompts hold on a device in fast precision, by a dry run.
 std::vector<int64_t> window_chunks(const char* architecture) {
   ContextOptions of_context;
   of_context.precision = Precision::fast;
-  of_context.accelerator = cuda::imagined_device();
+  of_context.device = cuda::virtual_device();
   of_context.dry = true;
   Context context(of_context);
   UseContext use(context);
   const SatConfig config = published_config(architecture);
   const SatModel model(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
-  context.accelerator()->memory()->reserve(0);
-  const ImageFeatures image = model.look(Tensor({288, 288, 96, 1}));
+  context.planned_memory()->reserve(0);
+  const ImageFeatures image = model.encode_image(Tensor({1, 288, 288, 96, 1}));
   const Tensor masks = model.mask_vectors(model.decode(Tensor({32, config.text_dim}), image.memory));
-  return context.accelerator()->memory()->chunk_peaks();
+  return context.planned_memory()->chunk_peaks();
 }
 
 /// Takes that from the device itself.
 void take_window(const char* architecture) {
   const auto device = cuda::open_device();
-  for (int64_t bytes : window_chunks(architecture)) device->memory()->reserve(bytes);
+  for (int64_t bytes : window_chunks(architecture)) device->runtime().planned_memory()->reserve(bytes);
 }
 
 }  // namespace
 
-TEST_CASE("windows that are recorded once and replayed give the probabilities of the CPU") {
+TEST_CASE("windows that are captured once and launched again give the probabilities of the CPU") {
   const Case one;
   std::vector<float> here, there;
   const Segmentation expected = one.run(nullptr, Precision::exact, &here);
@@ -160,7 +162,7 @@ TEST_CASE("an input that is not finite is refused by name") {
 TEST_CASE("a full window of the published models fits the memory of a small card") {
   const auto device_bytes = [](const char* architecture) {
     const std::vector<int64_t> chunks = window_chunks(architecture);
-    return std::accumulate(chunks.begin(), chunks.end(), cuda::imagined_device()->fixed_bytes());
+    return std::accumulate(chunks.begin(), chunks.end(), cuda::virtual_device()->runtime().fixed_bytes());
   };
   const int64_t nano = device_bytes("UNET"), pro = device_bytes("UNET-L");
   CHECK(nano > 1'300'000'000);
@@ -187,15 +189,13 @@ TEST_SUITE("six gigabytes") {
 TEST_SUITE("memory cap") {
   TEST_CASE("a model that a small device cannot hold is refused before it is loaded, and the device goes on") {
     const Case one;
-    SegmenterOptions options;
-    options.model = source_path("weights/sat-small.safetensors");
-    options.bank = source_path("weights/sat-small-bank.safetensors");
     const std::vector<cuda::DeviceInfo> found = cuda::devices();
     REQUIRE(!found.empty());
     cuda::DeviceOptions generous;
     generous.max_bytes = 64 * found[0].bytes;  // more than there is: what the device itself says counts
     const auto device = cuda::open_device(generous);
-    CHECK_THROWS_WITH_AS(device->memory()->reserve(2 * found[0].bytes), doctest::Contains("is out of memory"), Error);
+    CHECK_THROWS_WITH_AS(device->runtime().planned_memory()->reserve(2 * found[0].bytes),
+                         doctest::Contains("is out of memory"), Error);
     CHECK_NOTHROW(one.run(device));
   }
 }

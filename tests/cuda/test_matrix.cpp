@@ -1,11 +1,12 @@
-// What surrounds dense layers on the device, against its definition in double.
+// Dense layers and rows of matrices on the device, against their definitions in double.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
-#include "sat/cuda/kernels.h"
-#include "tests/cuda/device_array.h"
+#include "sat/tensor/ops.h"
+#include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 
 using namespace sat;
@@ -13,52 +14,46 @@ using namespace sat::test;
 
 namespace {
 
-std::vector<float> values_of(const Tensor& x) { return {x.data<float>(), x.data<float>() + x.numel()}; }
+Tensor there(const Tensor& x) { return to_compute_device(x); }
+
+/// A dense layer that changes nothing: its result is what its operands were rounded to.
+PackedMatrix identity(int64_t size) {
+  Tensor weight = full({size, size}, 0);
+  for (int64_t i = 0; i < size; ++i) weight.data<float>()[i * size + i] = 1;
+  return pack_linear(weight);
+}
 
 }  // namespace
 
-TEST_CASE("rounding to a half type is to nearest, and the padding is zero") {
-  const cuda::Queue queue = device_queue();
-  for (const auto& [rows, columns, padded] :
-       {std::array<int64_t, 3>{1, 1, 1}, {1, 1, 16}, {3, 17, 32}, {2, 255, 256}, {2, 256, 272}, {33, 300, 304}}) {
-    CAPTURE(rows);
-    CAPTURE(columns);
-    std::vector<float> x = values_of(field("x", {rows, columns}, 100));
-    x[0] = 1e-6f;  // not a normal number in f16
-    DeviceArray<float> from(x);
-    DeviceArray<uint16_t> half(size_t(rows * padded)), brain(size_t(rows * padded));
-    cuda::narrow(queue, half.data(), DType::f16, from.data(), rows, columns, padded);
-    cuda::narrow(queue, brain.data(), DType::bf16, from.data(), rows, columns, padded);
-    std::vector<uint16_t> want_half(half.values().size(), 0), want_brain = want_half;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c) {
-        want_half[size_t(r * padded + c)] = to_f16(x[size_t(r * columns + c)]).bits;
-        want_brain[size_t(r * padded + c)] = to_bf16(x[size_t(r * columns + c)]).bits;
-      }
+TEST_CASE("operands of a dense layer are rounded to the nearest of a half type, and what fills their rows is zero") {
+  for (DType dtype : {DType::f16, DType::bf16}) {
+    cuda::DeviceOptions options;
+    options.half = dtype;
+    const DeviceContext device(Precision::fast, options);
+    for (const auto& [rows, columns] : {std::array<int64_t, 2>{1, 1}, {3, 17}, {2, 255}, {2, 256}, {33, 300}}) {
+      CAPTURE(name_of(dtype));
+      CAPTURE(columns);
+      Tensor x = field("x", {rows, columns}, 100);
+      x.data<float>()[0] = 1e-6f;  // not a normal number in f16
+      const Tensor y = to_host(linear(there(x), identity(columns), Tensor()));
+      CHECK(mismatch(y, x.cast(dtype).cast(DType::f32), {}) == "");
     }
-    CHECK(half.values() == want_half);
-    CHECK(brain.values() == want_brain);
   }
-  CHECK_THROWS_WITH_AS(cuda::narrow(queue, nullptr, DType::f32, nullptr, 1, 1, 1), "narrow: f32 is not a half type",
-                       Error);
 }
 
 TEST_CASE("bias and activation follow their definition, with and without a bias") {
-  const cuda::Queue queue = device_queue();
+  const DeviceContext device(Precision::exact);
   for (const auto& [rows, out] : {std::array<int64_t, 2>{1, 1}, {3, 17}, {2, 256}, {5, 300}, {0, 4}}) {
-    const std::vector<float> x = values_of(field("x", {rows, out}, 6)), bias = values_of(field("bias", {out}, 1));
-    DeviceArray<float> added(bias);
+    const Tensor x = field("x", {rows, out}, 6), bias = field("bias", {out}, 1);
     for (Activation act : {Activation::none, Activation::relu, Activation::gelu}) {
       for (bool biased : {false, true}) {
-        DeviceArray<float> y(x);
-        cuda::bias_act(queue, y.data(), biased ? added.data() : nullptr, rows, out, act);
-        const std::vector<float> got = y.values();
+        const Tensor y = to_host(linear(there(x), identity(out), biased ? there(bias) : Tensor(), act));
         double worst = 0;
-        for (size_t i = 0; i < x.size(); ++i) {
-          const double sum = double(x[i] + (biased ? bias[i % size_t(out)] : 0.f));
+        for (int64_t i = 0; i < x.numel(); ++i) {
+          const double sum = double(x.data<float>()[i] + (biased ? bias.data<float>()[i % out] : 0.f));
           const double gelu = 0.5 * sum * std::erfc(-sum / std::sqrt(2.0));
           const double want = act == Activation::gelu ? gelu : act == Activation::relu ? std::max(sum, 0.0) : sum;
-          worst = std::max(worst, std::abs(double(got[i]) - want) / std::max(1.0, std::abs(sum)));
+          worst = std::max(worst, std::abs(double(y.data<float>()[i]) - want) / std::max(1.0, std::abs(sum)));
         }
         CHECK(worst <= (act == Activation::gelu ? 2e-7 : 0));
       }
@@ -66,59 +61,99 @@ TEST_CASE("bias and activation follow their definition, with and without a bias"
   }
 }
 
-TEST_CASE("rows of a table arrive as they are") {
-  const cuda::Queue queue = device_queue();
-  for (int64_t channels : {1, 33, 256, 257}) {
-    const std::vector<float> table = values_of(field("table", {7, channels}, 1));
-    const std::vector<int64_t> ids = {6, 0, 3, 3, 1};
-    DeviceArray<float> from(table), y(ids.size() * size_t(channels));
-    DeviceArray<int64_t> at(ids);
-    cuda::gather_rows(queue, y.data(), from.data(), at.data(), int64_t(ids.size()), channels);
-    const std::vector<float> got = y.values();
-    for (size_t r = 0; r < ids.size(); ++r) {
-      CHECK(std::memcmp(&got[r * size_t(channels)], &table[size_t(ids[r] * channels)], size_t(channels) * 4) == 0);
+TEST_CASE("the product of two computed matrices is taken in f32 at every precision") {
+  for (Precision precision : {Precision::exact, Precision::fast}) {
+    const DeviceContext device(precision);
+    for (const auto& [rows, channels, columns] : {std::array<int64_t, 3>{1, 1, 1}, {3, 17, 5}, {33, 64, 31}}) {
+      const Tensor a = field("a", {rows, channels}, 1), b = field("b", {columns, channels}, 1);
+      const Tensor y = to_host(product_transposed(there(a), there(b)));
+      REQUIRE(y.shape == Shape({rows, columns}));
+      double worst = 0;
+      for (int64_t i = 0; i < y.numel(); ++i) {
+        double want = 0;
+        for (int64_t c = 0; c < channels; ++c) {
+          want +=
+              double(a.data<float>()[i / columns * channels + c]) * double(b.data<float>()[i % columns * channels + c]);
+        }
+        worst = std::max(worst, std::abs(double(y.data<float>()[i]) - want));
+      }
+      CHECK(worst < 1e-5);
     }
   }
 }
 
-TEST_CASE("a sum repeats its second term each period") {
-  const cuda::Queue queue = device_queue();
-  for (const auto& [count, period] : {std::array<int64_t, 2>{1, 1}, {255, 255}, {600, 3}, {514, 257}}) {
-    const std::vector<float> x = values_of(field("x", {count}, 1)), y = values_of(field("y", {period}, 1));
-    DeviceArray<float> a(x), b(y), z(x.size());
-    cuda::add(queue, z.data(), a.data(), b.data(), count, period);
-    std::vector<float> want = x;
-    for (size_t i = 0; i < want.size(); ++i) want[i] += y[i % size_t(period)];
-    CHECK(z.values() == want);
+TEST_CASE("rows of a table arrive as they are") {
+  const DeviceContext device(Precision::exact);
+  const std::vector<int64_t> ids = {6, 0, 3, 3, 1};
+  for (int64_t channels : {1, 33, 256, 257}) {
+    const Tensor table = field("table", {7, channels}, 1);
+    const Tensor y = to_host(gather_rows(there(table), ids));
+    for (size_t r = 0; r < ids.size(); ++r) {
+      CHECK(mismatch(y.select(int64_t(r)), table.select(ids[r]), {}) == "");
+    }
   }
 }
 
-TEST_CASE("layer norm follows its definition, also far from zero and in place") {
-  const cuda::Queue queue = device_queue();
+TEST_CASE("means of runs of rows leave out rows that do not count, and are 0 where none does") {
+  const DeviceContext device(Precision::exact);
+  const std::vector<int64_t> first = {0, 1, 4, 6, 11};
+  const std::vector<uint8_t> counted = {1, 1, 0, 1, 0, 0, 1, 1, 1, 1, 0};
+  for (int64_t channels : {1, 33, 300}) {
+    Tensor x = field("x", {11, channels}, 1, 100);
+    x.data<float>()[2 * channels] = std::numeric_limits<float>::quiet_NaN();  // of a row that does not count
+    const Tensor y = to_host(mean_of_rows(there(x), first, counted));
+    REQUIRE(y.shape == Shape({4, channels}));
+    Tensor want(y.shape);
+    for (int64_t i = 0; i < want.numel(); ++i) {
+      const auto run = size_t(i / channels);
+      double sum = 0, count = 0;
+      for (int64_t row = first[run]; row < first[run + 1]; ++row) {
+        if (!counted[size_t(row)]) continue;
+        sum += double(x.data<float>()[row * channels + i % channels]);
+        ++count;
+      }
+      want.data<float>()[i] = float(sum / std::max(1e-9, count));
+    }
+    CHECK(mismatch(y, want, {}) == "");
+    CHECK(y.data<float>()[2 * channels] == 0);
+    CHECK(mismatch(mean_of_rows(x, first, counted), y, {}) == "");  // on the CPU
+  }
+}
+
+TEST_CASE("a sum repeats its second term for each row") {
+  const DeviceContext device(Precision::exact);
+  for (const auto& [rows, columns] : {std::array<int64_t, 2>{1, 1}, {1, 255}, {200, 3}, {2, 257}}) {
+    const Tensor x = field("x", {rows, columns}, 1), y = field("y", {columns}, 1);
+    Tensor want = x.clone();
+    for (int64_t i = 0; i < want.numel(); ++i) want.data<float>()[i] += y.data<float>()[i % columns];
+    CHECK(mismatch(to_host(add(there(x), there(y))), want, {}) == "");
+    for (int64_t i = 0; i < want.numel(); ++i) want.data<float>()[i] = 2 * x.data<float>()[i];
+    CHECK(mismatch(to_host(add(there(x), there(x))), want, {}) == "");
+  }
+}
+
+TEST_CASE("layer norm follows its definition, also far from zero") {
+  const DeviceContext device(Precision::exact);
   for (const auto& [rows, channels] : {std::array<int64_t, 2>{1, 1}, {2, 31}, {9, 33}, {17, 768}}) {
     CAPTURE(channels);
     for (double offset : {0.0, 1000.0}) {
-      const std::vector<float> x = values_of(field("x", {rows, channels}, 1, offset));
-      const std::vector<float> gain = values_of(field("gain", {channels}, 1, 1)),
-                               bias = values_of(field("bias", {channels}, 1));
-      DeviceArray<float> from(x), y(x.size()), scale(gain), shift(bias);
-      cuda::layer_norm(queue, y.data(), from.data(), scale.data(), shift.data(), rows, channels, 1e-5f);
-      const std::vector<float> got = y.values();
+      const Tensor x = field("x", {rows, channels}, 1, offset);
+      const Tensor gain = field("gain", {channels}, 1, 1), bias = field("bias", {channels}, 1);
+      const Tensor y = to_host(layer_norm(there(x), there(gain), there(bias), 1e-5f));
       double worst = 0;
       for (int64_t r = 0; r < rows; ++r) {
-        const float* row = x.data() + r * channels;
+        const float* row = x.data<float>() + r * channels;
         double mean = 0, squares = 0;
         for (int64_t c = 0; c < channels; ++c) mean += double(row[c]) / double(channels);
         for (int64_t c = 0; c < channels; ++c) squares += std::pow(double(row[c]) - mean, 2);
         const double deviation = std::sqrt(squares / double(channels) + 1e-5);
         for (int64_t c = 0; c < channels; ++c) {
-          const double want = (double(row[c]) - mean) / deviation * double(gain[size_t(c)]) + double(bias[size_t(c)]);
-          worst = std::max(worst, std::abs(double(got[size_t(r * channels + c)]) - want));
+          const double want =
+              (double(row[c]) - mean) / deviation * double(gain.data<float>()[c]) + double(bias.data<float>()[c]);
+          worst = std::max(worst, std::abs(double(y.data<float>()[r * channels + c]) - want));
         }
       }
       CHECK(worst < (offset == 0 ? 2e-6 : 5e-4));  // values of 1000 carry 6e-5 each, a mean of them no less
-      cuda::layer_norm(queue, from.data(), from.data(), scale.data(), shift.data(), rows, channels, 1e-5f);
-      CHECK(from.values() == got);
     }
   }
 }

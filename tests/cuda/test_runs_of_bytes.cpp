@@ -54,7 +54,7 @@ TEST_CASE("scores of 288 x 288 x 32 prompts a row of windows lie too far apart f
 }
 
 TEST_CASE("runs are copied and cleared, and nothing beside them, near together and far apart") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   const DeviceArray<uint8_t> array(size_t(kFarther + 4096));
   for (const int64_t pitch : {int64_t(128), kFarther}) {
     CAPTURE(pitch);
@@ -64,8 +64,8 @@ TEST_CASE("runs are copied and cleared, and nothing beside them, near together a
       put(array, i * pitch, numbers[i]);
       put(array, 1024 + i * pitch, std::vector<uint8_t>(96, 7));
     }
-    cuda::copy_runs(queue, array.data() + 1040, array.data(), {64, 2, pitch, pitch});
-    cuda::check(cudaStreamSynchronize(queue.stream), "copy_runs");
+    cuda::copy_runs(stream, array.data() + 1040, array.data(), {64, 2, pitch, pitch});
+    cuda::check(cudaStreamSynchronize(stream.handle), "copy_runs");
     for (int64_t i : {0, 1}) {
       CAPTURE(i);
       std::vector<uint8_t> want(96, 7);
@@ -73,8 +73,8 @@ TEST_CASE("runs are copied and cleared, and nothing beside them, near together a
       CHECK(bytes_at(array, 1024 + i * pitch, 96) == want);
       CHECK(bytes_at(array, i * pitch, 96) == numbers[i]);
     }
-    cuda::zero_runs(queue, array.data() + 1040, {32, 2, pitch, 0});
-    cuda::check(cudaStreamSynchronize(queue.stream), "zero_runs");
+    cuda::zero_runs(stream, array.data() + 1040, {32, 2, pitch, 0});
+    cuda::check(cudaStreamSynchronize(stream.handle), "zero_runs");
     for (int64_t i : {0, 1}) {
       CAPTURE(i);
       std::vector<uint8_t> want(96, 7);

@@ -1,4 +1,4 @@
-// Scores on the device: the mask product in both forms against the CPU twin, bits, importance, the mean.
+// Scores on the device: the mask product in both forms against the CPU, bits, importance, the mean.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -6,6 +6,7 @@
 
 #include "sat/cuda/kernels.h"
 #include "tests/cuda/device_array.h"
+#include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 
 using namespace sat;
@@ -15,7 +16,7 @@ namespace {
 
 std::vector<float> values_of(const Tensor& x) { return {x.data<float>(), x.data<float>() + x.numel()}; }
 
-/// Values as a type holds them: bytes for the device, and widened again for the twin.
+/// Values as a type holds them: bytes for the device, and widened again for the CPU.
 struct Held {
   std::vector<uint8_t> bytes;
   Tensor values;
@@ -34,7 +35,7 @@ struct DeviceNorm {
   DeviceArray<float> center, factor, shift;
   explicit DeviceNorm(const Features& x)
       : center(values_of(x.center)), factor(values_of(x.factor)), shift(values_of(x.shift)) {}
-  cuda::Norm norm(float slope) const { return {center.data(), factor.data(), shift.data(), slope}; }
+  PendingNorm norm(float slope) const { return {center.data(), factor.data(), shift.data(), slope}; }
 };
 
 Features features_of(const Tensor& values, bool pending) {
@@ -49,9 +50,9 @@ Features features_of(const Tensor& values, bool pending) {
   return features;
 }
 
-/// "" or where the device's scores leave the twin's by more than the types allow: a logit's error is a unit in each
+/// "" or where the device's scores leave the CPU's by more than the types allow: a logit's error is a unit in each
 /// factor of each product, and tanh(l / 2) halves it.
-std::string compare_scores(const cuda::ScoreSizes& grid, int64_t C, int64_t N, const ScoreRegion& region, DType dtype,
+std::string compare_scores(const ScoreSizes& grid, int64_t C, int64_t N, const ScoreRegion& region, DType dtype,
                            bool pending) {
   const auto& [S, F, I] = std::tie(grid.scores, grid.features, grid.importance);
   const Held x = held(field("features", {1, F[0], F[1], F[2], C}, 1, 0.2), dtype);
@@ -59,11 +60,11 @@ std::string compare_scores(const cuda::ScoreSizes& grid, int64_t C, int64_t N, c
   const Tensor masks = field("masks", {N, C}, 4 / std::sqrt(double(C)));
   const Tensor importance = field("importance", {I[0], I[1], I[2]}, 0.4, 0.6);
   const Tensor before = field("scores", {S[0], S[1], S[2], N}, 1);
-  const Tensor want = before.clone(), bound = zeros(before.shape);
-  accumulate_mask_scores(want, features, pack_linear(masks), importance, region);
+  Tensor want = before.clone(), bound = zeros(before.shape);
+  accumulate_mask_scores(want, features, masks, importance, region);
 
   // The same accumulation of |features| and |masks|, without tanh, is what the bound is made of.
-  const Tensor final = finished(features);
+  const Tensor final = materialize(features);
   for (int64_t h = 0; h < region.size[0]; ++h) {
     for (int64_t w = 0; w < region.size[1]; ++w) {
       for (int64_t d = 0; d < region.size[2]; ++d) {
@@ -81,7 +82,7 @@ std::string compare_scores(const cuda::ScoreSizes& grid, int64_t C, int64_t N, c
     }
   }
 
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   DeviceArray<uint8_t> on_device(x.bytes);
   DeviceArray<float> scores(values_of(before)), mask(values_of(masks)), weight(values_of(importance));
   const DeviceNorm norm(features_of(x.values, true));
@@ -90,7 +91,7 @@ std::string compare_scores(const cuda::ScoreSizes& grid, int64_t C, int64_t N, c
   input.dtype = dtype;
   input.channels = C;
   if (pending) input.norm = norm.norm(features.slope);
-  cuda::accumulate_mask_scores(queue, scores.data(), input, mask.data(), weight.data(), grid, region);
+  cuda::accumulate_mask_scores(stream, scores.data(), input, mask.data(), weight.data(), grid, region);
   const std::vector<float> got = scores.values();
   for (size_t i = 0; i < got.size(); ++i) {
     const double allowed = bound.data<float>()[i] == 0 ? 0 : 2e-6 + unit_of(dtype) * double(bound.data<float>()[i]);
@@ -104,7 +105,7 @@ std::string compare_scores(const cuda::ScoreSizes& grid, int64_t C, int64_t N, c
 
 }  // namespace
 
-TEST_CASE("mask scores agree with the CPU twin in every type, and touch the region alone") {
+TEST_CASE("mask scores agree with the CPU in every type, and touch the region alone") {
   ScoreRegion region;
   region.in_features = {1, 0, 2};
   region.in_importance = {0, 1, 0};
@@ -118,10 +119,11 @@ TEST_CASE("mask scores agree with the CPU twin in every type, and touch the regi
                                    {{1, 1, 15}, 128, 17},
                                    {{1, 2, 9}, 136, 8}}) {
     region.size = size;
-    cuda::ScoreSizes grid{{size[0] + 2, size[1] + 1, size[2] + 4},
-                          {size[0] + 1, size[1] + 1, size[2] + 2},
-                          {size[0], size[1] + 1, size[2] + 1},
-                          N};
+    ScoreSizes grid{{size[0] + 2, size[1] + 1, size[2] + 4},
+                    {size[0] + 1, size[1] + 1, size[2] + 2},
+                    {size[0], size[1] + 1, size[2] + 1},
+                    C,
+                    N};
     for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
       for (bool pending : {false, true}) {
         CAPTURE(C);
@@ -135,7 +137,7 @@ TEST_CASE("mask scores agree with the CPU twin in every type, and touch the regi
 }
 
 TEST_CASE("a large logit adds the whole importance, and nothing else") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const Held x = held(full({1, 1, 1, 3, 8}, 300), dtype);
     DeviceArray<uint8_t> on_device(x.bytes);
@@ -147,14 +149,14 @@ TEST_CASE("a large logit adds the whole importance, and nothing else") {
     input.dtype = dtype;
     input.channels = 8;
     const ScoreRegion region{{}, {}, {}, {1, 1, 3}};
-    cuda::accumulate_mask_scores(queue, scores.data(), input, mask.data(), weight.data(),
-                                 {{1, 1, 3}, {1, 1, 3}, {1, 1, 3}, 2}, region);
+    cuda::accumulate_mask_scores(stream, scores.data(), input, mask.data(), weight.data(),
+                                 {{1, 1, 3}, {1, 1, 3}, {1, 1, 3}, 8, 2}, region);
     CHECK(scores.values() == std::vector<float>{1.5f, 0.5f, 1.5f, 0.5f, 1.5f, 0.5f});
   }
 }
 
 TEST_CASE("a mask that is not a number shows in its prompt's scores alone") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   for (int64_t channels : {8, 5}) {  // both forms
     for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
       const Held x = held(full({1, 1, 1, 2, channels}, 1), dtype);
@@ -166,8 +168,8 @@ TEST_CASE("a mask that is not a number shows in its prompt's scores alone") {
       input.values = on_device.data();
       input.dtype = dtype;
       input.channels = channels;
-      cuda::accumulate_mask_scores(queue, scores.data(), input, mask.data(), weight.data(),
-                                   {{1, 1, 2}, {1, 1, 2}, {1, 1, 2}, 3}, {{}, {}, {}, {1, 1, 2}});
+      cuda::accumulate_mask_scores(stream, scores.data(), input, mask.data(), weight.data(),
+                                   {{1, 1, 2}, {1, 1, 2}, {1, 1, 2}, channels, 3}, {{}, {}, {}, {1, 1, 2}});
       const std::vector<float> got = scores.values();
       for (size_t i = 0; i < got.size(); ++i) CHECK((i % 3 == 1 ? std::isnan(got[i]) : got[i] == 1));
     }
@@ -175,7 +177,7 @@ TEST_CASE("a mask that is not a number shows in its prompt's scores alone") {
 }
 
 TEST_CASE("bits are the signs of the logits, zero being no") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   // Small whole numbers: every product and sum is exact in every type, so bits must be equal, zeros included.
   int64_t zeros_met = 0;
   for (const auto& [voxels, C, N] : {std::array<int64_t, 3>{1, 1, 1},
@@ -223,7 +225,7 @@ TEST_CASE("bits are the signs of the logits, zero being no") {
         input.dtype = dtype;
         input.channels = C;
         if (pending) input.norm = {center.data(), factor.data(), shift.data(), 0.5f};
-        cuda::mask_bits(queue, bits.data(), input, mask.data(), voxels, N);
+        cuda::mask_bits(stream, bits.data(), input, mask.data(), voxels, N);
         CHECK(bits.values() == want);
       }
     }
@@ -232,40 +234,64 @@ TEST_CASE("bits are the signs of the logits, zero being no") {
 }
 
 TEST_CASE("importance is added over a region, and touches it alone") {
-  const cuda::Queue queue = device_queue();
-  const cuda::ScoreSizes grid{{4, 5, 40}, {}, {3, 4, 34}, 1};
+  const DeviceContext device(Precision::exact);
   const ScoreRegion region{{}, {1, 0, 1}, {1, 2, 5}, {2, 3, 33}};
-  const std::vector<float> before = values_of(field("weights", {4, 5, 40}, 1)),
-                           added = values_of(field("importance", {3, 4, 34}, 1));
-  DeviceArray<float> weights(before), importance(added);
-  cuda::accumulate_importance(queue, weights.data(), importance.data(), grid, region);
-  std::vector<float> want = before;
+  const Tensor before = field("weights", {4, 5, 40}, 1), importance = field("importance", {3, 4, 34}, 1);
+  Tensor weights = to_compute_device(before), want = before.clone();
+  accumulate_importance(weights, to_compute_device(importance), region);
   for (int64_t h = 0; h < 2; ++h) {
     for (int64_t w = 0; w < 3; ++w) {
       for (int64_t d = 0; d < 33; ++d) {
-        want[size_t(((h + 1) * 5 + w + 2) * 40 + d + 5)] += added[size_t(((h + 1) * 4 + w) * 34 + d + 1)];
+        want.data<float>()[((h + 1) * 5 + w + 2) * 40 + d + 5] +=
+            importance.data<float>()[((h + 1) * 4 + w) * 34 + d + 1];
       }
     }
   }
-  CHECK(weights.values() == want);
+  CHECK(mismatch(to_host(weights), want, {}) == "");
 }
 
 TEST_CASE("rows along an axis are divided by their weights, the others stay") {
-  const cuda::Queue queue = device_queue();
-  for (const auto& [outer, rows, inner, N] :
-       {std::array<int64_t, 4>{1, 4, 33, 3}, {3, 5, 7, 2}, {6, 70, 1, 1}, {2, 3, 65, 33}}) {
-    const std::vector<float> before = values_of(field("scores", {outer, rows, inner, N}, 1)),
-                             by = values_of(field("weights", {outer, rows, inner}, 0.5, 1));
-    DeviceArray<float> scores(before), weights(by);
-    const int64_t first = 1, last = rows - 1;
-    cuda::divide_rows(queue, scores.data(), weights.data(), outer, rows, inner, N, first, last);
-    std::vector<float> want = before;
-    for (size_t i = 0; i < want.size(); ++i) {
-      const int64_t row = int64_t(i) / N / inner % rows;
-      if (row >= first && row < last) want[i] /= by[i / size_t(N)];
+  const DeviceContext device(Precision::exact);
+  struct Case {
+    Shape shape;  // [S0, S1, S2, N]
+    int axis;
+  };
+  for (const Case& c :
+       {Case{{4, 11, 3, 3}, 0}, Case{{3, 5, 7, 2}, 1}, Case{{2, 3, 70, 1}, 2}, Case{{2, 3, 65, 33}, 1}}) {
+    const Tensor before = field("scores", c.shape, 1), by = field("weights", c.shape.with(3, 1), 0.5, 1);
+    const int64_t N = c.shape[3], last = c.shape[c.axis] - 1;
+    int64_t inner = 1;
+    for (int axis = c.axis + 1; axis < 3; ++axis) inner *= c.shape[axis];
+    Tensor scores = to_compute_device(before), want = before.clone();
+    const Tensor weights = to_compute_device(by.reshape({c.shape[0], c.shape[1], c.shape[2]}));
+    divide_rows(scores, weights, c.axis, 1, last);
+    for (int64_t i = 0; i < want.numel(); ++i) {
+      const int64_t row = i / N / inner % c.shape[c.axis];
+      if (row >= 1 && row < last) want.data<float>()[i] /= by.data<float>()[i / N];
     }
-    CHECK(scores.values() == want);
-    cuda::divide_rows(queue, scores.data(), weights.data(), outer, rows, inner, N, 1, 1);  // no rows
-    CHECK(scores.values() == want);
+    CHECK(mismatch(to_host(scores), want, {}) == "");
+    divide_rows(scores, weights, c.axis, 1, 1);  // no rows
+    CHECK(mismatch(to_host(scores), want, {}) == "");
+  }
+}
+
+TEST_CASE("the op takes features with their norm, and masks that were computed on the device") {
+  for (Precision precision : {Precision::exact, Precision::fast}) {
+    const DeviceContext device(precision);
+    const DType type = precision == Precision::exact ? DType::f32 : DType::f16;
+    const Tensor x = field("features", {1, 3, 4, 5, 16}, 1).cast(type), masks = field("masks", {7, 16}, 0.5);
+    const Tensor importance = field("importance", {3, 4, 5}, 0.4, 0.6), before = field("scores", {4, 4, 6, 7}, 1);
+    const Features here = features_of(x, true);
+    Features there{to_compute_device(x)};
+    there.center = to_compute_device(here.center);
+    there.factor = to_compute_device(here.factor);
+    there.shift = to_compute_device(here.shift);
+    there.slope = here.slope;
+    const ScoreRegion region{{1, 0, 2}, {0, 1, 0}, {2, 0, 3}, {2, 3, 3}};
+    Tensor want = before.clone(), got = to_compute_device(before);
+    accumulate_mask_scores(want, here, masks, importance, region);
+    accumulate_mask_scores(got, there, to_compute_device(masks), to_compute_device(importance), region);
+    const double bound = precision == Precision::exact ? 2e-6 : 1e-2;
+    CHECK(mismatch(to_host(got), want, {0, bound}) == "");
   }
 }

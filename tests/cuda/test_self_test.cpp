@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "sat/cuda/accelerator.h"
+#include "sat/cuda/backend.h"
 #include "tests/cuda/device_array.h"
 #include "tests/support/golden.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 using cuda::Conv;
 using cuda::ConvVariant;
-using cuda::Queue;
+using cuda::Stream;
 
 constexpr cuda::DeviceLimits kHopper{90, 132, 232448}, kWrongHopper{90, 132, 232448, false};
 
@@ -28,28 +28,28 @@ Conv large_conv() {
   return conv;
 }
 
-void only_zeros(const Queue& queue, const Conv& conv) {
+void only_zeros(const Stream& stream, const Conv& conv) {
   const int64_t voxels = conv.out_size[0] * conv.out_size[1] * conv.out_size[2];
-  cuda::check(cudaMemsetAsync(conv.values, 0, size_t(4 * voxels * conv.out), queue.stream), "cudaMemsetAsync");
+  cuda::check(cudaMemsetAsync(conv.values, 0, size_t(4 * voxels * conv.out), stream.handle), "cudaMemsetAsync");
 }
 
 /// Right but for what stands 16 bytes off a line: each second voxel of a few is another one's.
-void one_voxel_off(const Queue& queue, const Conv& conv) {
-  cuda::conv3d_wgmma(queue, conv);
+void one_voxel_off(const Stream& stream, const Conv& conv) {
+  cuda::conv3d_wgmma(stream, conv);
   const size_t voxel = size_t(4 * conv.out);
   auto* const values = static_cast<char*>(conv.values);
-  cuda::check(cudaMemcpyAsync(values + 5 * voxel, values + 4 * voxel, voxel, cudaMemcpyDeviceToDevice, queue.stream),
+  cuda::check(cudaMemcpyAsync(values + 5 * voxel, values + 4 * voxel, voxel, cudaMemcpyDeviceToDevice, stream.handle),
               "cudaMemcpyAsync");
 }
 
 }  // namespace
 
 TEST_CASE("the self-test passes wgmma where it agrees with mma, and no form that gives other sums") {
-  const Queue queue = device_queue();
-  CHECK_FALSE(cuda::agrees_with_mma(queue, only_zeros));
-  if (queue.limits.arch / 10 != 9) return;
-  CHECK(cuda::agrees_with_mma(queue, cuda::conv3d_wgmma));
-  CHECK_FALSE(cuda::agrees_with_mma(queue, one_voxel_off));
+  const Stream stream = device_stream();
+  CHECK_FALSE(cuda::agrees_with_mma(stream, only_zeros));
+  if (stream.limits.arch / 10 != 9) return;
+  CHECK(cuda::agrees_with_mma(stream, cuda::conv3d_wgmma));
+  CHECK_FALSE(cuda::agrees_with_mma(stream, one_voxel_off));
 }
 
 TEST_CASE("a device whose wgmma failed its self-test takes mma, also where wgmma is named") {
@@ -61,7 +61,7 @@ TEST_CASE("a device whose wgmma failed its self-test takes mma, also where wgmma
         "gave other sums than mma in its self-test on this device");
 }
 
-TEST_CASE("an accelerator without wgmma computes what one that is told to avoid it does, and plans for the same") {
+TEST_CASE("a device without wgmma computes what one that is told to avoid it does, and plans for the same") {
   const std::vector<cuda::DeviceInfo> found = cuda::devices();
   REQUIRE(!found.empty());
   cuda::DeviceOptions options;
@@ -70,22 +70,25 @@ TEST_CASE("an accelerator without wgmma computes what one that is told to avoid 
     options.conv = conv;
     ContextOptions of_context;
     of_context.precision = Precision::fast;
-    of_context.accelerator = std::make_shared<cuda::CudaAccelerator>(
+    of_context.device = std::make_shared<cuda::CudaBackend>(
         options, found[0], cuda::DeviceLimits{found[0].arch, 4, found[0].shared_bytes, wgmma_right}, false);
     Context context(of_context);
     UseContext use(context);
     const Tensor weight = field("weight", {64, 64, 3, 3, 3}, 0.05);
-    const Features x{field("x", {1, 2, 32, 32, 64}, 1).cast(DType::f16).to(Device::cuda)};
-    const NormWeights norm{resident(field("gain", {64}, 0.1, 1)), resident(field("shift", {64}, 0.1))};
-    const Features y = conv3d_norm(x, pack_conv3d(weight, ConvMethod::direct, 0, DType::f16), norm, 1, DType::f16);
-    return finished(y).to(Device::cpu);
+    const Features x{to_compute_device(field("x", {1, 2, 32, 32, 64}, 1).cast(DType::f16))};
+    ConvSite site;
+    site.input = DType::f16;
+    const NormWeights norm{to_compute_device(field("gain", {64}, 0.1, 1)),
+                           to_compute_device(field("shift", {64}, 0.1))};
+    const Features y = conv3d_norm(x, pack_conv_block(weight, site), norm);
+    return to_host(materialize(y));
   };
   const Tensor avoided = result("composed", true);
   CHECK(mismatch(result("automatic", false), avoided, {}) == "");
   CHECK(mismatch(result("wgmma", false), avoided, {}) == "");
 
-  const cuda::CudaAccelerator wrong(options, found[0], kWrongHopper, true);
-  const auto planned = std::static_pointer_cast<cuda::CudaAccelerator>(wrong.rehearsal());
+  const cuda::CudaBackend wrong(options, found[0], kWrongHopper, true);
+  const auto planned = std::static_pointer_cast<cuda::CudaBackend>(wrong.dry_run());
   CHECK_FALSE(planned->limits().wgmma_right);
 }
 

@@ -4,9 +4,8 @@
 
 #include "sat/cuda/device/device.h"
 #include "sat/io/scans/nifti.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/text/text_encoder.h"
-#include "sat/tensor/accelerator.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 #include "tests/support/parity/sat_parity.h"
@@ -65,18 +64,18 @@ Difference difference_of(const BitMasks& a, const BitMasks& b) {
 }
 
 /// Masks of the shipped model for the recorded scan, on the CPU or on a device.
-Segmentation shipped_masks(const std::shared_ptr<Accelerator>& device, Precision precision) {
-  SegmenterOptions options;
+Segmentation shipped_masks(const DeviceHandle& device, Precision precision) {
+  ModelOptions options;
   options.model = source_path("weights/sat-small.safetensors");
   options.bank = source_path("weights/sat-small-bank.safetensors");
   options.precision = precision;
-  options.accelerator = device;
+  options.device = device;
   RunOptions run;
   run.modality = "mri";
   const std::string folder = golden_path("trained-small/golden-mri");
   const NiftiScan scan = read_nifti(golden_path("trained-small/hippocampus_036.nii.gz"));
   const Json values = Json::parse(read_text(folder + "/values.json"), folder);
-  return Segmenter(options).run(scan.volume, values["prompts"].strings(), run);
+  return Session(Model::open(options)).run(scan.volume, values["prompts"].strings(), run);
 }
 
 void check_shipped_masks(DType type) {

@@ -1,5 +1,7 @@
-// The ladder of attention: names, what each rung can do, and which one is taken.
+// Attention: the names of its variants, what each can compute, which one is taken, and the op.
 #include "sat/cuda/attention/attention.h"
+
+#include "sat/cuda/backend.h"
 
 namespace sat::cuda {
 
@@ -33,15 +35,38 @@ std::string attention_refusal(AttentionVariant variant, const Attention& sizes, 
   fail("unknown variant ", int(variant));
 }
 
-void attention(const Queue& queue, AttentionVariant variant, const Attention& sizes) {
+void attention(const Stream& stream, AttentionVariant variant, const Attention& sizes) {
   if (variant == AttentionVariant::automatic) {
-    const bool fused = attention_fused_refusal(sizes, queue.limits).empty();
+    const bool fused = attention_fused_refusal(sizes, stream.limits).empty();
     variant = fused ? AttentionVariant::fused : AttentionVariant::plain;
   }
-  const std::string refusal = attention_refusal(variant, sizes, queue.limits);
+  const std::string refusal = attention_refusal(variant, sizes, stream.limits);
   SAT_CHECK(refusal.empty(), "attention by ", name_of(variant), ": ", refusal);
-  if (variant == AttentionVariant::fused) return attention_fused(queue, sizes);
-  attention_plain(queue, sizes);
+  if (variant == AttentionVariant::fused) return attention_fused(stream, sizes);
+  attention_plain(stream, sizes);
+}
+
+void CudaBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                            const Segments& segments, const Tensor& bias) {
+  const bool one_each = bias.shape.rank() == 1;  // biases of segments lie one behind another
+  const Stream& stream = runtime_.stream();
+  const float* of_segment = bias.address<float>();
+  Attention sizes{};
+  sizes.channels = q.shape[1];
+  sizes.heads = heads;
+  sizes.products = feature_type();
+  for (size_t i = 0; i < size_t(segments.count()); ++i) {
+    const int64_t query = segments.queries[i] * sizes.channels, key = segments.keys[i] * sizes.channels;
+    sizes.queries = segments.queries[i + 1] - segments.queries[i];
+    sizes.tokens = segments.keys[i + 1] - segments.keys[i];
+    sizes.q = q.address<float>() + query;
+    sizes.k = k.address<float>() + key;
+    sizes.v = v.address<float>() + key;
+    sizes.y = y.address<float>() + query;
+    sizes.bias = of_segment;
+    cuda::attention(stream, attention_, sizes);
+    if (one_each && of_segment) of_segment += heads * sizes.queries * sizes.tokens;
+  }
 }
 
 }  // namespace sat::cuda

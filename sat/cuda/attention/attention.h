@@ -1,4 +1,4 @@
-// Private: the rungs of attention, one file each. attention.cpp names them and chooses.
+// Private: the variants of attention, one file each. attention.cpp names them and chooses.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace sat::cuda {
 
-void attention_plain(const Queue& queue, const Attention& sizes);
-void attention_fused(const Queue& queue, const Attention& sizes);
+void attention_plain(const Stream& stream, const Attention& sizes);
+void attention_fused(const Stream& stream, const Attention& sizes);
 std::string attention_plain_refusal(const Attention& sizes, const DeviceLimits& limits);
 std::string attention_fused_refusal(const Attention& sizes, const DeviceLimits& limits);
 

@@ -191,26 +191,27 @@ __global__ void __launch_bounds__(kThreads, 3)
 }
 
 template <class T, int kWidth, bool kFours>
-void launch_fused(const Queue& queue, const Attention& sizes) {
+void launch_fused(const Stream& stream, const Attention& sizes) {
   const int width = int(sizes.channels / sizes.heads);
   const auto rows = [&](const float* values) { return Rows<kFours>{values, sizes.channels, width}; };
   const Launch how{
       "attention_fused", {unsigned(divide_up(sizes.queries, kQueries)), unsigned(sizes.heads), 1}, kThreads};
-  launch(queue, how, attention_fused_kernel<T, kWidth, kFours>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
+  launch(stream, how, attention_fused_kernel<T, kWidth, kFours>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
          sizes.bias, sizes.queries, sizes.tokens, 1.f / std::sqrt(float(width)));
 }
 
 template <class T>
-void launch_by_width(const Queue& queue, const Attention& sizes) {
+void launch_by_width(const Stream& stream, const Attention& sizes) {
   const int64_t width = sizes.channels / sizes.heads;
   bool fours = width % 4 == 0;
   for (const float* pointer : {sizes.q, sizes.k, sizes.v, static_cast<const float*>(sizes.y)}) {
     fours = fours && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
   }
-  if (!fours) return width <= 32 ? launch_fused<T, 32, false>(queue, sizes) : launch_fused<T, 96, false>(queue, sizes);
-  if (width <= 32) return launch_fused<T, 32, true>(queue, sizes);
-  if (width <= 64) return launch_fused<T, 64, true>(queue, sizes);
-  launch_fused<T, 96, true>(queue, sizes);
+  if (!fours)
+    return width <= 32 ? launch_fused<T, 32, false>(stream, sizes) : launch_fused<T, 96, false>(stream, sizes);
+  if (width <= 32) return launch_fused<T, 32, true>(stream, sizes);
+  if (width <= 64) return launch_fused<T, 64, true>(stream, sizes);
+  launch_fused<T, 96, true>(stream, sizes);
 }
 
 }  // namespace
@@ -227,9 +228,9 @@ std::string attention_fused_refusal(const Attention& sizes, const DeviceLimits& 
   return "";
 }
 
-void attention_fused(const Queue& queue, const Attention& sizes) {
-  if (sizes.products == DType::f16) return launch_by_width<__half>(queue, sizes);
-  launch_by_width<__nv_bfloat16>(queue, sizes);
+void attention_fused(const Stream& stream, const Attention& sizes) {
+  if (sizes.products == DType::f16) return launch_by_width<__half>(stream, sizes);
+  launch_by_width<__nv_bfloat16>(stream, sizes);
 }
 
 }  // namespace sat::cuda

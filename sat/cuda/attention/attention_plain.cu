@@ -79,13 +79,13 @@ std::string attention_plain_refusal(const Attention& sizes, const DeviceLimits& 
          " bytes of shared memory a block, this device has " + std::to_string(limits.shared_bytes);
 }
 
-void attention_plain(const Queue& queue, const Attention& sizes) {
+void attention_plain(const Stream& stream, const Attention& sizes) {
   const int64_t width = sizes.channels / sizes.heads;
   const Launch how{"attention_plain",
                    {unsigned(divide_up(sizes.queries, kWarps)), unsigned(sizes.heads), 1},
                    kThreads,
                    shared_bytes(sizes)};
-  launch(queue, how, attention_plain_kernel, sizes.y, sizes.q, sizes.k, sizes.v, sizes.bias, sizes.queries,
+  launch(stream, how, attention_plain_kernel, sizes.y, sizes.q, sizes.k, sizes.v, sizes.bias, sizes.queries,
          sizes.tokens, sizes.channels, int(width), 1.f / std::sqrt(float(width)));
 }
 

@@ -1,4 +1,4 @@
-// The ladder of convolutions: names, what each rung can do, and which one is taken.
+// The variants of the convolution: their names, what each can compute, and which one is taken.
 #include <string>
 
 #include "sat/cuda/kernels.h"
@@ -52,32 +52,32 @@ ConvVariant choose_conv3d(const Conv& conv, const DeviceLimits& limits, ConvVari
   return ConvVariant::plain;
 }
 
-int64_t conv3d_slots(ConvVariant variant, const Conv& conv) {
+int64_t conv3d_partials(ConvVariant variant, const Conv& conv) {
   switch (variant) {
-    case ConvVariant::tiled: return conv3d_tiled_slots(conv);
-    case ConvVariant::mma: return conv3d_mma_slots(conv);
-    case ConvVariant::wgmma: return conv3d_wgmma_slots(conv);
+    case ConvVariant::tiled: return conv3d_tiled_partials(conv);
+    case ConvVariant::mma: return conv3d_mma_partials(conv);
+    case ConvVariant::wgmma: return conv3d_wgmma_partials(conv);
     default: return conv.out_size[1];  // plain and cudnn: one a row
   }
 }
 
-int64_t conv3d_scratch(ConvVariant variant, const Conv& conv, const DeviceLimits& limits) {
-  if (variant == ConvVariant::mma) return conv3d_mma_scratch(conv, limits);
-  if (variant == ConvVariant::cudnn) return conv3d_cudnn_scratch(conv, limits);
+int64_t conv3d_workspace(ConvVariant variant, const Conv& conv, const DeviceLimits& limits) {
+  if (variant == ConvVariant::mma) return conv3d_mma_workspace(conv, limits);
+  if (variant == ConvVariant::cudnn) return conv3d_cudnn_workspace(conv, limits);
   return 0;
 }
 
-void conv3d(const Queue& queue, ConvVariant variant, const Conv& conv) {
-  const std::string refusal = conv3d_refusal(variant, conv, queue.limits);
+void conv3d(const Stream& stream, ConvVariant variant, const Conv& conv) {
+  const std::string refusal = conv3d_refusal(variant, conv, stream.limits);
   SAT_CHECK(refusal.empty(), "conv3d by ", name_of(variant), ": ", refusal);
   switch (variant) {
-    case ConvVariant::automatic: return conv3d(queue, choose_conv3d(conv, queue.limits), conv);
-    case ConvVariant::plain: return conv3d_plain(queue, conv);
-    case ConvVariant::tiled: return conv3d_tiled(queue, conv);
-    case ConvVariant::mma: return conv3d_mma(queue, conv);
+    case ConvVariant::automatic: return conv3d(stream, choose_conv3d(conv, stream.limits), conv);
+    case ConvVariant::plain: return conv3d_plain(stream, conv);
+    case ConvVariant::tiled: return conv3d_tiled(stream, conv);
+    case ConvVariant::mma: return conv3d_mma(stream, conv);
     case ConvVariant::composed: fail("conv3d: a composed convolution has its own entry");
-    case ConvVariant::wgmma: return conv3d_wgmma(queue, conv);
-    case ConvVariant::cudnn: return conv3d_cudnn(queue, conv);
+    case ConvVariant::wgmma: return conv3d_wgmma(stream, conv);
+    case ConvVariant::cudnn: return conv3d_cudnn(stream, conv);
   }
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 /// One 3x3x3 convolution, f16 or bf16 inputs, sums in f32: MmaWork of items (see item_at).
 ///   inputs   [H, W, D, channels], a norm owed or not; weights [27][pad16(out)][pad16(in0) + pad16(in1)]
-///   values   [H', W', D', out] f16, bf16 or f32; slots [H'][columns of items][out]; or partial sums (MmaWork)
+///   values   [H', W', D', out] f16, bf16 or f32; partials [H'][columns of items][out]; or partial sums (MmaWork)
 /// A product of voxels x input channels by input channels x output channels for each tap. A block of 8 warps, 4 along
 /// the voxels x 2 along the outputs, has up to 256 voxels x 64 or 128 outputs of it in registers. It goes through a run
 /// of items in order, so a run may be of any length and the results are the same.
@@ -109,9 +109,9 @@ constexpr int64_t shared_bytes(const MmaPlan& plan) {
 }
 
 template <class S>
-void launch_form(const Queue& queue, const MmaWork& work) {
-  const unsigned blocks = unsigned(std::min(work.items, queue.limits.processors));
-  launch(queue, {"conv3d_mma", dim3(blocks), dim3(kMmaThreads), shared_bytes<S>(work.plan)}, conv3d_mma_kernel<S>,
+void launch_form(const Stream& stream, const MmaWork& work) {
+  const unsigned blocks = unsigned(std::min(work.items, stream.limits.processors));
+  launch(stream, {"conv3d_mma", dim3(blocks), dim3(kMmaThreads), shared_bytes<S>(work.plan)}, conv3d_mma_kernel<S>,
          work);
 }
 
@@ -136,8 +136,8 @@ MmaWork work_of(const Conv& conv, bool large_shared) {
   work.inputs[1] = conv.inputs[1];
   work.weights = conv.weights;
   work.values = conv.values;
-  work.slots = conv.slots;
-  work.partial = static_cast<float*>(conv.scratch);
+  work.partials = conv.partials;
+  work.split_sums = static_cast<float*>(conv.workspace);
   work.in_channels = pad16(conv.inputs[0].channels) + pad16(conv.inputs[1].channels);
   work.out_padded = int(pad16(conv.out));
   work.out = int(conv.out);
@@ -152,7 +152,7 @@ MmaWork work_of(const Conv& conv, bool large_shared) {
   const MmaPlan& plan = work.plan;
   work.groups = int(divide_up(conv.last - conv.first, plan.tile_h));
   work.items = int(work.groups * plan.splits * plan.blocks_out * plan.columns());
-  work.slots_a_plane = mma_slots(conv);
+  work.partials_a_plane = mma_partials(conv);
   work.dtype = conv.dtype;
   work.by_box_d = Divider(plan.box_d);
   work.by_box_w = Divider(plan.box_w);
@@ -165,16 +165,16 @@ bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; 
 
 }  // namespace
 
-void conv3d_mma(const Queue& queue, const Conv& conv) {
+void conv3d_mma(const Stream& stream, const Conv& conv) {
   if (conv.first >= conv.last) return;
-  const MmaWork work = work_of(conv, has_large_shared(queue.limits));
-  const auto launch_sizes = [&](auto sizes) { launch_form<decltype(sizes)>(queue, work); };
+  const MmaWork work = work_of(conv, has_large_shared(stream.limits));
+  const auto launch_sizes = [&](auto sizes) { launch_form<decltype(sizes)>(stream, work); };
   if (conv.inputs[0].dtype == DType::f16) {
     with_sizes<__half>(work.plan.form, launch_sizes);
   } else {
     with_sizes<__nv_bfloat16>(work.plan.form, launch_sizes);
   }
-  if (work.plan.partial) conv3d_mma_sum(queue, conv, work.plan);
+  if (work.plan.partial) conv3d_mma_sum(stream, conv, work.plan);
 }
 
 std::string conv3d_mma_refusal(const Conv& conv, const DeviceLimits& limits) {
@@ -195,9 +195,9 @@ std::string conv3d_mma_refusal(const Conv& conv, const DeviceLimits& limits) {
   return "";
 }
 
-int64_t conv3d_mma_slots(const Conv& conv) { return mma_slots(conv); }
+int64_t conv3d_mma_partials(const Conv& conv) { return mma_partials(conv); }
 
-int64_t conv3d_mma_scratch(const Conv& conv, const DeviceLimits& limits) {
+int64_t conv3d_mma_workspace(const Conv& conv, const DeviceLimits& limits) {
   const MmaPlan plan = plan_mma(conv, has_large_shared(limits));
   if (!plan.partial) return 0;
   return plan.splits * (conv.last - conv.first) * conv.out_size[1] * conv.out_size[2] * conv.out *

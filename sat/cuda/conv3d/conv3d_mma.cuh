@@ -21,20 +21,20 @@ struct MmaWork {
   ConvInput inputs[2];
   const void* weights;
   void* values;
-  Slot* slots;
-  float* partial;       // [split][last - first][W'][D'][out], or null
+  PartialMoments* partials;
+  float* split_sums;    // [split][last - first][W'][D'][out], or null
   int64_t in_channels;  // of the weights' rows, padded
   int out_padded, out;
   int in_w, in_d, out_w, out_d;
   int in_first, in_last;  // planes that may be read; others count as zeros
   int first, last;
   int groups, items;
-  int64_t slots_a_plane;
+  int64_t partials_a_plane;
   DType dtype;  // of the values
   Divider by_box_d, by_box_w, by_tile_d, by_tile_area;
 };
 
-/// values[h] = the sum of the splits' partial sums in their order, rounded; statistics of each plane.
-void conv3d_mma_sum(const Queue& queue, const Conv& conv, const MmaPlan& plan);
+/// values[h] = the sum of the splits' sums in their order, rounded; statistics of each plane.
+void conv3d_mma_sum(const Stream& stream, const Conv& conv, const MmaPlan& plan);
 
 }  // namespace sat::cuda

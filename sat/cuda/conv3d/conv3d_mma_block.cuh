@@ -228,7 +228,7 @@ struct MmaLoads {
   /// Copies the norm of a load's channels. Those that no voxel has are not touched.
   __device__ void copy_norm(int index) const {
     const MmaLoad& load = shared.loads[index % kMmaSlots];
-    const Norm& norm = work.inputs[load.input].norm;
+    const PendingNorm& norm = work.inputs[load.input].norm;
     const int channel = load.channel + int(threadIdx.x);
     if (norm.center == nullptr || int(threadIdx.x) >= load.pieces * 8) return;
     const int place = int(threadIdx.x) / 4 % 2 * (S::kChunk / 2) + int(threadIdx.x) / 8 * 4 + int(threadIdx.x) % 4;
@@ -241,7 +241,7 @@ struct MmaLoads {
   /// Takes the norm of pieces [from, to) of this thread in place, in f32; zeros outside the volume stay.
   __device__ void finish(int index, int from, int to) const {
     const MmaLoad load = shared.loads[index % kMmaSlots];
-    const Norm& norm = work.inputs[load.input].norm;
+    const PendingNorm& norm = work.inputs[load.input].norm;
     const uint32_t piece = threadIdx.x % S::kPieces;
     if (norm.center == nullptr || int(piece) >= load.pieces) return;
     const float(&rows)[3][S::kChunk] = shared.norms[index % kMmaSlots];

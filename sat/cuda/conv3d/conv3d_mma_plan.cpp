@@ -116,7 +116,7 @@ MmaPlan plan_mma(const Conv& conv, bool large_shared) {
   return 4 * cost(rows, conv) <= kRowsGain * cost(best, conv) ? rows : best;
 }
 
-int64_t mma_slots(const Conv& conv) {
+int64_t mma_partials(const Conv& conv) {
   return std::max(plan_mma(conv, true).columns(), plan_mma(conv, false).columns());
 }
 

@@ -44,6 +44,6 @@ struct MmaPlan {
 bool has_large_shared(const DeviceLimits& limits);
 MmaPlan plan_mma(const Conv& conv, bool large_shared);
 /// A plane's, the same for all devices: what a plan does not need holds a count of 0.
-int64_t mma_slots(const Conv& conv);
+int64_t mma_partials(const Conv& conv);
 
 }  // namespace sat::cuda

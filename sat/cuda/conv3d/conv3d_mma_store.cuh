@@ -57,7 +57,7 @@ __device__ inline void store_f32(const MmaWork& work, const MmaItem& item, const
 template <class S>
 __device__ inline void store_partial(const MmaWork& work, const MmaItem& item, const MmaProducts<S>& products) {
   const int64_t a_split = int64_t(work.last - work.first) * work.out_w * work.out_d * work.out;
-  store_f32<S>(work, item, products, work.partial + item.split * a_split, work.first);
+  store_f32<S>(work, item, products, work.split_sums + item.split * a_split, work.first);
 }
 
 /// word[i] of lane j of four becomes word[j] of lane i: blocks of two words and two lanes change places, then words.
@@ -135,8 +135,8 @@ __device__ inline int add_up_lanes(float (&values)[kCount]) {
   }
 }
 
-/// The tile's slot: for each output channel the count, mean and M2 of the voxels inside the volume, mean and M2 in two
-/// passes over the sums in registers.
+/// The tile's partial: for each output channel the count, mean and M2 of the voxels inside the volume, mean and M2 in
+/// two passes over the sums in registers.
 template <class S>
 __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item, const MmaProducts<S>& products,
                                         MmaShared<S>& shared) {
@@ -181,9 +181,9 @@ __device__ inline void store_statistics(const MmaWork& work, const MmaItem& item
   if (threadIdx.x >= S::kOut || out >= work.out) return;
   const int64_t column = int64_t(item.w / work.plan.tile_w) * work.plan.columns_d + item.d / work.plan.tile_d;
   const int64_t columns = int64_t(work.plan.columns_w) * work.plan.columns_d;
-  Slot* slots = work.slots + (work.first + item.group) * work.slots_a_plane * work.out + out;
-  slots[column * work.out] = {count, sum / count, m2};
-  for (int64_t i = column + columns; i < work.slots_a_plane; i += columns) slots[i * work.out] = {0, 0, 0};
+  PartialMoments* partials = work.partials + (work.first + item.group) * work.partials_a_plane * work.out + out;
+  partials[column * work.out] = {count, sum / count, m2};
+  for (int64_t i = column + columns; i < work.partials_a_plane; i += columns) partials[i * work.out] = {0, 0, 0};
 }
 
 }  // namespace sat::cuda

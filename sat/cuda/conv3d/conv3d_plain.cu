@@ -1,4 +1,4 @@
-// The first rung of the ladder: a 3x3x3 convolution as its definition says. What the others are checked against.
+// The slowest variant: a 3x3x3 convolution as its definition says. What the others are checked against.
 #include "sat/cuda/device/half_types.cuh"
 #include "sat/cuda/device/moments.cuh"
 
@@ -48,18 +48,18 @@ __device__ float output(const Conv& conv, int64_t h, int64_t w, int64_t d, int64
 }
 
 /// Planes [first, last) of a convolution, and the statistics of each row of voxels.
-///   inputs [H, W, D, C] each, norm on load; values [H', W', D', out]; slots [H', W', out]
+///   inputs [H, W, D, C] each, norm on load; values [H', W', D', out]; partials [H', W', out]
 /// One block a row of D' voxels and 32 channels: one thread an output, lanes along the channels, eight voxels at a
 /// time. A thread joins its outputs to its statistics one by one, and the eight threads of a channel are merged in
 /// order. Traffic: every operand from memory or cache, 2 reads a multiplication; the norm is taken 27 * out times.
 template <class In, class Out>
 __global__ void __launch_bounds__(kChannels* kVoxels) plain_kernel(const Conv conv) {
-  __shared__ Slot parts[kVoxels][kChannels];
+  __shared__ PartialMoments parts[kVoxels][kChannels];
   const int64_t w = blockIdx.x, h = conv.first + blockIdx.y, o = int64_t(blockIdx.z) * kChannels + threadIdx.x;
   const int64_t depth = conv.out_size[2], row = h * conv.out_size[1] + w;
   Out* values = static_cast<Out*>(conv.values) + row * depth * conv.out;
 
-  Slot part{};
+  PartialMoments part{};
   for (int64_t d = threadIdx.y; d < depth && o < conv.out; d += kVoxels) {
     const float value = output<In>(conv, h, w, d, o);
     values[d * conv.out + o] = rounded<Out>(value);
@@ -69,17 +69,17 @@ __global__ void __launch_bounds__(kChannels* kVoxels) plain_kernel(const Conv co
   __syncthreads();
   if (threadIdx.y > 0 || o >= conv.out) return;
   for (int i = 1; i < kVoxels; ++i) part = merged(part, parts[i][threadIdx.x]);
-  conv.slots[row * conv.out + o] = part;
+  conv.partials[row * conv.out + o] = part;
 }
 
 }  // namespace
 
-void conv3d_plain(const Queue& queue, const Conv& conv) {
+void conv3d_plain(const Stream& stream, const Conv& conv) {
   const dim3 grid(unsigned(conv.out_size[1]), unsigned(conv.last - conv.first),
                   unsigned(divide_up(conv.out, kChannels)));
   with_element(conv.inputs[0].dtype, [&](auto in) {
     with_element(conv.dtype, [&](auto out) {
-      launch(queue, {"conv3d_plain", grid, dim3(kChannels, kVoxels)}, plain_kernel<decltype(in), decltype(out)>, conv);
+      launch(stream, {"conv3d_plain", grid, dim3(kChannels, kVoxels)}, plain_kernel<decltype(in), decltype(out)>, conv);
     });
   });
 }

@@ -1,4 +1,4 @@
-// The second rung of the ladder: a 3x3x3 convolution on the f32 units, from a halo tile in shared memory.
+// The variant for f32 and for odd shapes: a 3x3x3 convolution on the f32 units, from a halo tile in shared memory.
 #include <cuda_pipeline_primitives.h>
 
 #include "sat/cuda/device/half_types.cuh"
@@ -216,7 +216,7 @@ __device__ Moments warp_moments(const float (&sums)[kRun][8], int count) {
 }
 
 /// Planes [first, last) of a convolution, and statistics of tiles of 16 x 8 voxels of a plane.
-///   inputs [H, W, D, C] each, norm on load; values [H', W', D', out]; slots [H', tiles, out]
+///   inputs [H, W, D, C] each, norm on load; values [H', W', D', out]; partials [H', tiles, out]
 /// One block 2 x 16 x 8 voxels of 64 channels. It takes the input channels in chunks: a chunk's tile with its halo is
 /// read, normalised and laid out with W innermost, then the weights of one kh after the other, copied while those
 /// before are multiplied. A thread sums 8 voxels along W times 8 channels: 27 * 64 fma an input channel against 9 * 3
@@ -269,8 +269,8 @@ __global__ void __launch_bounds__(kThreads, 2) tiled_kernel(const Conv conv) {
     default: store_values(static_cast<float*>(conv.values) + at, sums, conv, count, o);
   }
 
-  Slot* parts = reinterpret_cast<Slot*>(shared);  // [8 warps][64]
-  __syncthreads();                                // tile and weights have been read
+  PartialMoments* parts = reinterpret_cast<PartialMoments*>(shared);  // [8 warps][64]
+  __syncthreads();                                                    // tile and weights have been read
   const Moments moments = warp_moments(sums, count);
 #pragma unroll
   for (int i = 0; i < 8 && lane < 8; ++i) {
@@ -279,9 +279,9 @@ __global__ void __launch_bounds__(kThreads, 2) tiled_kernel(const Conv conv) {
   __syncthreads();
   const int plane = int(threadIdx.x) / kTileOut, channel = int(threadIdx.x) % kTileOut;
   if (plane >= kTileH || h0 + plane >= conv.last || o0 + channel >= conv.out) return;
-  Slot slot = parts[plane * 4 * kTileOut + channel];
-  for (int i = 1; i < 4; ++i) slot = merged(slot, parts[(plane * 4 + i) * kTileOut + channel]);
-  conv.slots[((h0 + plane) * gridDim.x + blockIdx.x) * conv.out + o0 + channel] = slot;
+  PartialMoments partial = parts[plane * 4 * kTileOut + channel];
+  for (int i = 1; i < 4; ++i) partial = merged(partial, parts[(plane * 4 + i) * kTileOut + channel]);
+  conv.partials[((h0 + plane) * gridDim.x + blockIdx.x) * conv.out + o0 + channel] = partial;
 }
 
 int64_t shared_bytes(const Conv& conv) { return conv.stride == 1 ? Tile<1>::kBytes : Tile<2>::kBytes; }
@@ -294,15 +294,15 @@ std::string conv3d_tiled_refusal(const Conv& conv, const DeviceLimits& limits) {
          std::to_string(limits.shared_bytes);
 }
 
-int64_t conv3d_tiled_slots(const Conv& conv) {
+int64_t conv3d_tiled_partials(const Conv& conv) {
   return divide_up(conv.out_size[1], kTileW) * divide_up(conv.out_size[2], kTileD);
 }
 
-void conv3d_tiled(const Queue& queue, const Conv& conv) {
-  const dim3 grid(unsigned(conv3d_tiled_slots(conv)), unsigned(divide_up(conv.last - conv.first, kTileH)),
+void conv3d_tiled(const Stream& stream, const Conv& conv) {
+  const dim3 grid(unsigned(conv3d_tiled_partials(conv)), unsigned(divide_up(conv.last - conv.first, kTileH)),
                   unsigned(divide_up(conv.out, kTileOut)));
   with_element(conv.inputs[0].dtype, [&](auto in) {
-    launch(queue, {"conv3d_tiled", grid, dim3(kThreads), shared_bytes(conv)},
+    launch(stream, {"conv3d_tiled", grid, dim3(kThreads), shared_bytes(conv)},
            conv.stride == 1 ? tiled_kernel<decltype(in), 1> : tiled_kernel<decltype(in), 2>, conv);
   });
 }

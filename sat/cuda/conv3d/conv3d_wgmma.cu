@@ -1,4 +1,4 @@
-// The Hopper rung of the convolutions: which form a shape takes, tensor maps for it, and the launch.
+// The convolution on Hopper's matrix units: which form a shape takes, tensor maps for it, and the launch.
 #include <cuda.h>
 
 #include <algorithm>
@@ -65,7 +65,7 @@ CUtensorMap tensor_map(DType dtype, const void* values, const std::array<int64_t
 }
 
 template <class T, class Form>
-void queue_march(const Queue& queue, const Conv& conv) {
+void queue_march(const Stream& stream, const Conv& conv) {
   const auto [H, W, D] = conv.in_size;
   const int64_t channels = padded_channels(conv), second_block = pad16(conv.inputs[0].channels) / 8;
   Arguments a{};
@@ -98,7 +98,7 @@ void queue_march(const Queue& queue, const Conv& conv) {
   a.first = int(conv.first);
   a.last = int(conv.last);
   a.columns_along_d = int(divide_up(D, Form::kDepth));
-  a.columns = int(conv3d_wgmma_slots(conv));
+  a.columns = int(conv3d_wgmma_partials(conv));
   a.pairs = int(divide_up(conv.last - conv.first, 2));
   a.output_blocks = int(divide_up(conv.out, kOutputs));
   const int64_t items = int64_t(a.output_blocks) * a.columns * a.pairs;
@@ -106,9 +106,9 @@ void queue_march(const Queue& queue, const Conv& conv) {
   a.items = int(items);
   a.in_f32 = conv.dtype == DType::f32;
   a.values = conv.values;
-  a.slots = conv.slots;
-  const unsigned blocks = unsigned(std::min<int64_t>(items, queue.limits.processors));
-  launch(queue, {"conv3d_wgmma", blocks, kThreads, int64_t(sizeof(Shared<Form>))}, conv3d_wgmma_kernel<T, Form>, a);
+  a.partials = conv.partials;
+  const unsigned blocks = unsigned(std::min<int64_t>(items, stream.limits.processors));
+  launch(stream, {"conv3d_wgmma", blocks, kThreads, int64_t(sizeof(Shared<Form>))}, conv3d_wgmma_kernel<T, Form>, a);
 }
 
 }  // namespace
@@ -140,16 +140,16 @@ std::string conv3d_wgmma_refusal(const Conv& conv, const DeviceLimits& limits) {
   return "";
 }
 
-int64_t conv3d_wgmma_slots(const Conv& conv) {
+int64_t conv3d_wgmma_partials(const Conv& conv) {
   const int64_t depth = with_form(conv, [](auto form) { return int64_t(decltype(form)::kDepth); });
   return divide_up(conv.out_size[1], kRows) * divide_up(conv.out_size[2], depth);
 }
 
-void conv3d_wgmma(const Queue& queue, const Conv& conv) {
-  if (queue.dry || conv.first >= conv.last) return;
+void conv3d_wgmma(const Stream& stream, const Conv& conv) {
+  if (stream.dry || conv.first >= conv.last) return;
   with_form(conv, [&](auto form) {
-    if (conv.inputs[0].dtype == DType::f16) return queue_march<__half, decltype(form)>(queue, conv);
-    return queue_march<__nv_bfloat16, decltype(form)>(queue, conv);
+    if (conv.inputs[0].dtype == DType::f16) return queue_march<__half, decltype(form)>(stream, conv);
+    return queue_march<__nv_bfloat16, decltype(form)>(stream, conv);
   });
 }
 

@@ -40,7 +40,7 @@ struct Form {
 struct Arguments {
   CUtensorMap inputs[2];  // {8 channels, D, W, blocks of 8 channels, planes}
   CUtensorMap weights;    // {inputs, outputs, taps}, swizzled
-  Norm norms[2];
+  PendingNorm norms[2];
   int blocks[2];     // of 8 channels, of each input
   int second_block;  // where the second input begins
   int passes;        // over the channels of the inputs, each with as many as a plane holds
@@ -53,7 +53,7 @@ struct Arguments {
   int pairs, items;              // of planes in a column; in all, over columns and blocks of outputs
   bool in_f32;                   // the result, else in the inputs' type
   void* values;
-  Slot* slots;
+  PartialMoments* partials;
 };
 
 /// A run of planes of one column: what a block computes without loading a plane twice, or where it takes several passes
@@ -169,7 +169,7 @@ __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form
       for (int block = warp; block < Form::kBlocks && is_needed(a, h); block += 4) {
         const int number = pass * Form::kBlocks + block, input = number >= a.second_block ? 1 : 0;
         const int own = number - (input == 0 ? 0 : a.second_block);  // among the input's blocks
-        const Norm norm = a.norms[input];
+        const PendingNorm norm = a.norms[input];
         if (own >= a.blocks[input] || norm.center == nullptr) continue;
         // Three sectors, not a read of each number by every lane.
         const float* const list = lane < 8 ? norm.center : lane < 16 ? norm.factor : norm.shift;
@@ -237,7 +237,7 @@ __device__ __forceinline__ void store_statistics(const Arguments& a, const March
     }
     const int channel = march.out + 16 * warp + channel_of(lower, lane / 4);
     if (lane % 4 == lower && channel < a.out) {
-      a.slots[(int64_t(h) * a.columns + march.column) * a.out + channel] = {count, mean, m2};
+      a.partials[(int64_t(h) * a.columns + march.column) * a.out + channel] = {count, mean, m2};
     }
   }
 }
@@ -377,7 +377,7 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
 /// 3x3x3 convolution, stride 1, of half inputs that may owe a norm:
 ///   inputs  [H, W, D, C] of T, one or two, channels in multiples of 8
 ///   weights [27, pad16(out), channels] of T
-///   values  [H, W, D, out] of T or f32, planes [first, last);  slots [H, columns, out], one a plane of a column
+///   values  [H, W, D, out] of T or f32, planes [first, last);  partials [H, columns, out], one a plane of a column
 /// A block marches along H through columns of 16 x 16 voxels (16 x 8 where it holds more than 64 channels; above 128
 /// channels it takes passes over them, and moves on by pairs of planes). Bulk loads bring each plane, with a border of
 /// one voxel, into a ring of four as [C / 8][18][18][8]: there 8 neighbouring voxels along D are a brick of wgmma's

@@ -1,4 +1,5 @@
 // Transposed convolution with kernel = stride = 2: a matrix product whose columns scatter to eight output voxels.
+#include "sat/cuda/backend.h"
 #include "sat/cuda/device/half_types.cuh"
 #include "sat/cuda/device/tensor_core.cuh"
 
@@ -237,17 +238,60 @@ __global__ void __launch_bounds__(kThreads, 2) conv_transpose_mma_kernel(const C
 
 }  // namespace
 
-void conv_transpose3d(const Queue& queue, const ConvTranspose& conv) {
+void conv_transpose3d(const Stream& stream, const ConvTranspose& conv) {
   const dim3 grid(unsigned(divide_up(8 * conv.out, kColumns)),
                   unsigned(divide_up(conv.in_size[1] * conv.in_size[2], kVoxels)), unsigned(conv.last - conv.first));
   with_element(conv.input.dtype, [&](auto element) {
     using T = decltype(element);
     if constexpr (sizeof(T) == 4) {
-      launch(queue, {"conv_transpose_f32", grid, dim3(kThreads)}, conv_transpose_f32_kernel, conv);
+      launch(stream, {"conv_transpose_f32", grid, dim3(kThreads)}, conv_transpose_f32_kernel, conv);
     } else {
-      launch(queue, {"conv_transpose_mma", grid, dim3(kThreads)}, conv_transpose_mma_kernel<T>, conv);
+      launch(stream, {"conv_transpose_mma", grid, dim3(kThreads)}, conv_transpose_mma_kernel<T>, conv);
     }
   });
+}
+
+Tensor packed_up_sampling(const Tensor& weight, DType input) {
+  const int64_t in = weight.shape[0], out = weight.shape[1];
+  const bool wide = input == DType::f32;
+  const int64_t columns = wide ? in : pad16(in);
+  Tensor packed(wide ? Shape({in, 8 * out}) : Shape({8 * out, columns}));
+  parallel_for(8 * out, 64, [&](int64_t first, int64_t last) {
+    const float* from = weight.data<float>();
+    float* to = packed.data<float>();
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t corner = row / out, o = row % out;
+      for (int64_t c = 0; c < columns; ++c) {
+        to[wide ? c * 8 * out + row : row * columns + c] = c < in ? from[(c * out + o) * 8 + corner] : 0.f;
+      }
+    }
+  });
+  return packed.cast(input);
+}
+
+PackedMatrix CudaBackend::pack_conv_transpose3d(const Tensor& weight) {
+  PackedMatrix packed;
+  packed.panels = packed_up_sampling(weight, DType::f32).to(runtime_.device());
+  packed.in = weight.shape[0];
+  packed.out = 8 * weight.shape[1];
+  return packed;
+}
+
+void CudaBackend::conv_transpose3d(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias) {
+  const Stream& stream = runtime_.stream();
+  const Features values{x};
+  const int64_t samples = x.shape[0], per_sample = samples > 0 ? y.numel() / samples : 0;
+  ConvTranspose conv;
+  conv.in_size = grid_of(x.shape, 1);
+  conv.weights = weight.panels.raw();
+  conv.bias = bias.address<float>();
+  conv.out = weight.out / 8;
+  conv.last = x.shape[1];
+  for (int64_t b = 0; b < samples; ++b) {
+    conv.input = input_of(values, b);
+    conv.values = y.address<float>() + b * per_sample;
+    cuda::conv_transpose3d(stream, conv);
+  }
 }
 
 }  // namespace sat::cuda

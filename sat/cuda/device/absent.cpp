@@ -1,4 +1,4 @@
-// The door of the CUDA backend in a build without it.
+// What stands in for the CUDA backend in a build without it.
 #include "sat/cuda/device/device.h"
 
 #include "sat/tensor/error.h"
@@ -15,11 +15,11 @@ namespace {
 
 }  // namespace
 
-std::shared_ptr<Accelerator> open_device(const DeviceOptions&) { refuse(); }
+DeviceHandle open_device(const DeviceOptions&) { refuse(); }
 
 std::vector<std::string> remarks(const DeviceOptions&) { refuse(); }
 
-std::shared_ptr<Accelerator> imagined_device(const DeviceOptions&) { refuse(); }
+DeviceHandle virtual_device(const DeviceOptions&) { refuse(); }
 
 std::string conv_refusal(const DeviceOptions&, Precision, const ConvSizes&) { refuse(); }
 

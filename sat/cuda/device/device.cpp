@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "sat/cuda/accelerator.h"
+#include "sat/cuda/backend.h"
 #include "sat/cuda/conv3d/composed/conv3d_composed.h"
 
 namespace sat::cuda {
@@ -35,7 +35,7 @@ DeviceInfo chosen_device(const DeviceOptions& options) {
 
 DeviceLimits limits_of(const DeviceInfo& info) { return {info.arch, info.processors, info.shared_bytes, true}; }
 
-/// Of a device that will compute. Where no rung above mma is asked for, wgmma is not even tried.
+/// Of a device that will compute. Where no variant above mma is asked for, wgmma is not even tried.
 DeviceLimits tested_limits(const DeviceInfo& info, const DeviceOptions& options) {
   DeviceLimits limits = limits_of(info);
   const ConvVariant most = parse_conv_variant(options.conv);
@@ -86,7 +86,7 @@ std::vector<DeviceInfo> devices() {
   return found;
 }
 
-std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
+DeviceHandle open_device(const DeviceOptions& options) {
   const DeviceInfo info = chosen_device(options);
   DeviceOptions capped = options;
   if (options.max_bytes == 0) {
@@ -95,13 +95,13 @@ std::shared_ptr<Accelerator> open_device(const DeviceOptions& options) {
     check(cudaMemGetInfo(&free_bytes, &all_bytes), "asking a device for its free memory");
     capped.max_bytes = std::max<int64_t>(1, int64_t(free_bytes) - kLeftToDriver);
   }
-  return std::make_shared<CudaAccelerator>(capped, info, tested_limits(info, options), false);
+  return std::make_shared<CudaBackend>(capped, info, tested_limits(info, options), false);
 }
 
-std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
+DeviceHandle virtual_device(const DeviceOptions& options) {
   DeviceInfo info;
   info.index = options.index;
-  info.name = "imagined H100";
+  info.name = "virtual H100";
   info.arch = 90;
   info.processors = 132;
   info.bytes = int64_t(80) << 30;
@@ -111,7 +111,7 @@ std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options) {
   }
   DeviceOptions capped = options;
   if (options.max_bytes == 0) capped.max_bytes = info.bytes - kLeftToDriver;
-  return std::make_shared<CudaAccelerator>(capped, info, limits_of(info), true);
+  return std::make_shared<CudaBackend>(capped, info, limits_of(info), true);
 }
 
 std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes) {

@@ -1,4 +1,4 @@
-// CUDA devices: what the machine has, and opening one as the accelerator of a context.
+// CUDA devices: what the machine has, and opening one for a context to compute on.
 // In a build without CUDA the list is empty and opening fails with a message that says so.
 #pragma once
 
@@ -10,11 +10,7 @@
 
 #include "sat/tensor/context.h"
 
-namespace sat {
-
-class Accelerator;
-
-namespace cuda {
+namespace sat::cuda {
 
 /// One device of the machine.
 struct DeviceInfo {
@@ -35,16 +31,17 @@ struct DeviceOptions {
   int index = 0;
   int64_t max_bytes = 0;    // cap on device memory; 0: what is free when it is opened
   DType half = DType::f16;  // how `fast` precision holds features and weights: f16 or bf16
-  /// A rung of the ladder: plain, tiled, mma, composed, wgmma, cudnn. What it cannot compute, the next slower one that
-  /// can does. Automatic takes wgmma on sm_90, unless its self-test fails there; `composed` is automatic without it.
+  /// The fastest variant that may be taken: plain, tiled, mma, composed, wgmma, cudnn, from slow to fast. What it
+  /// cannot compute, the next slower one that can does. Automatic takes wgmma on sm_90, unless its self-test fails
+  /// there; `composed` is automatic without it.
   std::string conv = "automatic";
   std::string attention = "automatic";  // plain, fused
   bool check_each = false;              // wait after each kernel, so that an error names its kernel
 };
 
-/// Opens a device; give it to ContextOptions::accelerator. Throws Error for an index that is not there, a device that
+/// Opens a device; give it to ContextOptions::device. Throws Error for an index that is not there, a device that
 /// is too old (before sm_80), or a name that is not known.
-std::shared_ptr<Accelerator> open_device(const DeviceOptions& options = {});
+DeviceHandle open_device(const DeviceOptions& options = {});
 
 /// What should be known of a device before it is used, a sentence each, mostly none: that this build has no machine
 /// code for it, or that its wgmma failed the self-test. Throws Error as open_device() does.
@@ -52,9 +49,9 @@ std::vector<std::string> remarks(const DeviceOptions& options);
 /// "" or why code for these architectures ("80 90a", as CMake names them) will start slowly on a device, and as what.
 std::string remark_on_code(int arch, const std::string& architectures);
 
-/// One that counts memory and computes nothing: of the device with that index, or of one like an H100 where it is not
-/// there. For plans. Throws Error in a build without CUDA.
-std::shared_ptr<Accelerator> imagined_device(const DeviceOptions& options = {});
+/// One that counts memory and computes nothing: of the device with that index, or where that is not there, of a virtual
+/// H100. For plans. Throws Error in a build without CUDA.
+DeviceHandle virtual_device(const DeviceOptions& options = {});
 
 /// A 3x3x3 convolution with padding 1, as conv3d_norm and, where a second input is joined, conv3d_norm_up have it.
 struct ConvSizes {
@@ -63,7 +60,7 @@ struct ConvSizes {
   int64_t stride = 1;
 };
 
-/// "" or why the rung `options.conv` cannot compute a convolution on that device at a precision: channels, an
+/// "" or why the variant `options.conv` cannot compute a convolution on that device at a precision: channels, an
 /// architecture, a library that is not there. Throws Error as open_device() does.
 std::string conv_refusal(const DeviceOptions& options, Precision precision, const ConvSizes& sizes);
 /// The same of `options.attention`; `channels` of all heads together.
@@ -73,6 +70,4 @@ std::string attention_refusal(const DeviceOptions& options, Precision precision,
 /// "cpu": -1; "cuda": 0; "cuda:2": 2; "auto": 0 where a device is there, else -1. Throws Error for anything else.
 int parse_device(const std::string& name);
 
-}  // namespace cuda
-
-}  // namespace sat
+}  // namespace sat::cuda

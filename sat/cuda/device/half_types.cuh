@@ -1,4 +1,5 @@
-// Private: elements of feature volumes on the device. f32, f16 and bf16 come in as f32, owe a norm, and go out rounded.
+// Private: elements of feature volumes in device code: loads that widen f32, f16 or bf16 to f32, the norm that a raw
+// value is still to be given, and stores that round to the volume's type.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -9,10 +10,9 @@
 
 #include "sat/cuda/kernels.h"
 #include "sat/tensor/error.h"
+#include "sat/tensor/half.h"
 
 namespace sat::cuda {
-
-constexpr float kLargestF16 = 65504;
 
 __device__ inline float widen(float value) { return value; }
 __device__ inline float widen(__half value) { return __half2float(value); }
@@ -42,7 +42,7 @@ __device__ inline float normalised(float x, float center, float factor, float sh
 }
 
 /// The final value of channel c; `norm.center` is null for values that are final already.
-__device__ inline float final_value(float x, const Norm& norm, int64_t c) {
+__device__ inline float final_value(float x, const PendingNorm& norm, int64_t c) {
   if (norm.center == nullptr) return x;
   return normalised(x, norm.center[c], norm.factor[c], norm.shift[c], norm.slope);
 }

@@ -6,14 +6,14 @@
 
 namespace sat::cuda {
 
-__device__ inline void join(Slot& slot, float value) {
-  slot.count += 1;
-  const float apart = value - slot.mean;
-  slot.mean += apart / slot.count;
-  slot.m2 += apart * (value - slot.mean);
+__device__ inline void join(PartialMoments& partial, float value) {
+  partial.count += 1;
+  const float apart = value - partial.mean;
+  partial.mean += apart / partial.count;
+  partial.m2 += apart * (value - partial.mean);
 }
 
-__device__ inline Slot merged(const Slot& a, const Slot& b) {
+__device__ inline PartialMoments merged(const PartialMoments& a, const PartialMoments& b) {
   if (b.count == 0) return a;
   const float count = a.count + b.count, apart = b.mean - a.mean, share = b.count / count;
   return {count, a.mean + apart * share, a.m2 + b.m2 + apart * apart * a.count * share};

@@ -43,7 +43,7 @@ std::vector<uint16_t> whole_numbers(int64_t count, int64_t seed) {
   return values;
 }
 
-bool agrees_with_mma(const Queue& queue, Rung rung, int64_t channels, int64_t depth) {
+bool agrees_with_mma(const Stream& stream, ConvKernel kernel, int64_t channels, int64_t depth) {
   Conv conv;
   conv.in_size = conv.out_size = {2, 16, depth};
   conv.inputs[0].dtype = DType::f16;
@@ -60,14 +60,15 @@ bool agrees_with_mma(const Queue& queue, Rung rung, int64_t channels, int64_t de
   for (const ConvVariant variant : {ConvVariant::mma, ConvVariant::wgmma}) {
     const bool tested = variant == ConvVariant::wgmma;
     const Block values(4 * voxels * channels);
-    const Block slots(conv.out_size[0] * conv3d_slots(variant, conv) * channels * int64_t(sizeof(Slot)));
-    const Block scratch(conv3d_scratch(variant, conv, queue.limits));
-    check(cudaDeviceSynchronize(), "wgmma's self-test");  // the queue's stream does not wait for fills
+    const Block partials(conv.out_size[0] * conv3d_partials(variant, conv) * channels *
+                         int64_t(sizeof(PartialMoments)));
+    const Block workspace(conv3d_workspace(variant, conv, stream.limits));
+    check(cudaDeviceSynchronize(), "wgmma's self-test");  // a stream of its own does not wait for fills
     conv.values = values.data();
-    conv.slots = static_cast<Slot*>(slots.data());
-    conv.scratch = scratch.data();
-    (tested ? rung : conv3d_mma)(queue, conv);
-    check(cudaStreamSynchronize(queue.stream), "wgmma's self-test");
+    conv.partials = static_cast<PartialMoments*>(partials.data());
+    conv.workspace = workspace.data();
+    (tested ? kernel : conv3d_mma)(stream, conv);
+    check(cudaStreamSynchronize(stream.handle), "wgmma's self-test");
     found[tested] = values.bytes();
   }
   return found[0] == found[1];
@@ -75,8 +76,8 @@ bool agrees_with_mma(const Queue& queue, Rung rung, int64_t channels, int64_t de
 
 }  // namespace
 
-bool agrees_with_mma(const Queue& queue, Rung rung) {
-  return agrees_with_mma(queue, rung, 64, 16) && agrees_with_mma(queue, rung, 128, 8);
+bool agrees_with_mma(const Stream& stream, ConvKernel kernel) {
+  return agrees_with_mma(stream, kernel, 64, 16) && agrees_with_mma(stream, kernel, 128, 8);
 }
 
 bool wgmma_is_right(int device, const DeviceLimits& limits) {
@@ -88,9 +89,9 @@ bool wgmma_is_right(int device, const DeviceLimits& limits) {
   const auto found = known.find(device);
   if (found != known.end()) return found->second;
   check(cudaSetDevice(device), "choosing a device");
-  Queue queue;
-  queue.limits = limits;
-  return known[device] = agrees_with_mma(queue, conv3d_wgmma);
+  Stream stream;
+  stream.limits = limits;
+  return known[device] = agrees_with_mma(stream, conv3d_wgmma);
 }
 
 }  // namespace sat::cuda

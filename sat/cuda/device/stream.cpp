@@ -20,9 +20,9 @@ void check(cudaError_t status, const char* what) {
   fail(what, ": ", cudaGetErrorName(status), ": ", cudaGetErrorString(status));
 }
 
-void launch_raw(const Queue& queue, const Launch& how, const void* kernel, void** arguments) {
-  SAT_CHECK(how.shared <= queue.limits.shared_bytes, how.name, " needs ", how.shared,
-            " bytes of shared memory a block, this device has ", queue.limits.shared_bytes);
+void launch_raw(const Stream& stream, const Launch& how, const void* kernel, void** arguments) {
+  SAT_CHECK(how.shared <= stream.limits.shared_bytes, how.name, " needs ", how.shared,
+            " bytes of shared memory a block, this device has ", stream.limits.shared_bytes);
   if (how.shared > kSharedByDefault) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared)), how.name);
   }
@@ -34,14 +34,14 @@ void launch_raw(const Queue& queue, const Launch& how, const void* kernel, void*
   config.gridDim = how.grid;
   config.blockDim = how.block;
   config.dynamicSmemBytes = size_t(how.shared);
-  config.stream = queue.stream;
+  config.stream = stream.handle;
   config.attrs = &cluster;
   config.numAttrs = how.cluster > 1 ? 1 : 0;
   nvtxRangePushA(how.name);
   const cudaError_t status = cudaLaunchKernelExC(&config, kernel, arguments);
   nvtxRangePop();
   check(status, how.name);
-  if (queue.check_each) check(cudaStreamSynchronize(queue.stream), how.name);
+  if (stream.check_each) check(cudaStreamSynchronize(stream.handle), how.name);
 }
 
 RunCalls calls_of(const Runs& runs) {
@@ -54,12 +54,12 @@ RunCalls calls_of(const Runs& runs) {
   return widest <= kMostPitch ? RunCalls::pitched : RunCalls::each;
 }
 
-void copy_runs(const Queue& queue, void* to, const void* from, const Runs& runs) {
-  if (queue.dry) return;
+void copy_runs(const Stream& stream, void* to, const void* from, const Runs& runs) {
+  if (stream.dry) return;
   const auto block = [&](int64_t i, int64_t bytes) {
     check(cudaMemcpyAsync(static_cast<char*>(to) + i * runs.to_pitch,
                           static_cast<const char*>(from) + i * runs.from_pitch, size_t(bytes), cudaMemcpyDeviceToDevice,
-                          queue.stream),
+                          stream.handle),
           "copy_runs");
   };
   switch (calls_of(runs)) {
@@ -67,24 +67,24 @@ void copy_runs(const Queue& queue, void* to, const void* from, const Runs& runs)
     case RunCalls::one_block: return block(0, runs.run * runs.count);
     case RunCalls::pitched:
       return check(cudaMemcpy2DAsync(to, size_t(runs.to_pitch), from, size_t(runs.from_pitch), size_t(runs.run),
-                                     size_t(runs.count), cudaMemcpyDeviceToDevice, queue.stream),
+                                     size_t(runs.count), cudaMemcpyDeviceToDevice, stream.handle),
                    "copy_runs");
     case RunCalls::each:
       for (int64_t i = 0; i < runs.count; ++i) block(i, runs.run);
   }
 }
 
-void zero_runs(const Queue& queue, void* to, Runs runs) {
-  if (queue.dry) return;
+void zero_runs(const Stream& stream, void* to, Runs runs) {
+  if (stream.dry) return;
   runs.from_pitch = runs.to_pitch;
   const auto block = [&](int64_t i, int64_t bytes) {
-    check(cudaMemsetAsync(static_cast<char*>(to) + i * runs.to_pitch, 0, size_t(bytes), queue.stream), "zero_runs");
+    check(cudaMemsetAsync(static_cast<char*>(to) + i * runs.to_pitch, 0, size_t(bytes), stream.handle), "zero_runs");
   };
   switch (calls_of(runs)) {
     case RunCalls::none: return;
     case RunCalls::one_block: return block(0, runs.run * runs.count);
     case RunCalls::pitched:
-      return check(cudaMemset2DAsync(to, size_t(runs.to_pitch), 0, size_t(runs.run), size_t(runs.count), queue.stream),
+      return check(cudaMemset2DAsync(to, size_t(runs.to_pitch), 0, size_t(runs.run), size_t(runs.count), stream.handle),
                    "zero_runs");
     case RunCalls::each:
       for (int64_t i = 0; i < runs.count; ++i) block(i, runs.run);

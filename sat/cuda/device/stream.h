@@ -1,5 +1,5 @@
-// Private: the one door through which everything reaches the device: launches, copies and fills, each by name.
-// So a kernel has its name in a profile (NVTX) and in an error. Nothing is launched in a rehearsal.
+// Private: every kernel launch and every copy or fill with a pitch goes through here, under a name that profiles (NVTX)
+// and errors show. In a dry run nothing is launched.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sat/tensor/error.h"
+#include "sat/tensor/parallel.h"
 
 namespace sat::cuda {
 
@@ -24,10 +25,10 @@ struct DeviceLimits {
 };
 
 /// An order of work on one device.
-struct Queue {
-  cudaStream_t stream = nullptr;
+struct Stream {
+  cudaStream_t handle = nullptr;
   DeviceLimits limits;
-  bool dry = false;         // a rehearsal: nothing is launched
+  bool dry = false;         // nothing is launched
   bool check_each = false;  // waits after each launch, so that an error is reported by the kernel that caused it
 };
 
@@ -39,35 +40,34 @@ struct Launch {
   int cluster = 1;
 };
 
-void launch_raw(const Queue& queue, const Launch& how, const void* kernel, void** arguments);
+void launch_raw(const Stream& stream, const Launch& how, const void* kernel, void** arguments);
 
 template <class... Params, class... Args>
-void launch(const Queue& queue, const Launch& how, void (*kernel)(Params...), Args&&... args) {
+void launch(const Stream& stream, const Launch& how, void (*kernel)(Params...), Args&&... args) {
   static_assert(sizeof...(Params) == sizeof...(Args), "one argument a parameter");
-  if (queue.dry || how.grid.x == 0 || how.grid.y == 0 || how.grid.z == 0) return;
+  if (stream.dry || how.grid.x == 0 || how.grid.y == 0 || how.grid.z == 0) return;
   std::tuple<Params...> values(std::forward<Args>(args)...);
   std::apply(
       [&](auto&... value) {
         void* pointers[] = {const_cast<void*>(static_cast<const void*>(&value))..., nullptr};
-        launch_raw(queue, how, reinterpret_cast<const void*>(kernel), pointers);
+        launch_raw(stream, how, reinterpret_cast<const void*>(kernel), pointers);
       },
       values);
 }
 
-/// `count` runs of `run` bytes each, `to_pitch` and `from_pitch` bytes from one to the next, at least `run`.
+/// `count` runs of `run` bytes each. The next run begins `from_pitch` bytes further where they are read and `to_pitch`
+/// bytes further where they are written; no pitch is less than `run`.
 struct Runs {
   int64_t run, count, to_pitch, from_pitch;
 };
-/// How they travel: as one block of bytes, by one call of the runtime with pitches, or by a call each, since no call of
-/// the runtime takes a pitch above kMostPitch.
+/// How runs are copied: as one block of bytes where they touch, by one call of the CUDA runtime that takes pitches, or
+/// by a call for each run where a pitch is above kMostPitch, which the runtime does not take.
 enum class RunCalls : uint8_t { none, one_block, pitched, each };
 inline constexpr int64_t kMostPitch = (int64_t(1) << 31) - 1;  // bytes
 RunCalls calls_of(const Runs& runs);
 
-/// Copies within the device, and zeros there (from_pitch does not matter). Every copy with a pitch goes through these.
-void copy_runs(const Queue& queue, void* to, const void* from, const Runs& runs);
-void zero_runs(const Queue& queue, void* to, Runs runs);
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+/// Copies runs within the device, and fills them with zeros, where from_pitch does not matter.
+void copy_runs(const Stream& stream, void* to, const void* from, const Runs& runs);
+void zero_runs(const Stream& stream, void* to, Runs runs);
 
 }  // namespace sat::cuda

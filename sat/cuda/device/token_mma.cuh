@@ -12,7 +12,8 @@
 
 namespace sat::cuda {
 
-/// Two values in one register, the first in the lower half, each rounded to nearest even.
+/// Two values in one register, the first in the lower half, each rounded to nearest even. Unlike rounded_pair() of
+/// conv3d_mma_block.cuh, what leaves the range of f16 becomes infinite, which masks and weights have to show.
 template <class T>
 __device__ inline uint32_t packed(float first, float second) {
   uint32_t pair;

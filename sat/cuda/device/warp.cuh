@@ -1,4 +1,4 @@
-// Private: what the lanes of a whole warp find out together, in a fixed order: the same bits in each lane.
+// Private: sums and maxima over the 32 lanes of a warp, taken in a fixed order, so that every lane gets the same bits.
 #pragma once
 
 namespace sat::cuda {

@@ -2,6 +2,7 @@
 // weights, and the mean. The mask product on tensor cores is in scores_mma.cu.
 #include <type_traits>
 
+#include "sat/cuda/backend.h"
 #include "sat/cuda/device/half_types.cuh"
 #include "sat/cuda/scores/scores.cuh"
 
@@ -39,7 +40,7 @@ __host__ __device__ int64_t feature_pitch(int64_t channels) { return (channels +
 /// Traffic: 1 read of the features, 1 read and 1 write of the scores, the masks once a block (from the L2 cache).
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    mask_scores_kernel(float* scores, const T* features, const Norm norm, int64_t channels, const float* masks,
+    mask_scores_kernel(float* scores, const T* features, const PendingNorm norm, int64_t channels, const float* masks,
                        const float* importance, const RegionPlaces places, int64_t prompts) {
   extern __shared__ float4 shared[];
   float* feature = reinterpret_cast<float*>(shared);  // [kVoxels][pitch]
@@ -103,7 +104,7 @@ constexpr int kBitVoxels = 32;  // a block of mask_bits_kernel: one word a promp
 /// in the same order as mask_scores_kernel. Traffic: 1 read of the features, 4 bytes a word, the masks once a block.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    mask_bits_kernel(uint32_t* bits, const T* features, const Norm norm, int64_t channels, const float* masks,
+    mask_bits_kernel(uint32_t* bits, const T* features, const PendingNorm norm, int64_t channels, const float* masks,
                      int64_t voxels, int64_t prompts) {
   extern __shared__ float4 shared[];
   float* feature = reinterpret_cast<float*>(shared);  // [kBitVoxels][pitch]
@@ -152,45 +153,55 @@ __global__ void __launch_bounds__(kThreads) divide_rows_kernel(float* scores, co
 
 }  // namespace
 
-void accumulate_mask_scores(const Queue& queue, float* scores, const ConvInput& features, const float* masks,
+void accumulate_mask_scores(const Stream& stream, float* scores, const ConvInput& features, const float* masks,
                             const float* importance, const ScoreSizes& sizes, const ScoreRegion& region) {
   const RegionPlaces places = places_of(sizes, region);
   if (mask_scores_mma_fits(features, masks)) {
-    return accumulate_mask_scores_mma(queue, scores, features, masks, importance, places, sizes.prompts);
+    return accumulate_mask_scores_mma(stream, scores, features, masks, importance, places, sizes.prompts);
   }
   const Launch how{"mask_scores", unsigned(divide_up(places.voxels, kVoxels)), kThreads,
                    (kVoxels * feature_pitch(features.channels) + kMaskChannels * kMaskPitch) * int64_t(sizeof(float))};
   with_element(features.dtype, [&](auto element) {
     using T = decltype(element);
-    launch(queue, how, mask_scores_kernel<T>, scores, static_cast<const T*>(features.values), features.norm,
+    launch(stream, how, mask_scores_kernel<T>, scores, static_cast<const T*>(features.values), features.norm,
            features.channels, masks, importance, places, sizes.prompts);
   });
 }
 
-void mask_bits(const Queue& queue, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
+void mask_bits(const Stream& stream, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
                int64_t prompts) {
-  if (mask_scores_mma_fits(features, masks)) return mask_bits_mma(queue, bits, features, masks, voxels, prompts);
+  if (mask_scores_mma_fits(features, masks)) return mask_bits_mma(stream, bits, features, masks, voxels, prompts);
   const Launch how{"mask_bits", unsigned(divide_up(voxels, kBitVoxels)), kThreads,
                    kBitVoxels * (features.channels | 1) * int64_t(sizeof(float))};
   with_element(features.dtype, [&](auto element) {
     using T = decltype(element);
-    launch(queue, how, mask_bits_kernel<T>, bits, static_cast<const T*>(features.values), features.norm,
+    launch(stream, how, mask_bits_kernel<T>, bits, static_cast<const T*>(features.values), features.norm,
            features.channels, masks, voxels, prompts);
   });
 }
 
-void accumulate_importance(const Queue& queue, float* weights, const float* importance, const ScoreSizes& sizes,
-                           const ScoreRegion& region) {
-  const RegionPlaces places = places_of(sizes, region);
-  launch(queue, {"accumulate_importance", unsigned(divide_up(places.voxels, kThreads)), kThreads},
-         accumulate_importance_kernel, weights, importance, places);
+void CudaBackend::accumulate_mask_scores(Tensor& scores, const Features& features, const Tensor& masks,
+                                         const Tensor& importance, const ScoreRegion& region) {
+  const ScoreSizes sizes{grid_of(scores.shape), grid_of(features.values.shape, 1), grid_of(importance.shape),
+                         masks.shape[1], masks.shape[0]};
+  cuda::accumulate_mask_scores(runtime_.stream(), scores.address<float>(), input_of(features, 0),
+                               masks.address<float>(), importance.address<float>(), sizes, region);
 }
 
-void divide_rows(const Queue& queue, float* scores, const float* weights, int64_t outer, int64_t rows, int64_t inner,
-                 int64_t prompts, int64_t first, int64_t last) {
+void CudaBackend::accumulate_importance(Tensor& weights, const Tensor& importance, const ScoreRegion& region) {
+  const RegionPlaces places = places_of({grid_of(weights.shape), {}, grid_of(importance.shape), 0, 1}, region);
+  launch(runtime_.stream(), {"accumulate_importance", unsigned(divide_up(places.voxels, kThreads)), kThreads},
+         accumulate_importance_kernel, weights.address<float>(), importance.address<float>(), places);
+}
+
+void CudaBackend::divide_rows(Tensor& scores, const Tensor& weights, int axis, int64_t first, int64_t last) {
+  int64_t outer = 1, inner = 1;
+  for (int a = 0; a < axis; ++a) outer *= weights.shape[a];
+  for (int a = axis + 1; a < 3; ++a) inner *= weights.shape[a];
   const int64_t span = (last - first) * inner;
-  launch(queue, {"divide_rows", unsigned(outer * divide_up(span, kMeanVoxels)), kThreads}, divide_rows_kernel, scores,
-         weights, first * inner, rows * inner, span, uint32_t(prompts));
+  launch(runtime_.stream(), {"divide_rows", unsigned(outer * divide_up(span, kMeanVoxels)), kThreads},
+         divide_rows_kernel, scores.address<float>(), weights.address<float>(), first * inner,
+         weights.shape[axis] * inner, span, uint32_t(scores.shape[3]));
 }
 
 }  // namespace sat::cuda

@@ -44,9 +44,9 @@ struct BoxVoxel {
 /// Whether the form on tensor cores takes these features: half types, up to 128 channels in multiples of 8, at
 /// addresses of multiples of 16 bytes.
 bool mask_scores_mma_fits(const ConvInput& features, const float* masks);
-void accumulate_mask_scores_mma(const Queue& queue, float* scores, const ConvInput& features, const float* masks,
+void accumulate_mask_scores_mma(const Stream& stream, float* scores, const ConvInput& features, const float* masks,
                                 const float* importance, const RegionPlaces& places, int64_t prompts);
-void mask_bits_mma(const Queue& queue, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
+void mask_bits_mma(const Stream& stream, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
                    int64_t prompts);
 
 }  // namespace sat::cuda

@@ -31,7 +31,7 @@ struct WarpFeatures {
   uint32_t left[kRuns][2][2][4];  // [run][rows 0-15, 16-31][product of the run]
 
   /// `row`: where this lane's voxel begins, in elements.
-  __device__ void load(const T* features, int64_t row, const Norm& norm, int channels) {
+  __device__ void load(const T* features, int64_t row, const PendingNorm& norm, int channels) {
     const int lane = threadIdx.x % 32;
     int64_t rows[4];
 #pragma unroll
@@ -56,7 +56,7 @@ struct WarpFeatures {
   }
 
   /// Eight channels of four rows, from `channel` on: what they owe, rounded again.
-  __device__ static void finish(uint4 (&values)[4], const Norm& norm, int channel) {
+  __device__ static void finish(uint4 (&values)[4], const PendingNorm& norm, int channel) {
     float center[8], factor[8], shift[8];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -120,7 +120,7 @@ __device__ float squashed(float l) { return 1.f - __fdividef(2.f, 1.f + __expf(l
 /// Traffic: 1 read of the features, 1 read and 1 write of the scores, the masks once a block (from the L2 cache).
 template <class T, int kRuns>
 __global__ void __launch_bounds__(kThreads, kRuns == 1 ? 3 : 2)
-    mask_scores_mma_kernel(float* scores, const T* features, const Norm norm, int channels, const float* masks,
+    mask_scores_mma_kernel(float* scores, const T* features, const PendingNorm norm, int channels, const float* masks,
                            const float* importance, const RegionPlaces places, int64_t prompts) {
   extern __shared__ uint4 shared[];
   T* mask = reinterpret_cast<T*>(shared);  // [kPrompts][mask_pitch]
@@ -177,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, kRuns == 1 ? 3 : 2)
 /// Traffic: 1 read of the features, 1 write of the bits, the masks once a block.
 template <class T, int kRuns>
 __global__ void __launch_bounds__(kThreads, kRuns <= 2 ? 3 : 2)
-    mask_bits_mma_kernel(uint32_t* bits, const T* features, const Norm norm, int channels, const float* masks,
+    mask_bits_mma_kernel(uint32_t* bits, const T* features, const PendingNorm norm, int channels, const float* masks,
                          int64_t voxels, int64_t prompts) {
   extern __shared__ uint4 shared[];
   __shared__ uint32_t words[kPrompts][kWordPitch];
@@ -242,30 +242,30 @@ bool aligned(const void* pointer, uintptr_t bytes) { return reinterpret_cast<uin
 }  // namespace
 
 bool mask_scores_mma_fits(const ConvInput& features, const float* masks) {
-  const Norm& norm = features.norm;
+  const PendingNorm& norm = features.norm;
   return (features.dtype == DType::f16 || features.dtype == DType::bf16) && features.channels % 8 == 0 &&
          features.channels <= kMostChannels && aligned(features.values, 16) && aligned(masks, 8) &&
          aligned(norm.center, 16) && aligned(norm.factor, 16) && aligned(norm.shift, 16);
 }
 
-void accumulate_mask_scores_mma(const Queue& queue, float* scores, const ConvInput& features, const float* masks,
+void accumulate_mask_scores_mma(const Stream& stream, float* scores, const ConvInput& features, const float* masks,
                                 const float* importance, const RegionPlaces& places, int64_t prompts) {
   const Launch how{"mask_scores_mma", unsigned(divide_up(places.voxels, kVoxels)), kThreads,
                    mask_bytes(features.channels) + kVoxels * kScorePitch * int64_t(sizeof(float))};
   with_form(features, [&](auto element, auto runs) {
     using T = decltype(element);
-    launch(queue, how, mask_scores_mma_kernel<T, runs()>, scores, static_cast<const T*>(features.values), features.norm,
-           int(features.channels), masks, importance, places, prompts);
+    launch(stream, how, mask_scores_mma_kernel<T, runs()>, scores, static_cast<const T*>(features.values),
+           features.norm, int(features.channels), masks, importance, places, prompts);
   });
 }
 
-void mask_bits_mma(const Queue& queue, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
+void mask_bits_mma(const Stream& stream, uint32_t* bits, const ConvInput& features, const float* masks, int64_t voxels,
                    int64_t prompts) {
   const Launch how{"mask_bits_mma", unsigned(divide_up(voxels, kVoxels)), kThreads,
                    mask_bytes(features.channels) + kWarps * kPrompts * kBitPitch * int64_t(sizeof(float))};
   with_form(features, [&](auto element, auto runs) {
     using T = decltype(element);
-    launch(queue, how, mask_bits_mma_kernel<T, runs()>, bits, static_cast<const T*>(features.values), features.norm,
+    launch(stream, how, mask_bits_mma_kernel<T, runs()>, bits, static_cast<const T*>(features.values), features.norm,
            int(features.channels), masks, voxels, prompts);
   });
 }

@@ -1,4 +1,4 @@
-// The CPU twin of a convolution: the definition in double, on the operands as the device holds them.
+// The reference of a convolution: the definition in double, on the operands as the device holds them.
 #include "tests/cuda/conv3d/conv_reference.h"
 
 #include <cmath>
@@ -55,12 +55,12 @@ std::vector<float> random(const std::string& name, int64_t count, double scale, 
 }
 
 /// A norm's three rows, on the device and here.
-struct NormTwin {
+struct NormReference {
   std::vector<float> center, factor, shift;
   DeviceArray<float> on_device_center, on_device_factor, on_device_shift;
   float slope = 0.01f;
 
-  NormTwin(const std::string& name, int64_t channels)
+  NormReference(const std::string& name, int64_t channels)
       : center(random(name + ".center", channels, 0.2)),
         factor(random(name + ".factor", channels, 0.5, 1)),
         shift(random(name + ".shift", channels, 0.5)),
@@ -68,7 +68,7 @@ struct NormTwin {
         on_device_factor(factor),
         on_device_shift(shift) {}
 
-  cuda::Norm view() const { return {on_device_center.data(), on_device_factor.data(), on_device_shift.data(), slope}; }
+  PendingNorm view() const { return {on_device_center.data(), on_device_factor.data(), on_device_shift.data(), slope}; }
   float taken(float x, size_t c) const {
     const double y = (double(x) - double(center[c])) * double(factor[c]) + double(shift[c]);
     return float(y < 0 ? double(slope) * y : y);
@@ -80,13 +80,14 @@ struct Planes {
   int64_t first, last;
 };
 
-struct InputTwin {
+struct InputReference {
   std::vector<float> operands;  // [H, W, D, channels], as they are multiplied
-  std::unique_ptr<NormTwin> norm;
+  std::unique_ptr<NormReference> norm;
   std::unique_ptr<DeviceArray<uint8_t>> on_device;
   cuda::ConvInput view;
 
-  InputTwin(const ConvCase& c, const std::string& name, int64_t channels, bool has_norm, int64_t ring, Planes needed) {
+  InputReference(const ConvCase& c, const std::string& name, int64_t channels, bool has_norm, int64_t ring,
+                 Planes needed) {
     const int64_t plane = c.size[1] * c.size[2] * channels, held = ring > 0 ? ring : c.size[0];
     SAT_CHECK(needed.last - needed.first <= held, "a ring of ", ring, " planes for ", needed.last - needed.first);
     operands = random(name, c.size[0] * plane, 1);
@@ -102,7 +103,7 @@ struct InputTwin {
     on_device = std::make_unique<DeviceArray<uint8_t>>(encoded(raw, c.dtype));
     view = {on_device->data(), c.dtype, channels, ring, {}};
     if (!has_norm) return;
-    norm = std::make_unique<NormTwin>(name, channels);
+    norm = std::make_unique<NormReference>(name, channels);
     view.norm = norm->view();
     for (size_t at = 0; at < operands.size(); ++at) {
       const float y = norm->taken(operands[at], at % size_t(channels));
@@ -174,7 +175,7 @@ std::vector<ConvCase> awkward_convs() {
 struct ConvReference::Parts {
   ConvCase c;
   cuda::Conv conv;
-  std::unique_ptr<InputTwin> x, skip;
+  std::unique_ptr<InputReference> x, skip;
   std::unique_ptr<DeviceArray<uint8_t>> weights;
   std::vector<double> expected;  // [last - first, W', D', out]
   std::vector<uint8_t> bytes;
@@ -285,10 +286,10 @@ ConvReference::ConvReference(const ConvCase& c) : parts_(std::make_unique<Parts>
   p.conv.last = c.last < 0 ? p.conv.out_size[0] : c.last;
   const Planes needed = {std::max<int64_t>(0, p.conv.first * c.stride - 1),
                          std::min(c.size[0], (p.conv.last - 1) * c.stride + 2)};
-  p.x = std::make_unique<InputTwin>(c, "x", c.channels, c.norm, c.ring, needed);
+  p.x = std::make_unique<InputReference>(c, "x", c.channels, c.norm, c.ring, needed);
   p.conv.inputs[0] = p.x->view;
   if (c.skip > 0) {
-    p.skip = std::make_unique<InputTwin>(c, "skip", c.skip, c.skip_norm, 0, needed);
+    p.skip = std::make_unique<InputReference>(c, "skip", c.skip, c.skip_norm, 0, needed);
     p.conv.inputs[1] = p.skip->view;
   }
   const std::vector<float> weights = weights_of(c);
@@ -301,26 +302,27 @@ ConvReference::~ConvReference() = default;
 const cuda::Conv& ConvReference::conv() const { return parts_->conv; }
 const std::vector<uint8_t>& ConvReference::bytes() const { return parts_->bytes; }
 
-std::string ConvReference::run(const cuda::Stream& stream, int64_t partials, int64_t scratch_bytes, const Rung& rung) {
+std::string ConvReference::run(const cuda::Stream& stream, int64_t partials, int64_t workspace_bytes,
+                               const Kernel& kernel) {
   Parts& p = *parts_;
   const int64_t height = p.conv.out_size[0], value_plane = p.plane() * size_of(p.c.store);
-  const int64_t slot_plane = partials * p.c.out * int64_t(sizeof(cuda::PartialMoments));
+  const int64_t partial_plane = partials * p.c.out * int64_t(sizeof(cuda::PartialMoments));
   const DeviceArray<uint8_t> values(std::vector<uint8_t>(size_t(height * value_plane), kUntouched));
-  const DeviceArray<uint8_t> statistics(std::vector<uint8_t>(size_t(height * slot_plane), kUntouched));
-  const DeviceArray<uint8_t> scratch{size_t(scratch_bytes)};
+  const DeviceArray<uint8_t> statistics(std::vector<uint8_t>(size_t(height * partial_plane), kUntouched));
+  const DeviceArray<uint8_t> workspace{size_t(workspace_bytes)};
   cuda::Conv conv = p.conv;
   conv.values = values.data();
   conv.partials = reinterpret_cast<cuda::PartialMoments*>(statistics.data());
-  conv.scratch = scratch.data();
-  rung(stream, conv);
+  conv.workspace = workspace.data();
+  kernel(stream, conv);
 
   p.bytes = values.values();
   const size_t value_bytes = p.bytes.size();
-  const std::vector<uint8_t> slot_bytes = statistics.values();
-  p.bytes.insert(p.bytes.end(), slot_bytes.begin(), slot_bytes.end());
+  const std::vector<uint8_t> partial_bytes = statistics.values();
+  p.bytes.insert(p.bytes.end(), partial_bytes.begin(), partial_bytes.end());
   for (size_t at = 0; at < p.bytes.size(); ++at) {
     const bool is_value = at < value_bytes;
-    const int64_t h = is_value ? int64_t(at) / value_plane : int64_t(at - value_bytes) / slot_plane;
+    const int64_t h = is_value ? int64_t(at) / value_plane : int64_t(at - value_bytes) / partial_plane;
     if ((h < conv.first || h >= conv.last) && p.bytes[at] != kUntouched) {
       return std::string(is_value ? "a value" : "a partial") + " of plane " + std::to_string(h) + " was written";
     }

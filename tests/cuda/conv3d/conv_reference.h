@@ -1,4 +1,4 @@
-// A random convolution on the device and its CPU twin in double, for every rung of the ladder: values, statistics, and
+// A random convolution on the device and its reference in double on the CPU, for every variant: values, statistics, and
 // what must not be written.
 #pragma once
 
@@ -39,18 +39,18 @@ std::vector<ConvCase> awkward_convs();
 /// result reads are NaN.
 class ConvReference {
  public:
-  using Rung = std::function<void(const cuda::Stream&, const cuda::Conv&)>;
+  using Kernel = std::function<void(const cuda::Stream&, const cuda::Conv&)>;
 
   explicit ConvReference(const ConvCase& c);
   ~ConvReference();
 
-  /// All but `partials` and `scratch`: enough to ask for a rung's refusal, partials and scratch.
+  /// All but `partials` and `workspace`: enough to ask for a variant's refusal, partials and workspace.
   const cuda::Conv& conv() const;
 
-  /// Runs a rung on fresh results. "" or one line: a value, the statistics of a channel, or a byte outside the planes
+  /// Runs a kernel on fresh results. "" or one line: a value, the statistics of a channel, or a byte outside the planes
   /// [first, last) that was written. Tolerances in deviations of the result: f32 inputs 1e-5, half inputs 2e-3; plus
   /// the rounding of the stored type.
-  std::string run(const cuda::Stream& stream, int64_t partials, int64_t scratch_bytes, const Rung& rung);
+  std::string run(const cuda::Stream& stream, int64_t partials, int64_t workspace_bytes, const Kernel& kernel);
 
   /// What the last run left, values and then partials, for comparing bits.
   const std::vector<uint8_t>& bytes() const;

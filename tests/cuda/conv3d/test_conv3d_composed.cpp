@@ -47,7 +47,7 @@ std::vector<uint8_t> bytes_of(const Tensor& x) {
 
 /// `x` [1, H, ...] as the device holds it; planes outside [first, last] are NaN: nothing may read them.
 std::vector<uint8_t> planes_of(const Tensor& x, DType dtype, int64_t first, int64_t last) {
-  const Tensor held = x.cast(kF32).cast(dtype);
+  Tensor held = x.cast(kF32).cast(dtype);
   const int64_t plane = held.numel() / held.shape[1] * size_of(dtype);
   uint8_t* bytes = static_cast<uint8_t*>(held.raw());
   for (int64_t h = 0; h < held.shape[1]; ++h) {
@@ -88,7 +88,7 @@ Shape grid(const ComposedCase& c, int64_t scale, int64_t channels) {
 /// [out, middle + skip, 3, 3, 3] -> [27][pad16(out)][pad16(skip)] of the skip's channels.
 Tensor packed_skip(const ComposedCase& c, const Tensor& weight) {
   const int64_t rows = cuda::pad16(c.out), columns = cuda::pad16(c.skip), joined = c.middle + c.skip;
-  const Tensor packed({27, rows, columns});
+  Tensor packed({27, rows, columns});
   std::fill_n(packed.data<float>(), packed.numel(), 0.f);
   for (int64_t i = 0; i < c.out * c.skip * 27; ++i) {
     const int64_t tap = i % 27, channel = i / 27 % c.skip, o = i / 27 / c.skip;
@@ -99,16 +99,16 @@ Tensor packed_skip(const ComposedCase& c, const Tensor& weight) {
 }
 
 /// The problem on the device and the expected results.
-struct ComposedTwin {
+struct ComposedReference {
   ComposedCase c;
   int64_t last;
   Input low, skip;
   Tensor expected;  // [1, 2H, 2W, 2D, out]
   std::unique_ptr<DeviceArray<uint8_t>> weights_low, weights_skip, bias;
   cuda::ComposedConv conv;
-  std::vector<uint8_t> bytes;  // of the last run: values, then slots
+  std::vector<uint8_t> bytes;  // of the last run: values, then partials
 
-  explicit ComposedTwin(const ComposedCase& what)
+  explicit ComposedReference(const ComposedCase& what)
       : c(what),
         last(c.last < 0 ? 2 * c.low[0] : c.last),
         low("low", grid(c, 1, c.in), c.dtype, c.norm, (c.first - 1) / 2, last / 2, 0),
@@ -122,8 +122,8 @@ struct ComposedTwin {
     for (int64_t i = 0; i < weight.numel(); ++i) {
       if (i / 27 % joined >= c.middle) weight.data<float>()[i] = narrow.data<float>()[i];
     }
-    expected = conv3d_joined(conv_transpose3d(finished(low.features), pack_conv_transpose3d(up), up_bias),
-                             finished(skip.features), pack_conv3d(weight), Tensor());
+    const Tensor above = conv_transpose3d(materialize(low.features), pack_conv_transpose3d(up), up_bias);
+    expected = conv3d(concat_channels({above, materialize(skip.features)}), pack_conv3d(weight), Tensor());
     const cuda::ComposedWeights composed = cuda::compose_up(weight, up, up_bias);
     weights_low = std::make_unique<DeviceArray<uint8_t>>(bytes_of(composed.low.cast(c.dtype)));
     weights_skip = std::make_unique<DeviceArray<uint8_t>>(bytes_of(packed_skip(c, weight).cast(c.dtype)));
@@ -144,19 +144,19 @@ struct ComposedTwin {
   int64_t voxels() const { return 4 * c.low[1] * c.low[2]; }  // of a plane
 
   /// "" or one line: a value, the statistics of a channel, or a byte outside planes [first, last) that was written.
-  std::string run(const cuda::Queue& queue) {
-    const std::string refusal = cuda::conv3d_composed_refusal(conv, queue.limits);
+  std::string run(const cuda::Stream& stream) {
+    const std::string refusal = cuda::conv3d_composed_refusal(conv, stream.limits);
     if (!refusal.empty()) return refusal;
-    const int64_t height = 2 * c.low[0], a_plane = cuda::conv3d_composed_slots(conv);
+    const int64_t height = 2 * c.low[0], a_plane = cuda::conv3d_composed_partials(conv);
     const int64_t value_plane = voxels() * c.out * size_of(c.store);
-    const int64_t slot_plane = a_plane * c.out * int64_t(sizeof(cuda::Slot));
+    const int64_t partial_plane = a_plane * c.out * int64_t(sizeof(cuda::PartialMoments));
     const DeviceArray<uint8_t> values(std::vector<uint8_t>(size_t(height * value_plane), kUntouched));
-    const DeviceArray<uint8_t> slots(std::vector<uint8_t>(size_t(height * slot_plane), kUntouched));
+    const DeviceArray<uint8_t> partials(std::vector<uint8_t>(size_t(height * partial_plane), kUntouched));
     conv.values = values.data();
-    conv.slots = reinterpret_cast<cuda::Slot*>(slots.data());
-    cuda::conv3d_composed(queue, conv);
+    conv.partials = reinterpret_cast<cuda::PartialMoments*>(partials.data());
+    cuda::conv3d_composed(stream, conv);
     bytes = values.values();
-    const std::vector<uint8_t> slot_bytes = slots.values();
+    const std::vector<uint8_t> partial_bytes = partials.values();
     for (int64_t h = 0; h < height; ++h) {
       if (h >= conv.first && h < conv.last) continue;
       const auto touched = [&](const std::vector<uint8_t>& all, int64_t plane) {
@@ -164,11 +164,12 @@ struct ComposedTwin {
                            [](uint8_t byte) { return byte != kUntouched; });
       };
       if (touched(bytes, value_plane)) return "a value of plane " + std::to_string(h) + " was written";
-      if (touched(slot_bytes, slot_plane)) return "a slot of plane " + std::to_string(h) + " was written";
+      if (touched(partial_bytes, partial_plane)) return "a partial of plane " + std::to_string(h) + " was written";
     }
     const std::string line = check_values();
-    bytes.insert(bytes.end(), slot_bytes.begin(), slot_bytes.end());
-    return line.empty() ? check_slots(reinterpret_cast<const cuda::Slot*>(slot_bytes.data()), a_plane) : line;
+    bytes.insert(bytes.end(), partial_bytes.begin(), partial_bytes.end());
+    return line.empty() ? check_partials(reinterpret_cast<const cuda::PartialMoments*>(partial_bytes.data()), a_plane)
+                        : line;
   }
 
  private:
@@ -183,21 +184,21 @@ struct ComposedTwin {
     std::memcpy(got.raw(), bytes.data(), bytes.size());
     got = got.cast(kF32);
     const int64_t from = c.first * voxels() * c.out;
-    const Tensor mine(shape), wanted(shape);
+    Tensor mine(shape), wanted(shape);
     std::copy_n(got.data<float>() + from, shape.numel(), mine.data<float>());
     std::copy_n(expected.data<float>() + from, shape.numel(), wanted.data<float>());
     return mismatch(mine, wanted, {rounding(), allowed()});
   }
 
-  std::string check_slots(const cuda::Slot* slots, int64_t a_plane) const {
+  std::string check_partials(const cuda::PartialMoments* partials, int64_t a_plane) const {
     const double voxels_all = double((last - c.first) * voxels());
     for (int64_t o = 0; o < c.out; ++o) {
       double count = 0, mean = 0, m2 = 0, want_mean = 0, want_m2 = 0;
       for (int64_t at = c.first * a_plane; at < last * a_plane; ++at) {
-        const cuda::Slot& slot = slots[at * c.out + o];
-        const double total = count + double(slot.count), apart = double(slot.mean) - mean;
-        mean += apart * double(slot.count) / total;
-        m2 += double(slot.m2) + apart * apart * count * double(slot.count) / total;
+        const cuda::PartialMoments& partial = partials[at * c.out + o];
+        const double total = count + double(partial.count), apart = double(partial.mean) - mean;
+        mean += apart * double(partial.count) / total;
+        m2 += double(partial.m2) + apart * apart * count * double(partial.count) / total;
         count = total;
       }
       const float* x = expected.data<float>() + o;
@@ -220,13 +221,13 @@ struct ComposedTwin {
 void check(const std::vector<ComposedCase>& cases) {
   for (const ComposedCase& c : cases) {
     CAPTURE(c);
-    ComposedTwin twin(c);
-    CHECK(twin.run(device_queue()) == "");
+    ComposedReference reference(c);
+    CHECK(reference.run(device_stream()) == "");
   }
 }
 
 Features on_device(const Features& x, DType dtype) {
-  const auto moved = [](const Tensor& part) { return part.to(Device::cuda); };
+  const auto moved = [](const Tensor& part) { return to_compute_device(part); };
   return {moved(x.values.cast(dtype)), moved(x.center), moved(x.factor), moved(x.shift), x.slope};
 }
 
@@ -273,19 +274,19 @@ TEST_CASE("compose_up takes an up-sampling without a bias") {
 
 TEST_CASE("conv3d composed has the same bits on devices of any size, and slab by slab") {
   const ComposedCase c{.low = {3, 9, 2}, .in = 24, .skip = 24, .out = 24};
-  ComposedTwin whole(c);
-  cuda::Queue queue = device_queue();
-  REQUIRE(whole.run(queue) == "");
-  queue.limits.processors = 1;
-  ComposedTwin again(c);
-  REQUIRE(again.run(queue) == "");
+  ComposedReference whole(c);
+  cuda::Stream stream = device_stream();
+  REQUIRE(whole.run(stream) == "");
+  stream.limits.processors = 1;
+  ComposedReference again(c);
+  REQUIRE(again.run(stream) == "");
   CHECK(again.bytes == whole.bytes);
   for (int64_t first = 0; first < 6; first += 2) {
     ComposedCase part = c;
     part.first = first;
     part.last = first + 2;
-    ComposedTwin slab(part);
-    REQUIRE(slab.run(queue) == "");
+    ComposedReference slab(part);
+    REQUIRE(slab.run(stream) == "");
     const int64_t plane = slab.voxels() * c.out * size_of(c.store);
     CHECK(std::equal(slab.bytes.begin() + first * plane, slab.bytes.begin() + (first + 2) * plane,
                      whole.bytes.begin() + first * plane));
@@ -293,26 +294,26 @@ TEST_CASE("conv3d composed has the same bits on devices of any size, and slab by
 }
 
 TEST_CASE("conv3d composed says what it cannot compute") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   cuda::ComposedConv conv;
   conv.low_size = {1, 1, 1};
   conv.low.channels = conv.skip.channels = conv.out = 8;
   conv.low.dtype = conv.skip.dtype = kF16;
-  CHECK(cuda::conv3d_composed_refusal(conv, queue.limits) == "");
-  CHECK(cuda::conv3d_composed_refusal(conv, {75, 40, queue.limits.shared_bytes}).find("sm_75") != std::string::npos);
+  CHECK(cuda::conv3d_composed_refusal(conv, stream.limits) == "");
+  CHECK(cuda::conv3d_composed_refusal(conv, {75, 40, stream.limits.shared_bytes}).find("sm_75") != std::string::npos);
   CHECK(cuda::conv3d_composed_refusal(conv, {80, 40, 48 << 10}).find("49152") != std::string::npos);
   cuda::ComposedConv odd = conv;
   odd.skip.dtype = kBF16;
-  CHECK(cuda::conv3d_composed_refusal(odd, queue.limits).find("two types") != std::string::npos);
+  CHECK(cuda::conv3d_composed_refusal(odd, stream.limits).find("two types") != std::string::npos);
   odd = conv;
   odd.low.dtype = kF32;
-  CHECK(cuda::conv3d_composed_refusal(odd, queue.limits).find("f32") != std::string::npos);
+  CHECK(cuda::conv3d_composed_refusal(odd, stream.limits).find("f32") != std::string::npos);
   odd = conv;
   odd.out = 3;
-  CHECK(cuda::conv3d_composed_refusal(odd, queue.limits).find("-> 3") != std::string::npos);
+  CHECK(cuda::conv3d_composed_refusal(odd, stream.limits).find("-> 3") != std::string::npos);
 }
 
-TEST_CASE("conv3d_norm_up takes composed weights where mma is the best rung, and agrees with up-sampling first") {
+TEST_CASE("conv3d_norm_up takes composed weights where mma is the best variant, and agrees with up-sampling first") {
   const int64_t H = 52, in = 24, middle = 8, channels = 16;  // enough planes for room beside them
   const Tensor up = field("up", {in, middle, 2, 2, 2}, 0.3), up_bias = field("up.bias", {middle}, 3);
   const Tensor weight = field("weight", {channels, middle + channels, 3, 3, 3}, 0.06);
@@ -321,49 +322,57 @@ TEST_CASE("conv3d_norm_up takes composed weights where mma is the best rung, and
     options.half = dtype;
     options.conv = "composed";
     const DeviceContext device(Precision::fast, options);
-    const NormWeights norm{resident(field("gain", {channels}, 0.1, 1)), resident(field("shift", {channels}, 0.1))};
+    const NormWeights norm{to_compute_device(field("gain", {channels}, 0.1, 1)),
+                           to_compute_device(field("shift", {channels}, 0.1))};
     const Features low = on_device({field("low", {1, H, 1, 2, in}, 1)}, dtype);
     const Features skip = on_device({field("skip", {1, 2 * H, 2, 4, channels}, 1)}, dtype);
-    const PackedMatrix packed_up = pack_conv_transpose3d(up);
-    const PackedConv3d plain = pack_conv3d(weight, ConvMethod::direct, middle, dtype);
-    PackedConv3d composed = plain;
-    compose_up(composed, weight, up, up_bias);
+    ConvSite site;
+    site.input = dtype;
+    const UpBlockWeight composed = pack_up_block(weight, up, up_bias, site);
+    CHECK(choose_conv(site, {middle + channels, channels, middle}).variant == "composed");
     REQUIRE(!composed.composed.empty());
-    const auto result = [&](Features x, const PackedConv3d& packed) {
-      return finished(conv3d_norm_up(low, packed_up, resident(up_bias), std::move(x), packed, norm, dtype))
-          .to(Device::cpu);
+    site.halvings = 3;
+    const UpBlockWeight plain = pack_up_block(weight, up, up_bias, site);
+    CHECK(choose_conv(site, {middle + channels, channels, middle}).variant == "mma");
+    REQUIRE(plain.composed.empty());
+    const auto result = [&](Features x, const UpBlockWeight& packed) {
+      return to_host(materialize(conv3d_norm_up(low, std::move(x), packed, norm)));
     };
     const double bound = dtype == kF16 ? 1e-2 : 8e-2;
     const Tensor apart = result(skip, composed);
     CHECK(mismatch(apart, result(skip, plain), {bound, bound}) == "");
 
     // Over the skip's memory, with the room before it and then behind it.
-    const PackedConv3d own =
-        pack_conv3d(field("own", {channels, channels, 3, 3, 3}, 0.1), ConvMethod::direct, 0, dtype);
+    const ConvBlockWeight own = pack_conv_block(field("own", {channels, channels, 3, 3, 3}, 0.1), site);
     for (int layers : {1, 2}) {
       Features over = skip;
-      for (int layer = 0; layer < layers; ++layer) over = conv3d_norm(std::move(over), own, norm, 1, dtype);
+      for (int layer = 0; layer < layers; ++layer) over = conv3d_norm(std::move(over), own, norm);
       const Features kept{over.values.clone(), over.center, over.factor, over.shift, over.slope};
       const Tensor expected = result(kept, composed);
       const auto* buffer = over.values.buffer.get();
-      const Features written =
-          conv3d_norm_up(low, packed_up, resident(up_bias), std::move(over), composed, norm, dtype);
+      const Features written = conv3d_norm_up(low, std::move(over), composed, norm);
       CHECK(written.values.buffer.get() == buffer);
-      CHECK(mismatch(finished(written).to(Device::cpu), expected, {}) == "");
+      CHECK(mismatch(to_host(materialize(written)), expected, {}) == "");
     }
   }
 }
 
-TEST_CASE("weights are not composed for f32 features, nor where a rung below mma is asked for") {
+TEST_CASE("weights are not composed for f32 features, nor where a variant is asked for that a device does not take") {
   const Tensor weight = field("weight", {16, 24, 3, 3, 3}, 1), up = field("up", {8, 8, 2, 2, 2}, 1);
   cuda::DeviceOptions options;
   for (const char* conv : {"composed", "tiled"}) {
     options.conv = conv;
     const DeviceContext device(Precision::exact, options);
-    PackedConv3d packed = pack_conv3d(weight, ConvMethod::direct, 8, kF32);
-    compose_up(packed, weight, up, Tensor());
-    CHECK(packed.composed.empty());
-    CHECK_THROWS_AS(compose_up(packed, weight, field("up", {8, 16, 2, 2, 2}, 1), Tensor()), Error);
+    CHECK(pack_up_block(weight, up, Tensor(), {}).composed.empty());
+    ConvSite site;
+    site.variant = conv;
+    CHECK_NOTHROW(pack_conv_block(weight, site));
+    site.variant = "plain";
+    CHECK_THROWS_WITH_AS(pack_conv_block(weight, site), doctest::Contains("is chosen by DeviceOptions::conv"), Error);
+    CHECK_THROWS_AS(choose_conv(site, {24, 16}), Error);
+    site.variant = "quick";
+    CHECK_THROWS_WITH_AS(pack_up_block(weight, up, Tensor(), site), doctest::Contains("unknown convolution variant"),
+                         Error);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "sat/cuda/conv3d/cudnn/conv3d_cudnn.h"
-#include "tests/cuda/conv3d/conv_twin.h"
+#include "tests/cuda/conv3d/conv_reference.h"
 #include "tests/cuda/device_array.h"
 
 using namespace sat;
@@ -27,13 +27,13 @@ T narrowed(float value) {
 
 /// y [H', W', D', out] = what cuDNN computes from x [H, W, D, in] and weights [out, 27, in].
 template <class T>
-void convolve(const cuda::Queue& queue, const cuda::Conv& conv) {
+void convolve(const cuda::Stream& stream, const cuda::Conv& conv) {
   const int64_t in = conv.inputs[0].channels + conv.inputs[1].channels;
   const auto [H, W, D] = conv.in_size;
   const auto [OH, OW, OD] = conv.out_size;
   const DeviceArray<T> joined(size_t(H * W * D * in)), turned(size_t(conv.out * 27 * in));
-  cuda::join_inputs(queue, joined.data(), conv);
-  cuda::turn_weights(queue, turned.data(), conv);
+  cuda::join_inputs(stream, joined.data(), conv);
+  cuda::turn_weights(stream, turned.data(), conv);
   const std::vector<T> x = joined.values(), w = turned.values();
   std::vector<T> y;
   for (int64_t at = 0; at < OH * OW * OD * conv.out; ++at) {
@@ -52,7 +52,7 @@ void convolve(const cuda::Queue& queue, const cuda::Conv& conv) {
     y.push_back(narrowed<T>(float(sum)));
   }
   cuda::check(cudaMemcpy(conv.values, y.data(), y.size() * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
-  cuda::count_rows(queue, conv);
+  cuda::count_rows(stream, conv);
 }
 
 }  // namespace
@@ -62,10 +62,10 @@ TEST_CASE("around cuDNN: inputs are joined, weights turned and statistics counte
     for (const int64_t stride : {1, 2}) {
       ConvCase c{.size = {3, 5, 9}, .channels = channels, .out = 24, .skip = 3 * channels, .stride = stride};
       CAPTURE(c);
-      const auto difference = [&](DType dtype, const ConvTwin::Rung& rung) {
+      const auto difference = [&](DType dtype, const ConvReference::Kernel& kernel) {
         c.dtype = c.store = dtype;
-        ConvTwin twin(c);
-        return twin.run(device_queue(), twin.conv().out_size[1], 0, rung);
+        ConvReference reference(c);
+        return reference.run(device_stream(), reference.conv().out_size[1], 0, kernel);
       };
       CHECK(difference(DType::f32, convolve<float>) == "");
       CHECK(difference(DType::f16, convolve<f16>) == "");

@@ -1,10 +1,10 @@
-// The convolution on tensor cores of sm_80 against its twin on the CPU.
+// The convolution on tensor cores of sm_80 against its reference on the CPU.
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
 
-#include "tests/cuda/conv3d/conv_twin.h"
+#include "tests/cuda/conv3d/conv_reference.h"
 #include "tests/cuda/device_array.h"
 
 namespace sat::test {
@@ -13,21 +13,21 @@ namespace {
 
 constexpr DType kF16 = DType::f16, kBF16 = DType::bf16, kF32 = DType::f32;
 
-std::string run(ConvTwin& twin, const cuda::Queue& queue) {
-  const std::string refusal = cuda::conv3d_mma_refusal(twin.conv(), queue.limits);
+std::string run(ConvReference& reference, const cuda::Stream& stream) {
+  const std::string refusal = cuda::conv3d_mma_refusal(reference.conv(), stream.limits);
   if (!refusal.empty()) return refusal;
-  return twin.run(queue, cuda::conv3d_mma_slots(twin.conv()), cuda::conv3d_mma_scratch(twin.conv(), queue.limits),
-                  cuda::conv3d_mma);
+  return reference.run(stream, cuda::conv3d_mma_partials(reference.conv()),
+                       cuda::conv3d_mma_workspace(reference.conv(), stream.limits), cuda::conv3d_mma);
 }
 
 /// `shared_bytes`: what the device is said to have a block; 0: what it has.
 void check(const std::vector<ConvCase>& cases, int64_t shared_bytes = 0) {
   for (const ConvCase& c : cases) {
     CAPTURE(c);
-    cuda::Queue queue = device_queue();
-    if (shared_bytes > 0) queue.limits.shared_bytes = shared_bytes;
-    ConvTwin twin(c);
-    CHECK(run(twin, queue) == "");
+    cuda::Stream stream = device_stream();
+    if (shared_bytes > 0) stream.limits.shared_bytes = shared_bytes;
+    ConvReference reference(c);
+    CHECK(run(reference, stream) == "");
   }
 }
 
@@ -118,34 +118,34 @@ TEST_CASE("conv3d mma has the same bits on devices of any size") {
                              {.size = {3, 15, 17}, .channels = 72, .out = 24, .dtype = kF16, .store = kF32},
                              {.size = {9, 9, 3}, .channels = 96, .out = 24, .dtype = kF16, .store = kF32}}) {
     CAPTURE(c);
-    cuda::Queue queue = device_queue();
-    ConvTwin twin(c);
-    queue.limits.processors = 1;
-    CHECK(run(twin, queue) == "");
-    const std::vector<uint8_t> one = twin.bytes();
-    queue.limits.processors = 5;
-    CHECK(run(twin, queue) == "");
-    CHECK(twin.bytes() == one);
+    cuda::Stream stream = device_stream();
+    ConvReference reference(c);
+    stream.limits.processors = 1;
+    CHECK(run(reference, stream) == "");
+    const std::vector<uint8_t> one = reference.bytes();
+    stream.limits.processors = 5;
+    CHECK(run(reference, stream) == "");
+    CHECK(reference.bytes() == one);
   }
 }
 
 TEST_CASE("conv3d mma says what it cannot compute") {
-  const cuda::Queue queue = device_queue();
+  const cuda::Stream stream = device_stream();
   const auto refusal = [&](const ConvCase& c, cuda::DeviceLimits limits) {
-    return cuda::conv3d_mma_refusal(ConvTwin(c).conv(), limits);
+    return cuda::conv3d_mma_refusal(ConvReference(c).conv(), limits);
   };
   const ConvCase fine = {.size = {1, 2, 2}, .channels = 8, .out = 8, .dtype = kF16};
-  CHECK(refusal(fine, queue.limits) == "");
+  CHECK(refusal(fine, stream.limits) == "");
   ConvCase odd = fine;
   odd.channels = 12;
-  CHECK(refusal(odd, queue.limits).find("12") != std::string::npos);
+  CHECK(refusal(odd, stream.limits).find("12") != std::string::npos);
   odd = fine;
   odd.out = 3;
-  CHECK(refusal(odd, queue.limits).find("-> 3") != std::string::npos);
+  CHECK(refusal(odd, stream.limits).find("-> 3") != std::string::npos);
   odd = fine;
   odd.dtype = kF32;
-  CHECK(refusal(odd, queue.limits).find("f32") != std::string::npos);
-  CHECK(refusal(fine, {75, 40, queue.limits.shared_bytes}).find("sm_75") != std::string::npos);
+  CHECK(refusal(odd, stream.limits).find("f32") != std::string::npos);
+  CHECK(refusal(fine, {75, 40, stream.limits.shared_bytes}).find("sm_75") != std::string::npos);
   CHECK(refusal(fine, {80, 40, 48 << 10}).find("49152") != std::string::npos);
 }
 

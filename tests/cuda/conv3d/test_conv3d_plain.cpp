@@ -1,7 +1,7 @@
 // conv3d_plain, the definition on the device, against the definition in double.
 #include <doctest/doctest.h>
 
-#include "tests/cuda/conv3d/conv_twin.h"
+#include "tests/cuda/conv3d/conv_reference.h"
 #include "tests/cuda/device_array.h"
 
 using namespace sat;
@@ -10,8 +10,8 @@ using namespace sat::test;
 namespace {
 
 std::string difference(const ConvCase& c) {
-  ConvTwin twin(c);
-  return twin.run(device_queue(), twin.conv().out_size[1], 0, cuda::conv3d_plain);
+  ConvReference reference(c);
+  return reference.run(device_stream(), reference.conv().out_size[1], 0, cuda::conv3d_plain);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // conv3d_tiled against the definition in double, and its bits against itself over ranges of planes.
 #include <doctest/doctest.h>
 
-#include "tests/cuda/conv3d/conv_twin.h"
+#include "tests/cuda/conv3d/conv_reference.h"
 #include "tests/cuda/device_array.h"
 
 using namespace sat;
@@ -10,11 +10,11 @@ using namespace sat::test;
 namespace {
 
 std::string difference(const ConvCase& c) {
-  ConvTwin twin(c);
-  const cuda::Queue queue = device_queue();
-  const std::string refusal = cuda::conv3d_tiled_refusal(twin.conv(), queue.limits);
+  ConvReference reference(c);
+  const cuda::Stream stream = device_stream();
+  const std::string refusal = cuda::conv3d_tiled_refusal(reference.conv(), stream.limits);
   if (!refusal.empty()) return refusal;
-  return twin.run(queue, cuda::conv3d_tiled_slots(twin.conv()), 0, cuda::conv3d_tiled);
+  return reference.run(stream, cuda::conv3d_tiled_partials(reference.conv()), 0, cuda::conv3d_tiled);
 }
 
 }  // namespace
@@ -79,12 +79,12 @@ TEST_CASE("tiled convolution: statistics do not cancel where the mean is a thous
 }
 
 TEST_CASE("tiled convolution: planes have the same bits whichever launch computes them") {
-  ConvTwin twin({.size = {5, 9, 9}, .channels = 8, .out = 24});
-  const cuda::Queue queue = device_queue();
-  const int64_t slots = cuda::conv3d_tiled_slots(twin.conv());
-  CHECK(twin.run(queue, slots, 0, cuda::conv3d_tiled) == "");
-  const std::vector<uint8_t> whole = twin.bytes();
-  CHECK(twin.run(queue, slots, 0, [](const cuda::Queue& same, const cuda::Conv& conv) {
+  ConvReference reference({.size = {5, 9, 9}, .channels = 8, .out = 24});
+  const cuda::Stream stream = device_stream();
+  const int64_t partials = cuda::conv3d_tiled_partials(reference.conv());
+  CHECK(reference.run(stream, partials, 0, cuda::conv3d_tiled) == "");
+  const std::vector<uint8_t> whole = reference.bytes();
+  CHECK(reference.run(stream, partials, 0, [](const cuda::Stream& same, const cuda::Conv& conv) {
     for (int64_t h = 0; h < 5; ++h) {
       cuda::Conv plane = conv;
       plane.first = h;
@@ -92,5 +92,5 @@ TEST_CASE("tiled convolution: planes have the same bits whichever launch compute
       cuda::conv3d_tiled(same, plane);
     }
   }) == "");
-  CHECK(twin.bytes() == whole);
+  CHECK(reference.bytes() == whole);
 }

@@ -1,11 +1,11 @@
-// The Hopper rung of the convolutions against the CPU twin, at shapes that do not fit its columns.
+// The convolution on Hopper's matrix units against the reference in double, at shapes that do not fit its columns.
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
 
 #include "sat/cuda/kernels.h"
-#include "tests/cuda/conv3d/conv_twin.h"
+#include "tests/cuda/conv3d/conv_reference.h"
 #include "tests/cuda/device_array.h"
 
 namespace sat::test {
@@ -15,22 +15,22 @@ namespace {
 constexpr int kHopper = 90;
 
 /// Runs a case; on another device, its refusal has to say so. `processors`: blocks at most, 0 for the device's own.
-std::string run(ConvTwin& twin, int processors = 0) {
-  cuda::Queue queue = device_queue();
-  const std::string refusal = cuda::conv3d_wgmma_refusal(twin.conv(), queue.limits);
-  if (queue.limits.arch != kHopper) {
+std::string run(ConvReference& reference, int processors = 0) {
+  cuda::Stream stream = device_stream();
+  const std::string refusal = cuda::conv3d_wgmma_refusal(reference.conv(), stream.limits);
+  if (stream.limits.arch != kHopper) {
     return refusal.find("sm_90") != std::string::npos ? "" : "not refused on another device: " + refusal;
   }
   if (!refusal.empty()) return "refused: " + refusal;
-  if (processors > 0) queue.limits.processors = processors;
-  return twin.run(queue, cuda::conv3d_wgmma_slots(twin.conv()), 0, cuda::conv3d_wgmma);
+  if (processors > 0) stream.limits.processors = processors;
+  return reference.run(stream, cuda::conv3d_wgmma_partials(reference.conv()), 0, cuda::conv3d_wgmma);
 }
 
 void check(const std::vector<ConvCase>& cases) {
   for (const ConvCase& c : cases) {
     CAPTURE(c);
-    ConvTwin twin(c);
-    CHECK(run(twin) == "");
+    ConvReference reference(c);
+    CHECK(run(reference) == "");
   }
 }
 
@@ -38,7 +38,7 @@ constexpr DType f16 = DType::f16, bf16 = DType::bf16, f32 = DType::f32;
 
 }  // namespace
 
-TEST_CASE("conv3d wgmma: 64 channels agree with the twin at axes that end within a column") {
+TEST_CASE("conv3d wgmma: 64 channels agree with the reference at axes that end within a column") {
   check({
       {.size = {1, 1, 1}, .channels = 64, .out = 64, .dtype = f16, .store = f16},
       {.size = {2, 17, 15}, .channels = 64, .out = 64, .dtype = bf16, .store = bf16},
@@ -50,7 +50,7 @@ TEST_CASE("conv3d wgmma: 64 channels agree with the twin at axes that end within
   });
 }
 
-TEST_CASE("conv3d wgmma: axes that columns divide agree with the twin, in every type of result") {
+TEST_CASE("conv3d wgmma: axes that columns divide agree with the reference, in every type of result") {
   check({
       {.size = {2, 16, 16}, .channels = 64, .out = 64, .dtype = bf16, .store = f32},
       {.size = {1, 16, 16}, .channels = 32, .out = 64, .dtype = bf16, .store = bf16, .norm = false},
@@ -59,7 +59,7 @@ TEST_CASE("conv3d wgmma: axes that columns divide agree with the twin, in every 
   });
 }
 
-TEST_CASE("conv3d wgmma: other numbers of channels agree with the twin") {
+TEST_CASE("conv3d wgmma: other numbers of channels agree with the reference") {
   check({
       {.size = {2, 15, 17}, .channels = 8, .out = 8, .dtype = f16, .store = f16},
       {.size = {3, 5, 4}, .channels = 24, .out = 48, .dtype = bf16, .store = bf16},
@@ -130,39 +130,39 @@ TEST_CASE("conv3d wgmma: statistics hold where a channel's mean is far larger th
 }
 
 TEST_CASE("conv3d wgmma: the result has the same bits for any number of blocks") {
-  ConvTwin twin({.size = {7, 18, 17}, .channels = 32, .out = 72, .dtype = f16, .store = f16});
-  CHECK(run(twin) == "");
-  const std::vector<uint8_t> bytes = twin.bytes();
+  ConvReference reference({.size = {7, 18, 17}, .channels = 32, .out = 72, .dtype = f16, .store = f16});
+  CHECK(run(reference) == "");
+  const std::vector<uint8_t> bytes = reference.bytes();
   for (int processors : {1, 3}) {
     CAPTURE(processors);
-    CHECK(run(twin, processors) == "");
-    CHECK(twin.bytes() == bytes);
+    CHECK(run(reference, processors) == "");
+    CHECK(reference.bytes() == bytes);
   }
 }
 
 TEST_CASE("conv3d wgmma: the output may lie a few planes before its input, slab by slab") {
   const ConvCase c{.size = {8, 3, 5}, .channels = 64, .out = 64, .dtype = f16, .store = f16};
-  ConvTwin twin(c);
-  cuda::Queue queue = device_queue();
-  CHECK(run(twin) == "");
-  if (queue.limits.arch != kHopper) return;
-  const std::vector<uint8_t> expected = twin.bytes();
+  ConvReference reference(c);
+  cuda::Stream stream = device_stream();
+  CHECK(run(reference) == "");
+  if (stream.limits.arch != kHopper) return;
+  const std::vector<uint8_t> expected = reference.bytes();
 
   const int64_t slab = 2, plane = 3 * 5 * 64, shift = slab + 1;
-  const DeviceArray<uint16_t> input(size_t(8 * plane)), arena(size_t((8 + shift) * plane));
-  cuda::Conv conv = twin.conv();
+  const DeviceArray<uint16_t> input(size_t(8 * plane)), memory(size_t((8 + shift) * plane));
+  cuda::Conv conv = reference.conv();
   cuda::check(
-      cudaMemcpy(arena.data() + shift * plane, conv.inputs[0].values, size_t(2 * 8 * plane), cudaMemcpyDeviceToDevice),
+      cudaMemcpy(memory.data() + shift * plane, conv.inputs[0].values, size_t(2 * 8 * plane), cudaMemcpyDeviceToDevice),
       "cudaMemcpy");
-  const DeviceArray<cuda::Slot> slots(size_t(8 * cuda::conv3d_wgmma_slots(conv) * 64));
-  conv.inputs[0].values = arena.data() + shift * plane;
-  conv.values = arena.data();
-  conv.slots = slots.data();
+  const DeviceArray<cuda::PartialMoments> partials(size_t(8 * cuda::conv3d_wgmma_partials(conv) * 64));
+  conv.inputs[0].values = memory.data() + shift * plane;
+  conv.values = memory.data();
+  conv.partials = partials.data();
   for (conv.first = 0; conv.first < 8; conv.first += slab) {
     conv.last = conv.first + slab;
-    cuda::conv3d_wgmma(queue, conv);
+    cuda::conv3d_wgmma(stream, conv);
   }
-  const std::vector<uint16_t> values = arena.values();
+  const std::vector<uint16_t> values = memory.values();
   const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
   CHECK(std::equal(bytes, bytes + 2 * 8 * plane, expected.begin()));
 }
@@ -170,8 +170,8 @@ TEST_CASE("conv3d wgmma: the output may lie a few planes before its input, slab 
 TEST_CASE("conv3d wgmma: what it cannot compute is refused with the reason") {
   const cuda::DeviceLimits hopper{90, 132, 232448}, ampere{80, 108, 166912};
   const auto refusal = [](const ConvCase& c, const cuda::DeviceLimits& limits) {
-    const ConvTwin twin(c);
-    return cuda::conv3d_wgmma_refusal(twin.conv(), limits);
+    const ConvReference reference(c);
+    return cuda::conv3d_wgmma_refusal(reference.conv(), limits);
   };
   const ConvCase good{.size = {1, 1, 1}, .channels = 64, .out = 64, .dtype = f16, .store = f16};
   CHECK(refusal(good, hopper) == "");

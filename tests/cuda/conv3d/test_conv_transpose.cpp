@@ -88,7 +88,7 @@ std::string difference(const Case& c) {
   conv.ring = c.ring;
   conv.first = c.first;
   conv.last = last;
-  cuda::conv_transpose3d(device_queue(), conv);
+  cuda::conv_transpose3d(device_stream(), conv);
 
   if (c.norm) {
     for (size_t at = 0; at < x.size(); ++at) {

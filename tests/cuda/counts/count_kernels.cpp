@@ -28,7 +28,7 @@ constexpr int kProcessors = 2;
 int64_t voxels_of(const std::array<int64_t, 3>& size) { return size[0] * size[1] * size[2]; }
 
 /// What the definition takes: every product of every tap, each value of the inputs with their border of zeros and of
-/// the result once, and the weights once a tile of the rung's (so many voxels of the result, all of its channels).
+/// the result once, and the weights once a tile of the variant's (so many voxels of the result, all of its channels).
 void say_conv_model(const Conv& conv, int64_t tile) {
   const int64_t in = conv.inputs[0].channels + conv.inputs[1].channels;
   const auto& size = conv.in_size;
@@ -45,12 +45,12 @@ void say_conv_model(const Conv& conv, int64_t tile) {
 int64_t tile_of(ConvVariant variant, int64_t in) {
   if (variant == ConvVariant::mma) return 16 * 16;
   if (variant == ConvVariant::wgmma) return 2 * 16 * (in > 64 ? 8 : 16);
-  return 0;  // the others read weights through the first-level cache, which is not counted
+  return 0;  // the others read weights through the L1 cache, which is not counted
 }
 
-void count_conv(Queue queue, const ConvSetup& setup) {
-  queue.limits.processors = kProcessors;
-  const ConvRun run(setup, queue);
+void count_conv(Stream stream, const ConvSetup& setup) {
+  stream.limits.processors = kProcessors;
+  const ConvRun run(setup, stream);
   SAT_CHECK(run.refusal().empty(), run.refusal());
   run.run();
   say_conv_model(run.conv(), tile_of(setup.variant, setup.in0 + setup.in1));
@@ -63,12 +63,12 @@ void count_conv(Queue queue, const ConvSetup& setup) {
 
 /// A decoder's convolution of two inputs, 64 + 64 -> 64 (or of one, 64 -> 64): the norm is taken while loading, the
 /// statistics while storing, and there is no joined tensor.
-void count_fused_chain(const Queue& queue, ConvVariant variant, bool joins) {
-  count_conv(queue, {variant, DType::f16, {32, 32, 32}, 64, joins ? 64 : 0, 64, 1, true});
+void count_fused_chain(const Stream& stream, ConvVariant variant, bool joins) {
+  count_conv(stream, {variant, DType::f16, {32, 32, 32}, 64, joins ? 64 : 0, 64, 1, true});
 }
 
 /// A decoder's convolution of low, up-sampled, and skip by composed weights: 64 + 64 -> 64 on a grid of low voxels.
-void count_composed(const Queue& queue, const std::array<int64_t, 3>& low) {
+void count_composed(const Stream& stream, const std::array<int64_t, 3>& low) {
   const int64_t channels = 64, voxels = voxels_of(low), weights = channels * channels;
   Bytes owned = {
       made_up(DType::f16, voxels * channels, 1),  made_up(DType::f16, 8 * voxels * channels, 2),
@@ -86,9 +86,9 @@ void count_composed(const Queue& queue, const std::array<int64_t, 3>& low) {
   conv.dtype = DType::f16;
   conv.out = channels;
   conv.last = 2 * low[0];
-  const DeviceBytes slots(size_t(conv.last * conv3d_composed_slots(conv) * channels) * sizeof(Slot));
-  conv.slots = reinterpret_cast<Slot*>(slots.data());
-  conv3d_composed(queue, conv);
+  const DeviceBytes partials(size_t(conv.last * conv3d_composed_partials(conv) * channels) * sizeof(PartialMoments));
+  conv.partials = reinterpret_cast<PartialMoments*>(partials.data());
+  conv3d_composed(stream, conv);
   const auto bordered = [](const std::array<int64_t, 3>& size, int64_t scale) {
     return (scale * size[0] + 2) * (scale * size[1] + 2) * (scale * size[2] + 2);
   };
@@ -102,40 +102,40 @@ void count_composed(const Queue& queue, const std::array<int64_t, 3>& low) {
 }
 
 /// The same by passes over memory: join, convolution of final values, statistics, norm, leaky ReLU. The convolution is
-/// ours, which cannot be told to leave the statistics out; they are a few slots a tile.
-void count_unfused_chain(Queue queue, ConvVariant variant, bool joins) {
-  queue.limits.processors = kProcessors;
-  const ConvRun run({variant, DType::f16, {32, 32, 32}, joins ? 128 : 64, 0, 64, 1, false}, queue);
+/// ours, which cannot be told to leave the statistics out; they are a few partials a tile.
+void count_unfused_chain(Stream stream, ConvVariant variant, bool joins) {
+  stream.limits.processors = kProcessors;
+  const ConvRun run({variant, DType::f16, {32, 32, 32}, joins ? 128 : 64, 0, 64, 1, false}, stream);
   const Conv& conv = run.conv();
   const int64_t voxels = voxels_of(conv.out_size);
   Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f16, voxels * 64, 2)};
-  const DeviceBytes slots(size_t(moments_slots(voxels) * 64) * sizeof(Slot));
+  const DeviceBytes partials(size_t(moments_partials(voxels) * 64) * sizeof(PartialMoments));
   if (joins) {
-    join_channels(queue, const_cast<void*>(conv.inputs[0].values), owned[0]->data(), 64, owned[1]->data(), 64, voxels);
+    join_channels(stream, const_cast<void*>(conv.inputs[0].values), owned[0]->data(), 64, owned[1]->data(), 64, voxels);
   }
   run.run();
-  channel_moments(queue, reinterpret_cast<Slot*>(slots.data()), conv.values, voxels, 64);
-  apply_norm(queue, conv.values, conv.values, made_up_norm(64, 3, owned), voxels, 64);
-  apply_leaky_relu(queue, conv.values, 0.01f, voxels, 64);
+  channel_moments(stream, reinterpret_cast<PartialMoments*>(partials.data()), conv.values, voxels, 64);
+  apply_norm(stream, conv.values, conv.values, made_up_norm(64, 3, owned), voxels, 64);
+  apply_leaky_relu(stream, conv.values, 0.01f, voxels, 64);
   say_conv_model(conv, tile_of(variant, conv.inputs[0].channels));
 }
 
-void count_attention(const Queue& queue, AttentionVariant variant, DType products, int64_t queries, int64_t tokens,
+void count_attention(const Stream& stream, AttentionVariant variant, DType products, int64_t queries, int64_t tokens,
                      int64_t heads, int64_t width) {
   const int64_t channels = heads * width;
   const Bytes owned = {made_up(DType::f32, queries * channels, 1), made_up(DType::f32, tokens * channels, 2),
                        made_up(DType::f32, tokens * channels, 3),
                        std::make_shared<DeviceBytes>(size_t(queries * channels * 4))};
   const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
-  attention(queue, variant, {at(0), at(1), at(2), nullptr, at(3), queries, tokens, channels, heads, products});
+  attention(stream, variant, {at(0), at(1), at(2), nullptr, at(3), queries, tokens, channels, heads, products});
   say("rows", queries);
   say("products", 4 * queries * divide_up(tokens, 16) * 16 * channels);  // in tiles of 16 tokens
   say("input_bytes", (queries + 2 * tokens) * channels * 4);
   say("output_bytes", queries * channels * 4);
 }
 
-void count_mask_scores(const Queue& queue, DType dtype, int64_t prompts) {
-  const ScoreSizes sizes{{16, 16, 32}, {16, 16, 32}, {16, 16, 32}, prompts};
+void count_mask_scores(const Stream& stream, DType dtype, int64_t prompts) {
+  const ScoreSizes sizes{{16, 16, 32}, {16, 16, 32}, {16, 16, 32}, 64, prompts};
   const int64_t voxels = voxels_of(sizes.features);
   ScoreRegion region;
   region.size = sizes.features;
@@ -145,7 +145,7 @@ void count_mask_scores(const Queue& queue, DType dtype, int64_t prompts) {
   ConvInput features{owned[0]->data(), dtype, 64, 0, {}};
   float *scores = at(3), *masks = at(1), *importance = at(2);
   features.norm = made_up_norm(64, 5, owned);
-  accumulate_mask_scores(queue, scores, features, masks, importance, sizes, region);
+  accumulate_mask_scores(stream, scores, features, masks, importance, sizes, region);
   say("voxels", voxels);
   say("products", 2 * voxels * prompts * 64);
   say("input_bytes", voxels * (64 * size_of(dtype) + 4) + voxels * prompts * 4);
@@ -154,7 +154,7 @@ void count_mask_scores(const Queue& queue, DType dtype, int64_t prompts) {
   say("output_bytes", voxels * prompts * 4);
 }
 
-void count_mask_bits(const Queue& queue, int64_t prompts) {
+void count_mask_bits(const Stream& stream, int64_t prompts) {
   const int64_t voxels = 8192;
   Bytes owned = {made_up(DType::f16, voxels * 64, 1), made_up(DType::f32, prompts * 64, 2),
                  std::make_shared<DeviceBytes>(size_t(prompts * voxels / 8))};
@@ -162,7 +162,7 @@ void count_mask_bits(const Queue& queue, int64_t prompts) {
   const auto* masks = reinterpret_cast<const float*>(owned[1]->data());
   auto* bits = reinterpret_cast<uint32_t*>(owned[2]->data());
   features.norm = made_up_norm(64, 5, owned);
-  mask_bits(queue, bits, features, masks, voxels, prompts);
+  mask_bits(stream, bits, features, masks, voxels, prompts);
   say("voxels", voxels);
   say("products", 2 * voxels * prompts * 64);
   say("input_bytes", voxels * 64 * 2);
@@ -173,18 +173,18 @@ void count_mask_bits(const Queue& queue, int64_t prompts) {
 
 struct CountedCase {
   const char* name;
-  std::function<void(const Queue&)> run;
+  std::function<void(const Stream&)> run;
 };
 
 const std::vector<CountedCase>& counted_cases() {
   const auto conv = [](ConvVariant variant, DType dtype, std::array<int64_t, 3> size, int64_t in, int64_t out) {
-    return [=](const Queue& queue) { count_conv(queue, {variant, dtype, size, in, 0, out, 1, true}); };
+    return [=](const Stream& stream) { count_conv(stream, {variant, dtype, size, in, 0, out, 1, true}); };
   };
   const auto attention = [](AttentionVariant variant, DType products) {
-    return [=](const Queue& queue) { count_attention(queue, variant, products, 64, 243, 8, 96); };
+    return [=](const Stream& stream) { count_attention(stream, variant, products, 64, 243, 8, 96); };
   };
   const auto chain = [](auto* count, ConvVariant variant, bool joins) {
-    return [=](const Queue& queue) { count(queue, variant, joins); };
+    return [=](const Stream& stream) { count(stream, variant, joins); };
   };
   static const std::vector<CountedCase> cases = {
       {"conv3d/plain/64-64", conv(ConvVariant::plain, DType::f16, {8, 16, 8}, 64, 64)},
@@ -194,8 +194,8 @@ const std::vector<CountedCase>& counted_cases() {
       {"conv3d/mma/128-128", conv(ConvVariant::mma, DType::f16, {16, 32, 16}, 128, 128)},
       {"conv3d/wgmma/128-128", conv(ConvVariant::wgmma, DType::f16, {16, 32, 16}, 128, 128)},
       {"conv3d/composed/64+64-64",
-       [](const Queue& queue) {
-         count_composed(queue, {8, 16, 16});
+       [](const Stream& stream) {
+         count_composed(stream, {8, 16, 16});
        }},
       {"chain/mma/64-64/fused", chain(count_fused_chain, ConvVariant::mma, false)},
       {"chain/mma/64-64/unfused", chain(count_unfused_chain, ConvVariant::mma, false)},
@@ -205,9 +205,9 @@ const std::vector<CountedCase>& counted_cases() {
       {"chain/wgmma/64+64-64/unfused", chain(count_unfused_chain, ConvVariant::wgmma, true)},
       {"attention/plain", attention(AttentionVariant::plain, DType::f32)},
       {"attention/fused", attention(AttentionVariant::fused, DType::f16)},
-      {"mask_scores/plain/32", [](const Queue& queue) { count_mask_scores(queue, DType::f32, 32); }},
-      {"mask_scores/mma/32", [](const Queue& queue) { count_mask_scores(queue, DType::f16, 32); }},
-      {"mask_bits/mma/64", [](const Queue& queue) { count_mask_bits(queue, 64); }},
+      {"mask_scores/plain/32", [](const Stream& stream) { count_mask_scores(stream, DType::f32, 32); }},
+      {"mask_scores/mma/32", [](const Stream& stream) { count_mask_scores(stream, DType::f16, 32); }},
+      {"mask_bits/mma/64", [](const Stream& stream) { count_mask_bits(stream, 64); }},
   };
   return cases;
 }
@@ -228,15 +228,16 @@ int run(const std::string& what) {
     for (const CountedCase& counted : counted_cases()) std::puts(counted.name);
     return 0;
   }
-  const Queue queue = device_queue();
+  const Stream stream = device_stream();
   if (what == "bits") {
-    for (const std::string& line : all_bits(queue)) std::puts(line.c_str());
+    for (const std::string& line : all_bits(stream)) std::puts(line.c_str());
+    for (const std::string& line : op_bits()) std::puts(line.c_str());
     for (const std::string& line : network_bits()) std::puts(line.c_str());
     return 0;
   }
   for (const CountedCase& counted : counted_cases()) {
     if (what != counted.name) continue;
-    counted.run(queue);
+    counted.run(stream);
     return 0;
   }
   fail("no such case: ", what);

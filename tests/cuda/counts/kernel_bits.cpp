@@ -1,4 +1,4 @@
-// The bits of every device kernel's results at small, awkward sizes.
+// The bits of results of device kernels, called by themselves, at small, awkward sizes.
 #include "tests/cuda/counts/kernel_runs.h"
 
 namespace sat::test {
@@ -10,7 +10,7 @@ namespace {
 /// One line a case; everything it takes lives until the line is made.
 class Bits {
  public:
-  explicit Bits(const Queue& queue) : queue_(queue) {}
+  explicit Bits(const Stream& stream) : stream_(stream) {}
 
   float* in(int64_t count, double scale = 1) {
     owned_.push_back(made_up(DType::f32, count, seed_++, scale));
@@ -35,7 +35,7 @@ class Bits {
     owned_.push_back(made_up(dtype, count, seed_++, 0.05));
     return owned_.back()->data();
   }
-  const Queue& queue() const { return queue_; }
+  const Stream& stream() const { return stream_; }
 
   void end(const std::string& name) {
     Hash hash;
@@ -48,7 +48,7 @@ class Bits {
   std::vector<std::string> lines;
 
  private:
-  Queue queue_;
+  Stream stream_;
   uint64_t seed_ = 100;
   std::vector<std::shared_ptr<DeviceBytes>> owned_, results_;
 };
@@ -68,7 +68,7 @@ void convolutions(Bits& bits) {
         const std::string name = std::string("conv3d/") + name_of(variant) + "/" + name_of(dtype) + "/" +
                                  std::to_string(setup.in0 + setup.in1) + "-" + std::to_string(setup.out) +
                                  (setup.stride == 2 ? "-stride2" : "");
-        const ConvRun run(setup, bits.queue());
+        const ConvRun run(setup, bits.stream());
         if (!run.refusal().empty()) {
           bits.lines.push_back(name + " refused");
           continue;
@@ -83,7 +83,7 @@ void convolutions(Bits& bits) {
 }
 
 void volumes(Bits& bits) {
-  const Queue& queue = bits.queue();
+  const Stream& stream = bits.stream();
   for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const std::string type = std::string("/") + name_of(dtype);
     ConvTranspose up;
@@ -94,43 +94,31 @@ void volumes(Bits& bits) {
     up.out = 24;
     up.last = 3;
     up.values = bits.out<uint8_t>(90 * 8 * 24 * (dtype == DType::f32 ? 4 : 2));
-    conv_transpose3d(queue, up);
+    conv_transpose3d(stream, up);
     bits.end("conv_transpose3d" + type);
 
-    finish_features(queue, bits.out(105 * 24), bits.input(dtype, 105, 24), 105);
-    bits.end("finish_features" + type);
-    avg_pool3d(queue, bits.out(2 * 3 * 24), bits.input(dtype, 4 * 6 * 2, 24), {4, 6, 2}, 2);
-    bits.end("avg_pool3d" + type);
-
-    ScoreSizes sizes{{5, 7, 9}, {5, 7, 9}, {5, 7, 9}, 33};
+    ScoreSizes sizes{{5, 7, 9}, {5, 7, 9}, {5, 7, 9}, 64, 33};
     ScoreRegion region;
     region.in_features = {1, 0, 2};
     region.size = {4, 7, 7};
     const ConvInput features = bits.input(dtype, 315, 64);
     const float* masks = bits.in(33 * 64);
-    accumulate_mask_scores(queue, bits.out(315 * 33), features, masks, bits.in(315), sizes, region);
-    mask_bits(queue, bits.out<uint32_t>(33 * 10), features, masks, 315, 33);
+    accumulate_mask_scores(stream, bits.out(315 * 33), features, masks, bits.in(315), sizes, region);
+    mask_bits(stream, bits.out<uint32_t>(33 * 10), features, masks, 315, 33);
     bits.end("mask_head" + type);
   }
-  std::vector<Slot> counted(70 * 48, Slot{16, 0.25f, 9});
+  std::vector<PartialMoments> counted(70 * 48, PartialMoments{16, 0.25f, 9});
   for (size_t i = 0; i < counted.size(); ++i) counted[i].mean += 0.01f * float(i % 97);
-  const DeviceArray<Slot> slots(counted);
-  int* trouble = bits.out<int>(1);
-  check(cudaMemset(trouble, 0, sizeof(int)), "cudaMemset");
-  finish_norm(queue, bits.out(48), bits.out(48), bits.out(48), slots.data(), 70, 48, bits.in(48), bits.in(48), 1e-5f,
-              true, trouble);
-  bits.end("finish_norm");
-
-  const ScoreSizes sizes{{5, 7, 9}, {5, 7, 9}, {5, 7, 9}, 3};
-  ScoreRegion region;
-  region.size = {5, 6, 7};
-  accumulate_importance(queue, bits.out(315), bits.in(315), sizes, region);
-  divide_rows(queue, bits.out(4 * 5 * 6 * 3), bits.in(4 * 5 * 6), 4, 5, 6, 3, 1, 4);
-  bits.end("importance");
+  const DeviceArray<PartialMoments> partials(counted);
+  int* error_flag = bits.out<int>(1);
+  check(cudaMemset(error_flag, 0, sizeof(int)), "cudaMemset");
+  pending_norm(stream, {bits.out(48), bits.out(48), bits.out(48), bits.out(48)}, partials.data(), 70, 48, bits.in(48),
+               bits.in(48), 1e-5f, true, error_flag);
+  bits.end("pending_norm");
 }
 
 void tokens(Bits& bits) {
-  const Queue& queue = bits.queue();
+  const Stream& stream = bits.stream();
   for (AttentionVariant variant : {AttentionVariant::plain, AttentionVariant::fused}) {
     for (DType products : {DType::f32, DType::f16, DType::bf16}) {
       for (int64_t width : {64, 96}) {
@@ -146,26 +134,19 @@ void tokens(Bits& bits) {
         a.k = bits.in(a.tokens * a.channels);
         a.v = bits.in(a.tokens * a.channels);
         a.y = bits.out(a.queries * a.channels);
-        const bool refused = !attention_refusal(variant, a, queue.limits).empty();
-        if (!refused) attention(queue, variant, a);
+        const bool refused = !attention_refusal(variant, a, stream.limits).empty();
+        if (!refused) attention(stream, variant, a);
         bits.end(name);
         if (refused) bits.lines.back() = name + " refused";
       }
     }
   }
-  const DeviceArray<int64_t> ids(std::vector<int64_t>{3, 0, 6, 6, 1});
-  gather_rows(queue, bits.out(5 * 48), bits.in(7 * 48), ids.data(), 5, 48);
-  add(queue, bits.out(5 * 48), bits.in(5 * 48), bits.in(48), 5 * 48, 48);
-  layer_norm(queue, bits.out(17 * 768), bits.in(17 * 768), bits.in(768), bits.in(768), 17, 768, 1e-5f);
-  bias_act(queue, bits.out(17 * 48), bits.in(48), 17, 48, Activation::gelu);
-  narrow(queue, bits.out<uint16_t>(17 * 32), DType::f16, bits.in(17 * 24), 17, 24, 32);
-  bits.end("rows");
 }
 
 }  // namespace
 
-std::vector<std::string> all_bits(const Queue& queue) {
-  Bits bits(queue);
+std::vector<std::string> all_bits(const Stream& stream) {
+  Bits bits(stream);
   convolutions(bits);
   volumes(bits);
   tokens(bits);

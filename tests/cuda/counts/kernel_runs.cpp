@@ -73,13 +73,13 @@ std::string Hash::text() const {
   return text;
 }
 
-Norm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared_ptr<DeviceBytes>>& owned) {
+PendingNorm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared_ptr<DeviceBytes>>& owned) {
   for (uint64_t part : {0, 1, 2}) owned.push_back(made_up(DType::f32, channels, seed + part));
   const auto at = [&](size_t part) { return reinterpret_cast<float*>(owned[owned.size() - 3 + part]->data()); };
   return {at(0), at(1), at(2), 0.01f};
 }
 
-ConvRun::ConvRun(const ConvSetup& setup, const Queue& queue) : queue_(queue), variant_(setup.variant) {
+ConvRun::ConvRun(const ConvSetup& setup, const Stream& stream) : stream_(stream), variant_(setup.variant) {
   const auto& size = conv_.in_size = setup.size;
   for (size_t axis : {0, 1, 2}) conv_.out_size[axis] = divide_up(size[axis], setup.stride);
   conv_.stride = setup.stride;
@@ -103,20 +103,20 @@ ConvRun::ConvRun(const ConvSetup& setup, const Queue& queue) : queue_(queue), va
   values_ = std::make_shared<DeviceBytes>(size_t(voxels * setup.out * (setup.dtype == DType::f32 ? 4 : 2)));
   conv_.values = values_->data();
   if (!refusal().empty()) return;
-  const int64_t slots = conv_.out_size[0] * conv3d_slots(variant_, conv_) * setup.out;
-  slots_ = std::make_shared<DeviceBytes>(size_t(slots) * sizeof(Slot));
-  conv_.slots = reinterpret_cast<Slot*>(slots_->data());
-  owned_.push_back(std::make_shared<DeviceBytes>(size_t(conv3d_scratch(variant_, conv_, queue.limits))));
-  conv_.scratch = owned_.back()->data();
+  const int64_t partials = conv_.out_size[0] * conv3d_partials(variant_, conv_) * setup.out;
+  partials_ = std::make_shared<DeviceBytes>(size_t(partials) * sizeof(PartialMoments));
+  conv_.partials = reinterpret_cast<PartialMoments*>(partials_->data());
+  owned_.push_back(std::make_shared<DeviceBytes>(size_t(conv3d_workspace(variant_, conv_, stream.limits))));
+  conv_.workspace = owned_.back()->data();
 }
 
-std::string ConvRun::refusal() const { return conv3d_refusal(variant_, conv_, queue_.limits); }
+std::string ConvRun::refusal() const { return conv3d_refusal(variant_, conv_, stream_.limits); }
 
-void ConvRun::run() const { conv3d(queue_, variant_, conv_); }
+void ConvRun::run() const { conv3d(stream_, variant_, conv_); }
 
 void ConvRun::add_to(Hash& hash) const {
   hash.add(*values_);
-  hash.add(*slots_);
+  hash.add(*partials_);
 }
 
 }  // namespace sat::test

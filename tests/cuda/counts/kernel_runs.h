@@ -39,26 +39,29 @@ struct ConvSetup {
 /// A convolution whose arrays lie on the device.
 class ConvRun {
  public:
-  ConvRun(const ConvSetup& setup, const cuda::Queue& queue);
+  ConvRun(const ConvSetup& setup, const cuda::Stream& stream);
   const cuda::Conv& conv() const { return conv_; }
   std::string refusal() const;  // "" where the variant can compute it
   void run() const;
   void add_to(Hash& hash) const;  // the result and its statistics
 
  private:
-  cuda::Queue queue_;
+  cuda::Stream stream_;
   cuda::ConvVariant variant_;
   cuda::Conv conv_;
   std::vector<std::shared_ptr<DeviceBytes>> owned_;
-  std::shared_ptr<DeviceBytes> values_, slots_;
+  std::shared_ptr<DeviceBytes> values_, partials_;
 };
 
 /// A norm that inputs owe: center, factor and shift of some channels, kept alive by `owned`.
-cuda::Norm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared_ptr<DeviceBytes>>& owned);
+PendingNorm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared_ptr<DeviceBytes>>& owned);
 
-/// "NAME HASH" of every kernel and variant that this device can run, at small sizes; a variant that refuses gives
-/// "NAME refused".
-std::vector<std::string> all_bits(const cuda::Queue& queue);
+/// "NAME HASH" of every kernel of kernels.h and variant that this device can run, at small sizes; a variant that
+/// refuses gives "NAME refused".
+std::vector<std::string> all_bits(const cuda::Stream& stream);
+
+/// The same of ops whose kernels are not among them.
+std::vector<std::string> op_bits();
 
 /// The same of a whole small network in f32, f16 and bf16.
 std::vector<std::string> network_bits();

@@ -27,7 +27,7 @@ __global__ void join_kernel(Eight* y, const Eight* a, int64_t runs_a, const Eigh
 }
 
 /// A block a slab, a thread 8 channels; mean and M2 by Welford. Traffic: one read.
-__global__ void moments_kernel(Slot* slots, const Eight* x, int64_t voxels, int64_t runs) {
+__global__ void moments_kernel(PartialMoments* partials, const Eight* x, int64_t voxels, int64_t runs) {
   const int64_t run = threadIdx.x, first = blockIdx.x * kVoxelsPerSlab;
   const int64_t last = min(first + kVoxelsPerSlab, voxels);
   float mean[8] = {}, m2[8] = {};
@@ -41,12 +41,12 @@ __global__ void moments_kernel(Slot* slots, const Eight* x, int64_t voxels, int6
       m2[c] += delta * (value - mean[c]);
     }
   }
-  for (int c = 0; c < 8; ++c) slots[(blockIdx.x * runs + run) * 8 + c] = Slot{count, mean[c], m2[c]};
+  for (int c = 0; c < 8; ++c) partials[(blockIdx.x * runs + run) * 8 + c] = PartialMoments{count, mean[c], m2[c]};
 }
 
 /// A thread the same 8 channels of kVoxelsPerThread voxels, so that it reads the norm once. Traffic: one read, one
 /// write.
-__global__ void norm_kernel(Eight* y, const Eight* x, Norm norm, int64_t runs, int64_t count) {
+__global__ void norm_kernel(Eight* y, const Eight* x, PendingNorm norm, int64_t runs, int64_t count) {
   const int64_t threads = int64_t(gridDim.x) * kThreads, first = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   float center[8], factor[8], shift[8];
   for (int c = 0; c < 8; ++c) {
@@ -77,30 +77,31 @@ __global__ void leaky_relu_kernel(Eight* x, float slope, int64_t count) {
 
 }  // namespace
 
-void join_channels(const Queue& queue, void* y, const void* a, int64_t channels_a, const void* b, int64_t channels_b,
+void join_channels(const Stream& stream, void* y, const void* a, int64_t channels_a, const void* b, int64_t channels_b,
                    int64_t voxels) {
   const int64_t count = voxels * (channels_a + channels_b) / 8;
-  launch(queue, {"join", blocks_for(count), kThreads}, join_kernel, static_cast<Eight*>(y),
+  launch(stream, {"join", blocks_for(count), kThreads}, join_kernel, static_cast<Eight*>(y),
          static_cast<const Eight*>(a), channels_a / 8, static_cast<const Eight*>(b), channels_b / 8, count);
 }
 
-int64_t moments_slots(int64_t voxels) { return divide_up(voxels, kVoxelsPerSlab); }
+int64_t moments_partials(int64_t voxels) { return divide_up(voxels, kVoxelsPerSlab); }
 
-void channel_moments(const Queue& queue, Slot* slots, const void* x, int64_t voxels, int64_t channels) {
-  launch(queue, {"moments", unsigned(moments_slots(voxels)), unsigned(channels / 8)}, moments_kernel, slots,
+void channel_moments(const Stream& stream, PartialMoments* partials, const void* x, int64_t voxels, int64_t channels) {
+  launch(stream, {"moments", unsigned(moments_partials(voxels)), unsigned(channels / 8)}, moments_kernel, partials,
          static_cast<const Eight*>(x), voxels, channels / 8);
 }
 
-void apply_norm(const Queue& queue, void* y, const void* x, const Norm& norm, int64_t voxels, int64_t channels) {
+void apply_norm(const Stream& stream, void* y, const void* x, const PendingNorm& norm, int64_t voxels,
+                int64_t channels) {
   const int64_t count = voxels * channels / 8;
   SAT_CHECK(kThreads % (channels / 8) == 0, channels, " channels: a thread would meet more than its 8");
-  launch(queue, {"norm", blocks_for(divide_up(count, kVoxelsPerThread)), kThreads}, norm_kernel, static_cast<Eight*>(y),
-         static_cast<const Eight*>(x), norm, channels / 8, count);
+  launch(stream, {"norm", blocks_for(divide_up(count, kVoxelsPerThread)), kThreads}, norm_kernel,
+         static_cast<Eight*>(y), static_cast<const Eight*>(x), norm, channels / 8, count);
 }
 
-void apply_leaky_relu(const Queue& queue, void* x, float slope, int64_t voxels, int64_t channels) {
+void apply_leaky_relu(const Stream& stream, void* x, float slope, int64_t voxels, int64_t channels) {
   const int64_t count = voxels * channels / 8;
-  launch(queue, {"leaky_relu", blocks_for(count), kThreads}, leaky_relu_kernel, static_cast<Eight*>(x), slope, count);
+  launch(stream, {"leaky_relu", blocks_for(count), kThreads}, leaky_relu_kernel, static_cast<Eight*>(x), slope, count);
 }
 
 }  // namespace sat::test

@@ -9,18 +9,19 @@
 namespace sat::test {
 
 /// y [voxels, channels_a + channels_b] = a beside b.
-void join_channels(const cuda::Queue& queue, void* y, const void* a, int64_t channels_a, const void* b,
+void join_channels(const cuda::Stream& stream, void* y, const void* a, int64_t channels_a, const void* b,
                    int64_t channels_b, int64_t voxels);
 
-/// Statistics of x [voxels, channels] in moments_slots(voxels) slots.
-int64_t moments_slots(int64_t voxels);
-void channel_moments(const cuda::Queue& queue, cuda::Slot* slots, const void* x, int64_t voxels, int64_t channels);
+/// Statistics of x [voxels, channels] in moments_partials(voxels) partials.
+int64_t moments_partials(int64_t voxels);
+void channel_moments(const cuda::Stream& stream, cuda::PartialMoments* partials, const void* x, int64_t voxels,
+                     int64_t channels);
 
 /// y [voxels, channels] = (x - center) * factor + shift. channels / 8 divides 256.
-void apply_norm(const cuda::Queue& queue, void* y, const void* x, const cuda::Norm& norm, int64_t voxels,
+void apply_norm(const cuda::Stream& stream, void* y, const void* x, const PendingNorm& norm, int64_t voxels,
                 int64_t channels);
 
 /// x = leaky_relu(x), in place.
-void apply_leaky_relu(const cuda::Queue& queue, void* x, float slope, int64_t voxels, int64_t channels);
+void apply_leaky_relu(const cuda::Stream& stream, void* x, float slope, int64_t voxels, int64_t channels);
 
 }  // namespace sat::test

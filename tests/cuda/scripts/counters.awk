@@ -17,7 +17,7 @@ function number(line, within, key,   at) {
 function per_voxel(quantity) { return fact[name, quantity] / (fact[name, "voxels"] ? fact[name, "voxels"] : 1) }
 
 # Published rates a multiprocessor and clock (docs/gpu.md says where from): multiply-adds of the tensor cores by wgmma and
-# by mma.sync, by the f32 units; bytes of shared memory, of the second-level cache, of memory; warp instructions. And how
+# by mma.sync, by the f32 units; bytes of shared memory, of the L2 cache, of memory; warp instructions. And how
 # many multiprocessors at how many GHz.
 function device(name, wgmma, sync, f32, cache, memory, count, clock) {
   devices[++device_count] = name
@@ -26,14 +26,14 @@ function device(name, wgmma, sync, f32, cache, memory, count, clock) {
 }
 
 # A row: the clocks that each unit of a multiprocessor is busy for a voxel, were nothing else in the way.
-function predict(case_, rung, where,   cores, f32, shared, issue, cache, memory, most, by, whole) {
+function predict(case_, variant, where,   cores, f32, shared, issue, cache, memory, most, by, whole) {
   name = case_
-  cores = rung == "wgmma" || rung == "mma" ? per_voxel("mma") / 2 / rate[where, rung] : 0
+  cores = variant == "wgmma" || variant == "mma" ? per_voxel("mma") / 2 / rate[where, variant] : 0
   f32 = per_voxel("flops") / 2 / rate[where, "f32"]
   shared = per_voxel("wavefronts") + per_voxel("operand_bytes") / 128
   issue = per_voxel("instructions") / 4
   cache = (per_voxel("loads") + per_voxel("stores")) / rate[where, "cache"]
-  if (!fact[case_, "weight_passes"]) {  # most is answered by the first-level cache, which shares its port
+  if (!fact[case_, "weight_passes"]) {  # most is answered by the L1 cache, which shares its port
     shared += per_voxel("loads") / 128
     cache = 0
   }
@@ -42,7 +42,7 @@ function predict(case_, rung, where,   cores, f32, shared, issue, cache, memory,
   if (f32 > most) { most = f32; by = "f32 units" }
   if (shared > most) { most = shared; by = "shared memory" }
   if (issue > most) { most = issue; by = "instructions" }
-  if (cache > most) { most = cache; by = "second-level cache" }
+  if (cache > most) { most = cache; by = "L2 cache" }
   if (memory > most) { most = memory; by = "memory" }
   whole = most * 288 * 288 * 96 / rate[where, "count"] / rate[where, "clock"] / 1e6
   printf "| %s | %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %s | %.0f %% | %.2f |\n", case_, where, cores, f32, shared,
@@ -91,9 +91,9 @@ END {
   }
   print "Figures but ratios and the last column are a voxel's or a row's."
   print ""
-  print "Predicted, not measured: clocks a voxel and multiprocessor that each unit is busy; the longest bounds the rung."
+  print "Predicted, not measured: clocks a voxel and multiprocessor that each unit is busy; the longest bounds the variant."
   print ""
-  print "| case | device | tensor cores | f32 units | shared memory | instructions | second-level cache | memory | bound by | share of the tensor cores' peak, at most | 288 x 288 x 96 voxels, ms, at least |"
+  print "| case | device | tensor cores | f32 units | shared memory | instructions | L2 cache | memory | bound by | share of the tensor cores' peak, at most | 288 x 288 x 96 voxels, ms, at least |"
   print "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---:|"
   device("A100", 1024, 1024, 64, 47, 10.5, 108, 1.41)
   device("H100", 2048, 1290, 128, 22.8, 12.4, 132, 1.83)

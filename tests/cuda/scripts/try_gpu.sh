@@ -33,9 +33,9 @@ try() {  # NAME OPTION...: a run whose report goes to a folder of that name
 cat > "$scratch/works" << END
 #!/bin/sh
 case "\$*" in
-  *--list-test-cases*--test-suite="whole model"*) printf '%s\n' "a rehearsal" ;;
+  *--list-test-cases*--test-suite="whole model"*) printf '%s\n' "a dry run" ;;
   *--list-test-cases*) "$emulator" "\$@" | head -n 4 ;;
-  *"--test-case=a rehearsal"*) exit 0 ;;
+  *"--test-case=a dry run"*) exit 0 ;;
   *" bench "*"--variant mma"*) exec "$emulator" "\$@" ;;
   *" bench "*) exec "$emulator" "\$@" --list ;;
   *) exec "$emulator" "\$@" ;;

@@ -44,7 +44,7 @@ ComposedWeights compose_up(const Tensor& weight, const Tensor& up, const Tensor&
   const int64_t out = weight.shape[0], joined = weight.shape[1], in = up.shape[0], middle = up.shape[1];
   SAT_CHECK(middle <= joined && (up_bias.empty() || up_bias.numel() == middle), "compose_up: the weight has shape ",
             weight.shape, ", the up-sampling ", up.shape, ", its bias ", up_bias.shape);
-  const float* kernel = weight.data<float>();
+  const float* kernel = weight.address<float>();
   std::vector<double> corners(size_t(8 * middle * in));  // [corner][middle][in]
   parallel_for(in, 1, [&](int64_t c, int64_t) {
     for (int64_t i = 0; i < middle * 8; ++i) {

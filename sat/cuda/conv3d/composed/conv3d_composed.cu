@@ -90,7 +90,7 @@ __device__ void store_composed(const ComposedTile<T>& tile, const ComposedProduc
   }
 }
 
-/// The tile's slot: mean and M2 of each output channel in two passes over the sums in registers.
+/// The tile's partial: mean and M2 of each output channel in two passes over the sums in registers.
 template <class T>
 __device__ void store_composed_statistics(const ComposedTile<T>& tile, const ComposedProducts<T>& products,
                                           ComposedShared& shared) {
@@ -125,7 +125,7 @@ __device__ void store_composed_statistics(const ComposedTile<T>& tile, const Com
   }
   const int out = tile.first_out + int(threadIdx.x);
   if (threadIdx.x >= kComposedOut || out >= work.out) return;
-  work.slots[(int64_t(tile.h) * work.columns + tile.column) * work.out + out] = {count, sum / count, m2};
+  work.partials[(int64_t(tile.h) * work.columns + tile.column) * work.out + out] = {count, sum / count, m2};
 }
 
 /// ComposedConv on f16 or bf16 inputs, sums in f32.
@@ -186,7 +186,7 @@ ComposedWork work_of(const ComposedConv& conv) {
   work.weights_skip = conv.weights_skip;
   work.bias = conv.bias;
   work.values = conv.values;
-  work.slots = conv.slots;
+  work.partials = conv.partials;
   work.skip_pitch = conv.skip_pitch;
   work.low_pitch = pad16(conv.low.channels);
   work.low_h = int(conv.low_size[0]);
@@ -197,7 +197,7 @@ ComposedWork work_of(const ComposedConv& conv) {
   work.first = int(conv.first);
   work.planes = int(conv.last - conv.first);
   work.columns_d = int(columns_d(conv));
-  work.columns = int(conv3d_composed_slots(conv));
+  work.columns = int(conv3d_composed_partials(conv));
   work.skip_loads = int(3 * divide_up(conv.skip.channels, kComposedChunk));
   work.all_loads = int(work.skip_loads + 2 * divide_up(conv.low.channels, kComposedChunk));
   work.dtype = conv.dtype;
@@ -206,15 +206,15 @@ ComposedWork work_of(const ComposedConv& conv) {
 
 }  // namespace
 
-void conv3d_composed(const Queue& queue, const ComposedConv& conv) {
+void conv3d_composed(const Stream& stream, const ComposedConv& conv) {
   if (conv.first >= conv.last) return;
   const ComposedWork work = work_of(conv);
   const dim3 grid(unsigned(work.planes * work.columns), unsigned(divide_up(conv.out, kComposedOut)));
   const Launch how{"conv3d_composed", grid, dim3(kComposedThreads), sizeof(ComposedShared)};
   if (conv.low.dtype == DType::f16) {
-    launch(queue, how, conv3d_composed_kernel<__half>, work);
+    launch(stream, how, conv3d_composed_kernel<__half>, work);
   } else {
-    launch(queue, how, conv3d_composed_kernel<__nv_bfloat16>, work);
+    launch(stream, how, conv3d_composed_kernel<__nv_bfloat16>, work);
   }
 }
 
@@ -235,7 +235,7 @@ std::string conv3d_composed_refusal(const ComposedConv& conv, const DeviceLimits
   return "";
 }
 
-int64_t conv3d_composed_slots(const ComposedConv& conv) {
+int64_t conv3d_composed_partials(const ComposedConv& conv) {
   return divide_up(2 * conv.low_size[1], kComposedTile) * columns_d(conv);
 }
 

@@ -24,7 +24,7 @@ struct ComposedWork {
   const void *weights_low, *weights_skip;
   const float* bias;
   void* values;
-  Slot* slots;
+  PartialMoments* partials;
   int64_t skip_pitch, low_pitch;  // elements of a row of weights
   int low_h, low_w, low_d;
   int out, out_padded;
@@ -82,7 +82,7 @@ __device__ inline void copy_box(uint32_t to, const ComposedBox& box) {
 /// Takes the norm of what copy_box brought, in f32, four channels of a voxel a thread; zeros outside stay.
 template <class T, int kSide>
 __device__ inline void finish_box(unsigned char* bytes, const ComposedBox& box) {
-  const Norm& norm = box.input->norm;
+  const PendingNorm& norm = box.input->norm;
   const uint32_t four = threadIdx.x % 8;
   const int channel = box.channel + int(four) * 4;
   if (norm.center == nullptr || channel >= int(box.input->channels)) return;

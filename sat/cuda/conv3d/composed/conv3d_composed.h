@@ -27,13 +27,14 @@ struct ComposedConv {
   DType dtype = DType::f32;
   int64_t out = 0;
   int64_t first = 0, last = 0;
-  Slot* slots = nullptr;  // [2H][conv3d_composed_slots()][out], of the f32 results: the planes' are written
+  /// [2H][conv3d_composed_partials()][out], of the f32 results: the planes' are written.
+  PartialMoments* partials = nullptr;
 };
 
 /// "" or why this cannot be computed on a device.
 std::string conv3d_composed_refusal(const ComposedConv& conv, const DeviceLimits& limits);
-int64_t conv3d_composed_slots(const ComposedConv& conv);  // a plane
-void conv3d_composed(const Queue& queue, const ComposedConv& conv);
+int64_t conv3d_composed_partials(const ComposedConv& conv);  // a plane
+void conv3d_composed(const Stream& stream, const ComposedConv& conv);
 
 /// What ComposedConv wants of weights as they are published, f32 on the CPU.
 struct ComposedWeights {

@@ -97,15 +97,15 @@ class Problem {
   Descriptor<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor> how;
 };
 
-/// How scratch memory is divided: the joined input, the turned weights, cuDNN's workspace.
+/// How the workspace is divided: the joined input, the turned weights, cuDNN's workspace.
 struct Places {
-  int64_t weights, workspace;
+  int64_t weights, cudnn;
 
   explicit Places(const Conv& conv) {
     const auto aligned = [](int64_t bytes) { return divide_up(bytes, 256) * 256; };
     const int64_t in = conv.inputs[0].channels + conv.inputs[1].channels, size = size_of(conv.inputs[0].dtype);
     weights = aligned(conv.in_size[0] * conv.in_size[1] * conv.in_size[2] * in * size);
-    workspace = weights + aligned(conv.out * 27 * in * size);
+    cudnn = weights + aligned(conv.out * 27 * in * size);
   }
 };
 
@@ -132,29 +132,29 @@ std::string conv3d_cudnn_refusal(const Conv& conv, const DeviceLimits&) {
   return refusal;
 }
 
-int64_t conv3d_cudnn_scratch(const Conv& conv, const DeviceLimits& limits) {
+int64_t conv3d_cudnn_workspace(const Conv& conv, const DeviceLimits& limits) {
   SAT_CHECK(refusal_of_form(conv).empty(), "conv3d by cudnn: ", refusal_of_form(conv));
   cudnnConvolutionFwdAlgoPerf_t best;
   SAT_CHECK(Problem(conv).choose(best), "conv3d by cudnn: ", conv3d_cudnn_refusal(conv, limits));
-  return Places(conv).workspace + int64_t(best.memory);
+  return Places(conv).cudnn + int64_t(best.memory);
 }
 
-void conv3d_cudnn(const Queue& queue, const Conv& conv) {
-  if (queue.dry) return;
+void conv3d_cudnn(const Stream& stream, const Conv& conv) {
+  if (stream.dry) return;
   const Problem problem(conv);
   cudnnConvolutionFwdAlgoPerf_t best;
-  SAT_CHECK(problem.choose(best), "conv3d by cudnn: ", conv3d_cudnn_refusal(conv, queue.limits));
+  SAT_CHECK(problem.choose(best), "conv3d by cudnn: ", conv3d_cudnn_refusal(conv, stream.limits));
   const Places places(conv);
-  unsigned char* scratch = static_cast<unsigned char*>(conv.scratch);
-  join_inputs(queue, scratch, conv);
-  turn_weights(queue, scratch + places.weights, conv);
+  unsigned char* workspace = static_cast<unsigned char*>(conv.workspace);
+  join_inputs(stream, workspace, conv);
+  turn_weights(stream, workspace + places.weights, conv);
   const float one = 1, zero = 0;
-  check_cudnn(cudnnSetStream(handle(), queue.stream), "cudnnSetStream");
-  check_cudnn(cudnnConvolutionForward(handle(), &one, problem.x, scratch, problem.weights, scratch + places.weights,
-                                      problem.how, best.algo, scratch + places.workspace, best.memory, &zero, problem.y,
+  check_cudnn(cudnnSetStream(handle(), stream.handle), "cudnnSetStream");
+  check_cudnn(cudnnConvolutionForward(handle(), &one, problem.x, workspace, problem.weights, workspace + places.weights,
+                                      problem.how, best.algo, workspace + places.cudnn, best.memory, &zero, problem.y,
                                       conv.values),
               "conv3d_cudnn");
-  count_rows(queue, conv);
+  count_rows(stream, conv);
 }
 
 }  // namespace sat::cuda

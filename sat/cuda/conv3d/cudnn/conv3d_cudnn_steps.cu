@@ -42,22 +42,22 @@ __global__ void __launch_bounds__(kThreads) turn_kernel(T* y, const Conv conv) {
 /// Statistics of rows of stored values: one block a row and 32 channels, eight threads a channel, merged in order.
 template <class T>
 __global__ void __launch_bounds__(kChannels* kVoxels) rows_kernel(const Conv conv) {
-  __shared__ Slot parts[kVoxels][kChannels];
+  __shared__ PartialMoments parts[kVoxels][kChannels];
   const int64_t row = (conv.first + blockIdx.y) * conv.out_size[1] + blockIdx.x, depth = conv.out_size[2];
   const int64_t o = int64_t(blockIdx.z) * kChannels + threadIdx.x;
   const T* values = static_cast<const T*>(conv.values) + row * depth * conv.out;
-  Slot part{};
+  PartialMoments part{};
   for (int64_t d = threadIdx.y; d < depth && o < conv.out; d += kVoxels) join(part, widen(values[d * conv.out + o]));
   parts[threadIdx.y][threadIdx.x] = part;
   __syncthreads();
   if (threadIdx.y > 0 || o >= conv.out) return;
   for (int i = 1; i < kVoxels; ++i) part = merged(part, parts[i][threadIdx.x]);
-  conv.slots[row * conv.out + o] = part;
+  conv.partials[row * conv.out + o] = part;
 }
 
 }  // namespace
 
-void join_inputs(const Queue& queue, void* y, const Conv& conv) {
+void join_inputs(const Stream& stream, void* y, const Conv& conv) {
   const int64_t voxels = conv.in_size[0] * conv.in_size[1] * conv.in_size[2];
   const int64_t first = conv.inputs[0].channels, in = first + conv.inputs[1].channels;
   with_element(conv.inputs[0].dtype, [&](auto element) {
@@ -66,27 +66,27 @@ void join_inputs(const Queue& queue, void* y, const Conv& conv) {
     const bool wide = first % kWide == 0 && in % kWide == 0;
     for (const ConvInput& x : conv.inputs) {
       const int64_t runs = voxels * (x.channels / (wide ? kWide : 1));
-      launch(queue, {"cudnn_join", dim3(unsigned(divide_up(runs, kThreads))), dim3(kThreads)},
+      launch(stream, {"cudnn_join", dim3(unsigned(divide_up(runs, kThreads))), dim3(kThreads)},
              wide ? join_kernel<T, kWide> : join_kernel<T, 1>, static_cast<T*>(y), x, runs, in,
              &x == &conv.inputs[0] ? 0 : first);
     }
   });
 }
 
-void turn_weights(const Queue& queue, void* y, const Conv& conv) {
+void turn_weights(const Stream& stream, void* y, const Conv& conv) {
   const int64_t count = conv.out * 27 * (conv.inputs[0].channels + conv.inputs[1].channels);
   with_element(conv.inputs[0].dtype, [&](auto element) {
     using T = decltype(element);
-    launch(queue, {"cudnn_weights", dim3(unsigned(divide_up(count, kThreads))), dim3(kThreads)}, turn_kernel<T>,
+    launch(stream, {"cudnn_weights", dim3(unsigned(divide_up(count, kThreads))), dim3(kThreads)}, turn_kernel<T>,
            static_cast<T*>(y), conv);
   });
 }
 
-void count_rows(const Queue& queue, const Conv& conv) {
+void count_rows(const Stream& stream, const Conv& conv) {
   const dim3 grid(unsigned(conv.out_size[1]), unsigned(conv.last - conv.first),
                   unsigned(divide_up(conv.out, kChannels)));
   with_element(conv.dtype, [&](auto element) {
-    launch(queue, {"cudnn_rows", grid, dim3(kChannels, kVoxels)}, rows_kernel<decltype(element)>, conv);
+    launch(stream, {"cudnn_rows", grid, dim3(kChannels, kVoxels)}, rows_kernel<decltype(element)>, conv);
   });
 }
 

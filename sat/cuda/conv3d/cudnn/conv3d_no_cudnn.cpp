@@ -1,16 +1,16 @@
-// A build without cuDNN: that rung of the ladder refuses every convolution.
+// A build without cuDNN: that variant refuses every convolution.
 #include "sat/cuda/kernels.h"
 
 namespace sat::cuda {
 
 std::string conv3d_cudnn_refusal(const Conv&, const DeviceLimits&) { return "this build has no cuDNN"; }
 
-int64_t conv3d_cudnn_scratch(const Conv& conv, const DeviceLimits& limits) {
+int64_t conv3d_cudnn_workspace(const Conv& conv, const DeviceLimits& limits) {
   fail("conv3d by cudnn: ", conv3d_cudnn_refusal(conv, limits));
 }
 
-void conv3d_cudnn(const Queue& queue, const Conv& conv) {
-  fail("conv3d by cudnn: ", conv3d_cudnn_refusal(conv, queue.limits));
+void conv3d_cudnn(const Stream& stream, const Conv& conv) {
+  fail("conv3d by cudnn: ", conv3d_cudnn_refusal(conv, stream.limits));
 }
 
 }  // namespace sat::cuda

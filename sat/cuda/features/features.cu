@@ -1,6 +1,7 @@
 // What follows a convolution and what reads its result elsewhere: pending norms from statistics, final values, pooling.
 #include <cmath>
 
+#include "sat/cuda/backend.h"
 #include "sat/cuda/device/half_types.cuh"
 
 namespace sat::cuda {
@@ -19,47 +20,49 @@ __device__ Merged merged(const Merged& a, const Merged& b) {
   return {count, a.mean + apart * share, a.m2 + b.m2 + apart * apart * a.count * share};
 }
 
-constexpr int kSlotChannels = 4, kSlotParts = 256;  // of a block's threads
+constexpr int kPartialChannels = 4, kPartialParts = 256;  // of a block's threads
 constexpr int kNotFinite = 1, kBeyondHalf = 2;
 
 /// A channel's pending norm, where its statistics are known.
 struct PendingNorms {
-  float *center, *factor, *shift;
+  NormResult to;
   const float *gain, *bias;
   float eps;
   bool half;
-  int* trouble;
+  int* error_flag;
 
   __device__ void set(int64_t c, const Merged& all) const {
     const double variance = all.m2 / all.count, deviation = sqrt(variance);
-    const double factor_of = double(gain[c]) / sqrt(variance + double(eps));
-    center[c] = float(all.mean);
-    factor[c] = float(factor_of);
-    shift[c] = float(double(bias[c]) - (all.mean - double(center[c])) * factor_of);  // what rounding the mean left
+    const double root = sqrt(variance + double(eps)), factor = double(gain[c]) / root;
+    to.center[c] = float(all.mean);
+    to.factor[c] = float(factor);
+    to.shift[c] = float(double(bias[c]) - (all.mean - double(to.center[c])) * factor);  // what rounding the mean left
+    to.rstd[c] = float(1 / root);
     if (!isfinite(all.mean) || !isfinite(variance)) {
-      atomicMax(trouble, kNotFinite);
+      atomicMax(error_flag, kNotFinite);
     } else if (half && !(fabs(all.mean) + 8 * deviation <= double(kLargestF16))) {
-      atomicMax(trouble, kBeyondHalf);
+      atomicMax(error_flag, kBeyondHalf);
     }
   }
 };
 
-/// Merges the slots of each channel.
-///   slots [count, channels]
-/// One block four channels, so that it reads 48 contiguous bytes a slot; 256 threads a channel. Thread p merges slots
-/// p, p + 256, ... in order, then a tree over the threads: the same order on every device. Traffic: 1 read of slots.
-__global__ void __launch_bounds__(kSlotChannels* kSlotParts)
-    finish_norm_kernel(const PendingNorms norms, const Slot* slots, int64_t count, int64_t channels) {
-  __shared__ Merged parts[kSlotParts][kSlotChannels];
+/// Merges the partials of each channel.
+///   partials [count, channels]
+/// One block four channels, so that it reads 48 contiguous bytes a partial; 256 threads a channel. Thread p merges
+/// partials p, p + 256, ... in order, then a tree over the threads: the same order on every device. Traffic: 1 read of
+/// partials.
+__global__ void __launch_bounds__(kPartialChannels* kPartialParts)
+    pending_norm_kernel(const PendingNorms norms, const PartialMoments* partials, int64_t count, int64_t channels) {
+  __shared__ Merged parts[kPartialParts][kPartialChannels];
   const int part = int(threadIdx.y);
-  const int64_t c = int64_t(blockIdx.x) * kSlotChannels + threadIdx.x;
+  const int64_t c = int64_t(blockIdx.x) * kPartialChannels + threadIdx.x;
   Merged all{};
-  for (int64_t i = part; i < count && c < channels; i += kSlotParts) {
-    const Slot slot = slots[i * channels + c];
-    all = merged(all, {slot.count, slot.mean, slot.m2});
+  for (int64_t i = part; i < count && c < channels; i += kPartialParts) {
+    const PartialMoments partial = partials[i * channels + c];
+    all = merged(all, {partial.count, partial.mean, partial.m2});
   }
   parts[part][threadIdx.x] = all;
-  for (int half = kSlotParts / 2; half > 0; half /= 2) {
+  for (int half = kPartialParts / 2; half > 0; half /= 2) {
     __syncthreads();
     if (part < half) {
       all = merged(all, parts[part + half][threadIdx.x]);
@@ -76,7 +79,7 @@ constexpr int kThreads = 256;
 /// y[v, c] = the final value of x[v, c]. One thread kWidth neighbours; y may be x. Traffic: 1 read, 1 write.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    finish_features_kernel(float* y, const ConvInput x, int64_t runs, int64_t runs_a_voxel) {
+    materialize_kernel(float* y, const ConvInput x, int64_t runs, int64_t runs_a_voxel) {
   const int64_t run = int64_t(blockIdx.x) * kThreads + threadIdx.x;
   if (run >= runs) return;
   const int64_t c = run % runs_a_voxel * kWidth;
@@ -139,46 +142,70 @@ __global__ void __launch_bounds__(kPoolRuns* kPoolRows)
 }
 
 /// Whether a voxel's channels fall into runs of four that memory moves at once.
-bool in_fours(const ConvInput& x) { return x.channels % 4 == 0; }
+bool in_fours(int64_t channels) { return channels % 4 == 0; }
 
 }  // namespace
 
-void finish_norm(const Queue& queue, float* center, float* factor, float* shift, const Slot* slots, int64_t count,
-                 int64_t channels, const float* gain, const float* bias, float eps, bool half, int* trouble) {
-  const PendingNorms norms{center, factor, shift, gain, bias, eps, half, trouble};
-  const dim3 grid(unsigned(divide_up(channels, kSlotChannels))), block(kSlotChannels, kSlotParts);
-  launch(queue, {"finish_norm", grid, block}, finish_norm_kernel, norms, slots, count, channels);
+ConvInput input_of(const Features& x, int64_t sample) {
+  const Shape& shape = x.values.shape;
+  const int64_t channels = shape[4], per_sample = shape[1] * shape[2] * shape[3] * channels;
+  const auto of_sample = [&](const Tensor& part) { return part.address<float>() + sample * channels; };
+  ConvInput input;
+  input.values = static_cast<const char*>(x.values.raw()) + sample * per_sample * size_of(x.values.dtype);
+  input.dtype = x.values.dtype;
+  input.channels = channels;
+  if (!x.center.empty()) input.norm = {of_sample(x.center), of_sample(x.factor), of_sample(x.shift), x.slope};
+  return input;
 }
 
-void finish_features(const Queue& queue, float* y, const ConvInput& x, int64_t voxels) {
-  const auto run = [&](auto kernel, int64_t width) {
-    const int64_t runs_a_voxel = x.channels / width, runs = voxels * runs_a_voxel;
-    launch(queue, {"finish_features", dim3(unsigned(divide_up(runs, kThreads))), dim3(kThreads)}, kernel, y, x, runs,
-           runs_a_voxel);
+void pending_norm(const Stream& stream, const NormResult& to, const PartialMoments* partials, int64_t count,
+                  int64_t channels, const float* gain, const float* bias, float eps, bool half, int* error_flag) {
+  const PendingNorms norms{to, gain, bias, eps, half, error_flag};
+  const dim3 grid(unsigned(divide_up(channels, kPartialChannels))), block(kPartialChannels, kPartialParts);
+  launch(stream, {"pending_norm", grid, block}, pending_norm_kernel, norms, partials, count, channels);
+}
+
+Tensor CudaBackend::materialize(Features x) {
+  if (x.center.empty() && x.values.dtype == DType::f32) return x.values;
+  const Shape& shape = x.values.shape;
+  const bool reuse = x.values.dtype == DType::f32 && x.values.buffer.use_count() == 1 && !x.values.buffer->foreign();
+  Tensor y = reuse ? x.values : Tensor(shape, DType::f32, x.values.device);
+  const int64_t voxels = shape[1] * shape[2] * shape[3], channels = shape[4];
+  const auto run = [&](auto kernel, int64_t sample, int64_t width) {
+    const int64_t runs_a_voxel = channels / width, runs = voxels * runs_a_voxel;
+    launch(runtime_.stream(), {"materialize", dim3(unsigned(divide_up(runs, kThreads))), dim3(kThreads)}, kernel,
+           y.address<float>() + sample * voxels * channels, input_of(x, sample), runs, runs_a_voxel);
   };
-  with_element(x.dtype, [&](auto element) {
+  with_element(x.values.dtype, [&](auto element) {
     using T = decltype(element);
-    if (in_fours(x)) {
-      run(finish_features_kernel<T, 4>, 4);
-    } else {
-      run(finish_features_kernel<T, 1>, 1);
+    for (int64_t b = 0; b < shape[0]; ++b) {
+      if (in_fours(channels)) {
+        run(materialize_kernel<T, 4>, b, 4);
+      } else {
+        run(materialize_kernel<T, 1>, b, 1);
+      }
     }
   });
+  return y;
 }
 
-void avg_pool3d(const Queue& queue, float* y, const ConvInput& x, const std::array<int64_t, 3>& in_size, int64_t k) {
+void CudaBackend::avg_pool3d(Tensor& y, const Features& x, int64_t k) {
   SAT_CHECK(k >= 1 && k <= 32, "avg_pool3d: blocks of ", k, " voxels an axis, at most 32 are summed in f32");
-  const auto run = [&](auto kernel, int64_t width) {
-    const dim3 grid(unsigned((in_size[0] / k) * (in_size[1] / k) * (in_size[2] / k)),
-                    unsigned(divide_up(x.channels, kPoolRuns * width)));
-    launch(queue, {"avg_pool3d", grid, dim3(kPoolRuns, kPoolRows)}, kernel, y, x, in_size[1], in_size[2], int(k));
+  const Shape& shape = x.values.shape;
+  const int64_t channels = shape[4], blocks = (shape[1] / k) * (shape[2] / k) * (shape[3] / k);
+  const auto run = [&](auto kernel, int64_t sample, int64_t width) {
+    const dim3 grid(unsigned(blocks), unsigned(divide_up(channels, kPoolRuns * width)));
+    launch(runtime_.stream(), {"avg_pool3d", grid, dim3(kPoolRuns, kPoolRows)}, kernel,
+           y.address<float>() + sample * blocks * channels, input_of(x, sample), shape[2], shape[3], int(k));
   };
-  with_element(x.dtype, [&](auto element) {
+  with_element(x.values.dtype, [&](auto element) {
     using T = decltype(element);
-    if (in_fours(x)) {
-      run(avg_pool3d_kernel<T, 4>, 4);
-    } else {
-      run(avg_pool3d_kernel<T, 1>, 1);
+    for (int64_t b = 0; b < shape[0]; ++b) {
+      if (in_fours(channels)) {
+        run(avg_pool3d_kernel<T, 4>, b, 4);
+      } else {
+        run(avg_pool3d_kernel<T, 1>, b, 1);
+      }
     }
   });
 }
