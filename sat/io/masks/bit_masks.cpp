@@ -13,7 +13,7 @@ namespace sat {
 
 namespace {
 
-int64_t bytes_of_plane(const std::array<int64_t, 3>& size) { return (size[1] * size[2] + 63) / 64 * 8; }
+int64_t bytes_of_plane(const std::array<int64_t, 3>& size) { return divide_up(size[1] * size[2], 64) * 8; }
 
 void check_prompt(const char* caller, const BitMasks& masks, int64_t prompt) {
   SAT_CHECK(prompt >= 0 && prompt < masks.prompts, caller, ": prompt is ", prompt, ", there are ", masks.prompts);

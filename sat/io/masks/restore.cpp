@@ -218,7 +218,7 @@ void check_fits(const BitMasks& out, const ModelGrid& grid, const Tensor& scores
 void restore_rows(BitMasks& out, const ModelGrid& grid, const Tensor& scores, const std::array<int64_t, 3>& origin,
                   int axis, int64_t first, int64_t last, int64_t first_prompt, float* const* probabilities) {
   check_fits(out, grid, scores, origin, axis, first, last, first_prompt);
-  const int64_t prompts = scores.shape[3], words = (prompts + kWordBits - 1) / kWordBits;
+  const int64_t prompts = scores.shape[3], words = divide_up(prompts, kWordBits);
   const Tensor positive = positive_bits(scores, words);
   const Slab slab{scores.address<float>(),
                   static_cast<const uint64_t*>(positive.raw()),

@@ -1,4 +1,4 @@
-// Private. The way back: a model's scores, finished row by row, become masks on the scan's own grid.
+// Private. The way back: a model's scores, a few final rows at a time, become masks on the scan's own grid.
 // The inverse of preprocess.h. Knows nothing of networks, and never needs all scores at once.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace sat {
 
-/// Decides the scan voxels that lie between finished rows of the model's grid and sets their bits.
+/// Decides the scan voxels that lie between final rows of the model's grid and sets their bits.
 ///
 /// A score is s = 2 p - 1, so in [-1, 1] and positive inside. A scan voxel's score is the trilinear mean of the eight
 /// model voxels around its position q = scan_to_resampled * index - crop start, where q is clamped to the resampled

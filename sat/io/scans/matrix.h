@@ -1,6 +1,6 @@
 // Private to io/scans: our arrays as Eigen's matrices, and what is computed with them in a fixed order. Included by
 // sources alone, so that nobody who includes a header of sat needs Eigen.
-// Eigen adds the terms of a product or a norm in an order that hangs on the instruction set, and grids are rounded to
+// Eigen adds the terms of a product or a norm in an order that depends on the instruction set, and grids are rounded to
 // whole voxels: where a sum may decide, it is product() that adds.
 #pragma once
 

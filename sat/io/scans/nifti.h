@@ -54,17 +54,15 @@ const char* name_of_nifti_type(int datatype);
 NiftiHeader read_nifti_header(const std::string& path, const NiftiReadOptions& options = {});
 
 /// The scan with voxels f32 [H, W, D], axis 0 being the file's first (fastest) axis.
-///   accepted   both byte orders; integers of 8 to 64 bits, float32, float64; further axes of size 1; a wrong bitpix
-///   and
-///              bytes after the compressed data, with a warning, as nibabel and ITK do
+///   accepted   both byte orders; integers of 8 to 64 bits, float32, float64; further axes of size 1; with a warning,
+///              as nibabel and ITK do, a wrong bitpix and bytes after the compressed data
 ///   values     the raw number, or slope * raw + inter in double, then rounded to f32
 ///   geometry   the sform if its code is 1 to 5, else the qform if its code is, else spacing about the centre with x
 ///              mirrored (orientation unknown). Where the sform's spacing contradicts pixdim and the qform's does not,
 ///              the qform stands in for it (spec h.1), unless pixdim was never filled in: it holds a 0, or only ones
 ///              and the qform's code is 0. Everything that disagrees is in the header's warnings
-///   units      metres and micrometres become millimetres, unless only the bare numbers can be a scan's; a warning
-///   either
-///              way
+///   units      metres and micrometres become millimetres, unless only the bare numbers can be a scan's; either way
+///              there is a warning
 ///   memory     the result and a slab of at most 8 MB or one slice; the file is read, never mapped
 /// Throws Error naming the file for anything damaged, truncated, inconsistent, complex, coloured, with more than one
 /// volume, or with voxels outside 0.001 .. 1000 mm; a file of another kind is named for what it is.

@@ -140,7 +140,7 @@ class OrderStatistics {
     constexpr int64_t kMostPieces = 16;                // each has counters of its own
     constexpr int64_t kMostAtOnce = int64_t(1) << 28;  // voxels
     const int64_t some = std::min(count_, kMostAtOnce);
-    const int64_t grain = std::max(kGrain, (some + kMostPieces - 1) / kMostPieces);
+    const int64_t grain = std::max(kGrain, divide_up(some, kMostPieces));
     std::vector<std::vector<int64_t>> counts(size_t(divide_up(some, grain)), std::vector<int64_t>(kBuckets));
     for (int64_t start = 0; start < count_; start += some) {
       parallel_for(std::min(some, count_ - start), grain, [&](int64_t first, int64_t last) {
@@ -287,7 +287,7 @@ Preprocessed preprocess(const Volume& scan, const PreprocessOptions& options) {
   Preprocessed result;
   result.grid = std::move(planned.grid);
   const Tensor resampled = resample(scan.voxels, planned.order, planned.spaced);
-  if (Context::current().dry()) {  // a rehearsal knows no voxels: nothing is cropped
+  if (Context::current().dry()) {  // a dry run knows no voxels: nothing is cropped
     result.voxels = resampled;
     return result;
   }

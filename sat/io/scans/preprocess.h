@@ -55,7 +55,7 @@ struct Preprocessed {
 /// Runs all steps. The crop is the bounding box of voxels above 0 (before normalisation, so above 0 HU in CT); a volume
 /// without any is kept whole, a constant one becomes zeros, both with a warning. Throws Error for voxels that are not
 /// finite, a scan that is not f32 of its geometry's size, and whatever space_grid() refuses.
-/// Memory beyond the scan: one f32 copy of the resampled volume, which `voxels` goes on holding. In a dry context the
+/// Memory beyond the scan: one f32 copy of the resampled volume, which `voxels` keeps. In a dry context the
 /// result is that volume, uncropped.
 Preprocessed preprocess(const Volume& scan, const PreprocessOptions& options);
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "sat/io/words/modality.h"
+#include "sat/tensor/parallel.h"
 #include "sat/io/words/text.h"
 
 namespace sat {
@@ -44,7 +45,7 @@ struct Sample {
 
   explicit Sample(const Tensor& voxels) {
     const float* all = voxels.data<float>();
-    const int64_t count = voxels.numel(), step = std::max<int64_t>(1, (count + kSampled - 1) / kSampled);
+    const int64_t count = voxels.numel(), step = std::max<int64_t>(1, divide_up(count, kSampled));
     std::vector<std::array<float, 2>> pairs;  // a voxel and its neighbour
     for (int64_t first = 0; first < count; first += step) {
       // A place within each step that follows no axis of the grid.

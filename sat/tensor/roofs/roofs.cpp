@@ -116,7 +116,7 @@ int64_t cache_size(int name) {
 
 int64_t array_elements(int64_t bytes) {
   if (bytes <= 0) bytes = std::clamp(4 * cache_size(_SC_LEVEL3_CACHE_SIZE), kSmallestArray, kLargestArray);
-  return (bytes / 4 + kBlock - 1) / kBlock * kBlock;
+  return divide_up(bytes / 4, kBlock) * kBlock;
 }
 
 }  // namespace
