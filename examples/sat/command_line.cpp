@@ -142,12 +142,12 @@ void add_half(CLI::App* command, DType& half) {
       ->type_name("TYPE");
 }
 
-std::string parse_rung(const std::string& name) {
-  constexpr const char* kRungs[] = {"automatic", "plain", "tiled", "mma", "composed", "wgmma", "cudnn"};
+std::string parse_conv(const std::string& name) {
+  constexpr const char* kVariants[] = {"automatic", "plain", "tiled", "mma", "composed", "wgmma", "cudnn"};
   std::string known;
-  for (const char* rung : kRungs) {
-    if (name == rung) return name;
-    known += (known.empty() ? "" : ", ") + std::string(rung);
+  for (const char* variant : kVariants) {
+    if (name == variant) return name;
+    known += (known.empty() ? "" : ", ") + std::string(variant);
   }
   fail("unknown convolution '", name, "'; it is one of ", known);
 }
@@ -164,7 +164,7 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
              "refuse what would need more memory on a device, for\nexample 8G; default: what is free there")
       ->type_name("BYTES");
   add_half(command, device.half);
-  add_parsed(command, "--conv", device.conv, parse_rung,
+  add_parsed(command, "--conv", device.conv, parse_conv,
              "how a device convolves: automatic (default), which takes\nwgmma on sm_90 if it passes its self-test; "
              "composed, the\nsame without wgmma; plain, tiled, mma, wgmma or cudnn")
       ->type_name("RUNG");
@@ -406,7 +406,7 @@ CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
   add_parsed(command, "--op", request.operations, parse_list, "operations or cases, separated by commas (--list)")
       ->type_name("NAMES");
   add_parsed(command, "--variant", request.variants, parse_list,
-             "forms to run; default: all but those that are too slow\nto wait for")
+             "variants to run; default: all but those that are too slow\nto wait for")
       ->type_name("NAMES");
   const auto with = [](char separator) {
     return [separator](const std::string& t) { return parse_lengths(t, separator); };
@@ -431,15 +431,15 @@ CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
   add_file(command, "--chart", request.chart, "draw a bar chart (.png)")->check([](const std::string& path) {
     return has_extension(path, ".png") ? std::string() : "'" + path + "' must end in .png";
   });
-  command->footer(R"(All forms of a case take turns on the same random data, and so do the roofs, of which the best
+  command->footer(R"(All variants of a case take turns on the same random data, and so do the roofs, of which the best
 round counts: the peak of multiply-adds in registers, and the bandwidth of a copy in memory or,
 where all the data fit there, in the L2 caches. A rate is the work counted the plain way over the
-median time; its share is of the roof that is lower for this work. A form that needs fewer
+median time; its share is of the roof that is lower for this work. A variant that needs fewer
 operations than the plain one (Winograd), or data that stay in the last cache, may pass 100 %. The
 spread is the whole range of the rounds.
 
 On a CUDA device the roofs are dense layers of cuBLAS, in f32 and in the half type, and a copy in its
-memory. A rung of a ladder is a variant: its name alone computes in the half type, NAME-f32 in f32.
+memory. The name of a kernel variant alone computes in the half type, NAME-f32 in f32.
 
 Examples:
   sat bench

@@ -80,7 +80,7 @@ struct InspectRequest {
 };
 
 struct BenchRequest {
-  std::vector<std::string> operations, variants;  // by name; none: the standard set, and every form that is not slow
+  std::vector<std::string> operations, variants;  // by name; none: the standard set, and every variant that is not slow
   std::vector<int64_t> channels, size;            // in place of the cases' own
   BenchSettings settings;
   DeviceChoice device{"cpu"};
@@ -101,8 +101,7 @@ using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRe
 /// for a misspelt option or command.
 Request read_command_line(int count, const char* const* words);
 
-/// Do these words ask for JSON on stdout? Known before they are understood, since what is wrong with them is said in
-/// it.
+/// Do these words ask for JSON on stdout? Answered before they are parsed, since their own errors are then JSON too.
 bool wants_json(int count, const char* const* words);
 
 /// The files and folders that a request names.

@@ -1,4 +1,4 @@
-// Names to accelerators.
+// Device names become opened devices.
 #include "examples/sat/devices.h"
 
 #include <set>

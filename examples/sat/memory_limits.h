@@ -7,7 +7,7 @@
 
 namespace sat::cli {
 
-/// From here on what waits goes to disk: kSpillAbove, or all that this process may have where that is less.
+/// Bytes from which on pending windows go to disk: kSpillAbove, or all that this process may have where that is less.
 int64_t spill_above();
 
 /// Throws MemoryError with the figures, and with what sets the limit, for a run that would need more than this process

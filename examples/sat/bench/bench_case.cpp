@@ -1,4 +1,4 @@
-// What the registries of `sat bench` share: names, random data, and the two forms that most operations have.
+// What the registries of `sat bench` share: names, random data, and the two variants that most operations have.
 #include "examples/sat/bench/bench_case.h"
 
 #include "sat/tensor/ops.h"

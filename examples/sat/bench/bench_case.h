@@ -1,4 +1,4 @@
-// What `sat bench` can measure: operations by name, the sizes they come in, and the forms in which they can run.
+// What `sat bench` can measure: operations by name, the sizes they come in, and the variants in which they can run.
 // Knows neither clocks and roofs (bench_run.h) nor how results are shown (bench_report.h).
 #pragma once
 
@@ -20,8 +20,9 @@ struct CaseSizes {
   std::vector<int64_t> channels, size;
 };
 
-/// What one call has to do, however it is done. `flop` counts the plain algorithm's, so a form that needs fewer may
-/// pass the roof; `bytes` counts every value that is read and written once, in f32 where a form does not say otherwise.
+/// What one call has to do, however it is done. `flop` counts the plain algorithm's, so a variant that needs fewer may
+/// pass the roof; `bytes` counts every value that is read and written once, in f32 where a variant does not say
+/// otherwise.
 struct Work {
   double flop = 0, bytes = 0;
 };
@@ -29,7 +30,7 @@ struct Work {
 using Inputs = std::map<std::string, Tensor>;  // by name; random, shared by the variants of a case
 using Runner = std::function<void()>;          // one call
 
-/// One form of an operation: a kernel, an algorithm, a precision.
+/// One variant of an operation: a kernel, an algorithm, a precision.
 struct BenchVariant {
   std::string name;
   /// Does once what a model does when it is loaded, such as packing weights; the Runner is what is timed.
@@ -38,7 +39,7 @@ struct BenchVariant {
   bool on_tiles = false;                   // computes on matrix units where the level has them
   bool only_by_name = false;               // slow: left out unless --variant names it
   Precision precision = Precision::exact;  // of the context that it runs in
-  /// "" or why this form does not run on these sizes, at this level, or on this processor; none: it always does.
+  /// "" or why this variant does not run on these sizes, at this level, or on this processor; none: it always does.
   std::function<std::string(const CaseSizes& sizes, CpuLevel level)> refusal = {};
   // On a device: the kernel variants of convolutions and attention (sat/cuda/device/device.h).
   std::string conv = "automatic", attention = "automatic";
@@ -60,7 +61,7 @@ struct BenchOperation {
 /// "conv3d/64-64/96x96x96"
 std::string case_name(const BenchOperation& operation, const CaseSizes& sizes);
 
-// Each in the file of that name. To add a form to an operation, add a BenchVariant to its `variants` there.
+// Each in the file of that name. To add a variant to an operation, add a BenchVariant to its `variants` there.
 std::vector<BenchOperation> bench_convolutions();
 std::vector<BenchOperation> bench_kernels();  // matrices, norms, grids
 std::vector<BenchOperation> bench_stages();   // the U-Net, the query decoder, resampling, compression
@@ -68,7 +69,7 @@ std::vector<BenchOperation> bench_stages();   // the U-Net, the query decoder, r
 /// All of them.
 std::vector<BenchOperation> bench_operations();
 
-/// Those that a CUDA device has, in its own forms: every kernel variant by name. Nothing is opened to list them.
+/// Those that a CUDA device has, in its own variants: every kernel variant by name. Nothing is opened to list them.
 std::vector<BenchOperation> device_operations(const cuda::DeviceOptions& device);
 
 constexpr int64_t kAttentionHeads = 8;
@@ -76,7 +77,7 @@ constexpr int64_t kAttentionHeads = 8;
 /// How full-resolution features are held where the current context computes.
 DType feature_type();
 
-/// The vector form, which the levels above plain have, or the portable one, which is slow.
+/// The vector variant, which the levels above plain have, or the portable one, which is slow.
 BenchVariant simd_variant(const std::string& name, std::function<Runner(const CaseSizes&, const Inputs&)> prepare);
 BenchVariant plain_variant(std::function<Runner(const CaseSizes&, const Inputs&)> prepare);
 

@@ -1,5 +1,5 @@
-// The convolutions that `sat bench` measures, in every form that the library has.
-// Rates count the dense sum, 2 * 27 * in * out flop a voxel of the output, whatever the form needs. Methods of
+// The convolutions that `sat bench` measures, in every variant that the library has.
+// Rates count the dense sum, 2 * 27 * in * out flop a voxel of the output, whatever the variant needs. Methods of
 // conv_method.h need nothing here: they are read off the table.
 #include <cmath>
 
@@ -62,7 +62,7 @@ BenchOperation convolution(const std::string& name, const std::string& what) {
 
 using PrepareMethod = std::function<Runner(const std::string& method, const CaseSizes&, const Inputs&)>;
 
-/// A form for each method that computes this stride, the quickest of them on f16 volumes too, and the plain one.
+/// A variant for each method that computes this stride, the quickest of them on f16 volumes too, and the plain one.
 std::vector<BenchVariant> method_variants(int64_t stride, const PrepareMethod& prepare) {
   std::vector<BenchVariant> variants;
   const auto add = [&](const std::string& name, const std::string& method) -> BenchVariant& {

@@ -1,5 +1,5 @@
 // The operations that `sat bench` measures on a CUDA device: sizes, inputs and work of the CPU's operations, in the
-// device's forms. A name alone computes in the half type; NAME-f32, and `exact`, in f32.
+// device's variants. A name alone computes in the half type; NAME-f32, and `exact`, in f32.
 #include <algorithm>
 
 #include "examples/sat/bench/bench_case.h"
@@ -12,19 +12,19 @@ constexpr double kSaved = 2;  // bytes that a value in half saves
 
 using BytesSaved = std::function<double(const CaseSizes&)>;
 
-/// One of the CPU's operations without its forms, and what they do: on inputs that are on the device, it does the
+/// One of the CPU's operations without its variants, and what they do: on inputs that are on the device, it does the
 /// same.
 struct Reused {
   BenchOperation operation;
   std::function<Runner(const CaseSizes&, const Inputs&)> prepare;
 };
 
-Reused reused(const std::vector<BenchOperation>& all, const std::string& name, const std::string& form) {
-  const auto is_named = [](const std::string& wanted) { return [&](const auto& one) { return one.name == wanted; }; };
+Reused reused(const std::vector<BenchOperation>& all, const std::string& name, const std::string& wanted) {
+  const auto is_named = [](const std::string& asked) { return [&](const auto& one) { return one.name == asked; }; };
   const auto operation = std::find_if(all.begin(), all.end(), is_named(name));
   SAT_CHECK(operation != all.end(), "there is no operation '", name, "' on the CPU");
-  const auto variant = std::find_if(operation->variants.begin(), operation->variants.end(), is_named(form));
-  SAT_CHECK(variant != operation->variants.end(), name, " has no form '", form, "' on the CPU");
+  const auto variant = std::find_if(operation->variants.begin(), operation->variants.end(), is_named(wanted));
+  SAT_CHECK(variant != operation->variants.end(), name, " has no variant '", wanted, "' on the CPU");
   Reused found{*operation, variant->prepare};
   found.operation.variants.clear();
   return found;
@@ -43,13 +43,13 @@ BytesSaved half_of_all(const BenchOperation& operation) {
   return [work = operation.work](const CaseSizes& sizes) { return 0.5 * work(sizes).bytes; };
 }
 
-struct ConvForm {
+struct NamedConv {
   const char *name, *conv;
   Precision precision;
   bool only_by_name, on_tiles;
 };
 
-constexpr ConvForm kConvForms[] = {
+constexpr NamedConv kNamedConvs[] = {
     {"plain-f32", "plain", Precision::exact, true, false},  {"plain", "plain", Precision::fast, true, false},
     {"tiled-f32", "tiled", Precision::exact, false, false}, {"tiled", "tiled", Precision::fast, false, false},
     {"mma", "mma", Precision::fast, false, true},           {"composed", "composed", Precision::fast, false, true},
@@ -60,21 +60,21 @@ std::string in_its_name(const std::string& name, const std::string& reason) {
   return reason.empty() ? "" : name + ": " + reason;
 }
 
-/// A form for each kernel variant; `conv_sizes` is what a case asks of it.
+/// Every kernel variant; `conv_sizes` is what a case asks of it.
 BenchOperation convolution(Reused cpu, const cuda::DeviceOptions& device,
                            const std::function<cuda::ConvSizes(const CaseSizes&)>& conv_sizes) {
   BenchOperation& op = cpu.operation;
-  for (const ConvForm& form : kConvForms) {
-    if (std::string(form.name) == "composed" && op.name != "conv3d_norm_up") continue;
-    BenchVariant variant{form.name, cpu.prepare};
-    variant.conv = form.conv;
-    variant.precision = form.precision;
-    variant.only_by_name = form.only_by_name;
-    variant.on_tiles = form.on_tiles;
-    if (form.precision == Precision::fast) variant.work = with_less_bytes(op, half_of_all(op));
-    variant.refusal = [form, conv_sizes, options = device](const CaseSizes& sizes, CpuLevel) mutable {
-      options.conv = form.conv;
-      return in_its_name(form.name, cuda::conv_refusal(options, form.precision, conv_sizes(sizes)));
+  for (const NamedConv& one : kNamedConvs) {
+    if (std::string(one.name) == "composed" && op.name != "conv3d_norm_up") continue;
+    BenchVariant variant{one.name, cpu.prepare};
+    variant.conv = one.conv;
+    variant.precision = one.precision;
+    variant.only_by_name = one.only_by_name;
+    variant.on_tiles = one.on_tiles;
+    if (one.precision == Precision::fast) variant.work = with_less_bytes(op, half_of_all(op));
+    variant.refusal = [one, conv_sizes, options = device](const CaseSizes& sizes, CpuLevel) mutable {
+      options.conv = one.conv;
+      return in_its_name(one.name, cuda::conv_refusal(options, one.precision, conv_sizes(sizes)));
     };
     op.variants.push_back(std::move(variant));
   }
@@ -86,17 +86,17 @@ cuda::ConvSizes conv_sizes(const CaseSizes& sizes, int64_t in, int64_t joined, i
 }
 
 BenchOperation attention_operation(Reused cpu, const cuda::DeviceOptions& device) {
-  for (const char* form : {"plain", "fused"}) {
-    const bool fused = std::string(form) == "fused";
+  for (const char* name : {"plain", "fused"}) {
+    const bool fused = std::string(name) == "fused";
     const Precision precision = fused ? Precision::fast : Precision::exact;
-    BenchVariant variant{form, cpu.prepare};
-    variant.attention = form;
+    BenchVariant variant{name, cpu.prepare};
+    variant.attention = name;
     variant.precision = precision;
     variant.on_tiles = fused;
-    variant.refusal = [form, precision, options = device](const CaseSizes& sizes, CpuLevel) mutable {
-      options.attention = form;
+    variant.refusal = [name, precision, options = device](const CaseSizes& sizes, CpuLevel) mutable {
+      options.attention = name;
       return in_its_name(
-          form, cuda::attention_refusal(options, precision, sizes.size[1], sizes.channels[0], kAttentionHeads));
+          name, cuda::attention_refusal(options, precision, sizes.size[1], sizes.channels[0], kAttentionHeads));
     };
     cpu.operation.variants.push_back(std::move(variant));
   }

@@ -64,7 +64,7 @@ std::string names(const std::vector<std::string>& all, const char* separator) {
   return text;
 }
 
-/// Where a form ran: the level of the CPU, or how a device held features.
+/// Where a variant ran: the level of the CPU, or how a device held features.
 const char* place_of(const BenchReport& report, const BenchResult& result) {
   return report.device.empty() ? name_of(result.cpu) : name_of(result.type);
 }

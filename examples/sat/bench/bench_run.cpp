@@ -1,4 +1,5 @@
-// Forms of one case share its inputs and take turns, so a slow moment of the machine meets all of them and the roofs.
+// Variants of one case share its inputs and take turns, so a slow moment of the machine meets all of them and the
+// roofs.
 #include "examples/sat/bench/bench_run.h"
 
 #include <algorithm>
@@ -99,7 +100,7 @@ Context& BenchRunner::context(const Place& place) {
 
 int BenchRunner::threads() const { return contexts_.at(host())->threads().size(); }
 
-double BenchRunner::time(const Prepared& form, int64_t calls) { return time_calls(*form.context, form.runner, calls); }
+double BenchRunner::time(const Prepared& one, int64_t calls) { return time_calls(*one.context, one.runner, calls); }
 
 void BenchRunner::measure_roofs() {
   const Roofs now = meter_();
@@ -114,35 +115,34 @@ std::vector<BenchRunner::Prepared> BenchRunner::prepare(const BenchJob& job) {
   }
   UseContext use(context(host()));
   const Inputs inputs = job.operation.inputs(job.sizes);
-  std::vector<Prepared> forms;
+  std::vector<Prepared> all;
   for (const BenchVariant& variant : job.variants) {
     Context& own = context(place_of(variant));
     UseContext as_it_runs(own);
-    forms.push_back({&variant, &own, variant.prepare(job.sizes, inputs)});
+    all.push_back({&variant, &own, variant.prepare(job.sizes, inputs)});
   }
-  return forms;
+  return all;
 }
 
 void BenchRunner::run(const BenchJob& job) {
-  std::vector<Prepared> forms = prepare(job);
+  std::vector<Prepared> all = prepare(job);
   double slowest = 0;
-  for (Prepared& form : forms) {
-    double call = time(form, 1);  // the first call also warms up
-    if (call < settings_.seconds) call = time(form, 1);
-    form.calls = std::max<int64_t>(1, std::llround(std::ceil(settings_.seconds / std::max(call, 1e-7))));
+  for (Prepared& one : all) {
+    double call = time(one, 1);  // the first call also warms up
+    if (call < settings_.seconds) call = time(one, 1);
+    one.calls = std::max<int64_t>(1, std::llround(std::ceil(settings_.seconds / std::max(call, 1e-7))));
     slowest = std::max(slowest, call);
   }
   const int rounds = settings_.repeat > 0 ? settings_.repeat : slowest > kSlowCall ? 3 : 5;
   for (int round = 0; round < rounds; ++round) {
     measure_roofs();
-    for (Prepared& form : forms) form.seconds.push_back(time(form, form.calls));
+    for (Prepared& one : all) one.seconds.push_back(time(one, one.calls));
   }
-  for (const Prepared& form : forms) {
-    UseContext as_it_ran(*form.context);
-    const auto& work = form.variant->work ? form.variant->work : job.operation.work;
-    results_.push_back({case_name(job.operation, job.sizes), job.operation.name, form.variant->name,
-                        form.context->cpu(), feature_type(), work(job.sizes), form.variant->on_tiles, rounds,
-                        spread_of(form.seconds)});
+  for (const Prepared& one : all) {
+    UseContext as_it_ran(*one.context);
+    const auto& work = one.variant->work ? one.variant->work : job.operation.work;
+    results_.push_back({case_name(job.operation, job.sizes), job.operation.name, one.variant->name, one.context->cpu(),
+                        feature_type(), work(job.sizes), one.variant->on_tiles, rounds, spread_of(one.seconds)});
   }
 }
 

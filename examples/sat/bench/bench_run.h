@@ -1,4 +1,4 @@
-// How `sat bench` measures: rounds in which every form of a case runs once and the roofs are taken again.
+// How `sat bench` measures: rounds in which every variant of a case runs once and the roofs are taken again.
 // Knows cases by bench_case.h; how results look is bench_report.h's.
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace sat::cli {
 
-/// One case and the forms of it that run.
+/// One case and the variants of it that run.
 struct BenchJob {
   BenchOperation operation;
   CaseSizes sizes;
@@ -25,9 +25,9 @@ struct BenchJob {
 struct BenchSettings {
   int threads = 0;
   CpuLevel cpu = best_cpu_level();
-  int repeat = 0;                                  // rounds; 0: 5, or 3 where a form takes over two seconds a call
+  int repeat = 0;                                  // rounds; 0: 5, or 3 where a variant takes over two seconds a call
   double seconds = 0.1;                            // that one measurement takes at least
-  std::optional<cuda::DeviceOptions> device = {};  // where forms run; none: the CPU
+  std::optional<cuda::DeviceOptions> device = {};  // where variants run; none: the CPU
 };
 
 /// Least, middle and largest of some figures.
@@ -69,26 +69,26 @@ class BenchRunner {
   void run(const BenchJob& job);
 
   int threads() const;
-  /// "cuda:0 (NVIDIA H100 80GB HBM3)", or "" where forms run on the CPU.
+  /// "cuda:0 (NVIDIA H100 80GB HBM3)", or "" where variants run on the CPU.
   const std::string& device() const { return device_; }
   /// The best of all rounds so far, at the level of --cpu: a busy moment can only hide what the machine is able to do.
   const Roofs& roofs() const { return roofs_; }
-  /// Of all jobs so far, held against roofs(), whatever level a form ran at.
+  /// Of all jobs so far, held against roofs(), whatever level a variant ran at.
   std::vector<BenchResult> results() const;
 
  private:
   struct Prepared;
-  struct Place {  // a form's
+  struct Place {  // a variant's
     CpuLevel level = CpuLevel::plain;
     Precision precision = Precision::exact;
-    std::string conv = {}, attention = {};  // rungs of the device; "": the CPU
+    std::string conv = {}, attention = {};  // variants of the device; "": the CPU
     auto operator<=>(const Place&) const = default;
   };
   Place host() const { return {settings_.cpu}; }
   Place place_of(const BenchVariant& variant) const;
   Context& context(const Place& place);
   std::vector<Prepared> prepare(const BenchJob& job);
-  double time(const Prepared& form, int64_t calls);
+  double time(const Prepared& one, int64_t calls);
   void measure_roofs();
 
   BenchSettings settings_;

@@ -39,7 +39,7 @@ std::vector<int64_t> replaced(const std::vector<int64_t>& asked, const std::vect
   return asked;
 }
 
-/// One case of an operation, before its forms are chosen.
+/// One case of an operation, before its variants are chosen.
 struct Chosen {
   const BenchOperation* operation;
   CaseSizes sizes;

@@ -38,13 +38,14 @@ class UsageError : public Failure {
   explicit UsageError(const std::string& message) : Failure(FailureKind::usage, message) {}
 };
 
-/// Whoever read stdout went away: nothing that a person need be told.
+/// The reader of stdout went away, which nobody needs to be told.
 class ClosedPipe : public Failure {
  public:
   explicit ClosedPipe(const std::string& message) : Failure(FailureKind::output, message) {}
 };
 
-/// Runs `body`; a plain Error that it throws becomes a Failure of this kind. Those that know better pass.
+/// Runs `body`; a plain Error that it throws becomes a Failure of this kind. Other
+/// Failures, Cancelled and MemoryError pass unchanged.
 template <class Body>
 auto failing_as(FailureKind kind, Body body) {
   try {

@@ -34,8 +34,8 @@ struct Identity {
 };
 Identity identity_of(const Model& model);
 
-/// Everything beyond scan, model and text that changes results. Levels of the CPU are not among it: they round alike up
-/// to the order of sums, and each run records its own.
+/// Everything beyond scan, model and text that changes results. The CPU level is not part of it: levels differ
+/// by rounding alone, and each run records its own.
 Json settings_json(const Case& one, const ResultOptions& wanted, const Session& session, const DeviceChoice& device);
 
 /// What write_case() puts together.

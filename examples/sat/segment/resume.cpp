@@ -88,7 +88,7 @@ class Planner {
     return find_name(prompts, name, [](const std::string& each) { return each; }) != prompts.end();
   }
 
-  /// Another question: everything there goes, if nobody would miss it.
+  /// Another question: everything there is replaced, unless a mask would be lost.
   void plan_other() {
     if (question_.overwrite) return;
     SAT_CHECK(record_.current, record_.folder, ": ", resume_.replaced,

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kLargestConfig = 1 << 20;  // bytes of JSON
 
-/// From here on an interrupt must leave no half of a file; what killed runs left beside it goes.
+/// While it runs, an interrupt leaves no half-written file; what killed runs left beside it is removed.
 template <class Body>
 void write_interruptibly(const std::string& output, Body body) {
   watch_for_interrupts();

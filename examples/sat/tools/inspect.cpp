@@ -117,7 +117,7 @@ int describe(Json& report, const Checkpoint& checkpoint, const InspectRequest& r
   }
 }
 
-/// What the file holds beside its tensors and was read over.
+/// What the file holds beside its tensors, which is skipped.
 void add_skipped(Json& report, const Checkpoint& checkpoint) {
   if (checkpoint.skipped.empty()) return;
   std::vector<Json::Member> skipped;

@@ -24,7 +24,7 @@ struct CheckpointLimits {
 struct Checkpoint {
   Weights weights;
   std::map<std::string, std::string> metadata;
-  /// What else the file holds, read over: names and what stands there, such as "args" and "argparse.Namespace".
+  /// What else the file holds, skipped: names and what stands there, such as "args" and "argparse.Namespace".
   std::map<std::string, std::string> skipped = {};
 };
 

@@ -1,4 +1,4 @@
-// Private: the classes and functions that a pickle may name: those that make tensors, those that are read over, and
+// Private: the classes and functions that a pickle may name: those that make tensors, those that are skipped, and
 // those by which pickles do harm.
 #pragma once
 

@@ -14,9 +14,9 @@ namespace sat {
 /// shared between names or not.
 /// Of a whole checkpoint one dict is the state dict: the first of "model_state_dict", "state_dict", "network_weights",
 /// "model", "net", "ema", "ema_state_dict" and "model_ema" that is a dict with tensors, looked for within the one found
-/// too; where there is none, the file's dict itself. So a model goes before its moving average. Dicts, lists and tuples
-/// inside become names joined by dots. Numbers, booleans and texts beside it (a step, an epoch) become metadata; all
-/// else is skipped by name: other dicts, objects of any class, tensors of types that are not read, keys that are
+/// too; where there is none, the file's dict itself. So a model is preferred to its moving average. Dicts, lists and
+/// tuples inside become names joined by dots. Numbers, booleans and texts beside it (a step, an epoch) become metadata;
+/// all else is skipped by name: other dicts, objects of any class, tensors of types that are not read, keys that are
 /// neither texts nor integers. Throws Error for anything that holds no state dict, and for pickles by which harm is
 /// done (pickle.h).
 Checkpoint read_torch_file(const std::string& path, const CheckpointLimits& limits = {});

@@ -1,5 +1,5 @@
 // Room for large intermediate results on disk in place of memory.
-// Knows bytes only; nothing of it remains. Results that stay are written with AtomicFile (file.h).
+// Knows bytes only; the file is gone afterwards. Results that stay are written with AtomicFile (file.h).
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,7 @@ class Descriptor {
 /// started without its standard streams, what is printed must not land in a file. None, with errno set, where it fails.
 Descriptor open_descriptor(const std::string& path, int flags, int mode = 0666);
 
-/// What came of asking for an advisory lock. Some network file systems have none: `unsupported`.
+/// The outcome of asking for an advisory lock. Some network file systems have none: `unsupported`.
 enum class Lock : uint8_t { held, busy, unsupported };
 
 /// An exclusive flock(2), which the system lets go of with the descriptor, however the process ends. `busy` where

@@ -1,5 +1,5 @@
 // Private. Room on disk for large intermediate results that are written and read piece by piece.
-// Knows bytes only; nothing of it remains. mapped_scratch.h is the same as an array.
+// Knows bytes only; the file is gone afterwards. mapped_scratch.h is the same as an array.
 #pragma once
 
 #include <cstdint>

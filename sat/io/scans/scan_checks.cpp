@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "sat/io/words/modality.h"
-#include "sat/tensor/parallel.h"
 #include "sat/io/words/text.h"
+#include "sat/tensor/parallel.h"
 
 namespace sat {
 

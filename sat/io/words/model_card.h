@@ -1,5 +1,5 @@
 // Private. What a model was made for, in words and millimetres: which part of the body its scans show, by modality.
-// Carried as JSON by a bank of prompts (nn/embedding_bank.h); knows no network.
+// Carried as JSON by a bank of prompts (nn/text/embedding_bank.h); knows no network.
 #pragma once
 
 #include <array>

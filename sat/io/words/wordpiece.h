@@ -1,5 +1,5 @@
 // Private. Words to vocabulary ids: the uncased WordPiece tokenizers of BERT and MPNet, id for id as the published fast
-// ones. Knows nothing of start and end tokens, lengths or padding: those belong to a text encoder (nn/text_encoder.h).
+// ones. Knows nothing of start and end tokens, lengths or padding, which are a text encoder's (nn/text/text_encoder.h).
 #pragma once
 
 #include <cstdint>
