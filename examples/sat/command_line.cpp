@@ -167,7 +167,7 @@ void add_device(CLI::App* command, DeviceChoice& device, const char* fallback) {
   add_parsed(command, "--conv", device.conv, parse_conv,
              "how a device convolves: automatic (default), which takes\nwgmma on sm_90 if it passes its self-test; "
              "composed, the\nsame without wgmma; plain, tiled, mma, wgmma or cudnn")
-      ->type_name("RUNG");
+      ->type_name("VARIANT");
 }
 
 CLI::App* add_segment(CLI::App& program, SegmentRequest& request) {

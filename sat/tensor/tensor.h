@@ -1,5 +1,5 @@
 // Dense row-major tensors of up to six axes, and the element types they hold.
-// Knows numbers only: no files (io/), no millimetres (io/volume.h), no arithmetic beyond conversion (ops.h).
+// Knows numbers only: no files (io/), no millimetres (io/scans/volume.h), no arithmetic beyond conversion (ops.h).
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // Private. Named tensors of a checkpoint, walked by prefix: a layer asks for what it needs, and what nobody asked for
-// is reported. Knows names and shapes, not files (io/safetensors.h, io/torch_file.h).
+// is reported. Knows names and shapes, not files (io/checkpoints/safetensors.h, io/checkpoints/torch_file.h).
 #pragma once
 
 #include <functional>

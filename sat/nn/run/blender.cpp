@@ -18,7 +18,7 @@ constexpr int64_t kSlabRows = 4;                  // and how many rows, however 
 
 /// An organ is not absent because numbers in the network grew beyond all bounds: what every voxel's score is made from
 /// must be finite. Looks at a few thousand numbers, where they are on the CPU; the scores themselves are looked at when
-/// masks are made of them (io/restore.h).
+/// masks are made of them (io/masks/restore.h).
 void check_finite(const Features& features, const Tensor& masks) {
   if (Context::current().dry()) return;
   for (const Tensor* x : {&masks, &features.center, &features.factor, &features.shift}) {
@@ -28,10 +28,6 @@ void check_finite(const Features& features, const Tensor& masks) {
               " that are not finite (NaN or infinite), so there is no mask: numbers in it grew ", "beyond all bounds");
   }
 }
-
-}  // namespace
-
-namespace {
 
 /// f32, where the current context computes.
 Tensor scores_tensor(const Shape& shape) { return Tensor(shape, DType::f32, Context::current().compute_device()); }

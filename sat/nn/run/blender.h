@@ -1,5 +1,6 @@
 // Private. Overlapping windows become one score a voxel and prompt, row by row, in bounded memory (spec i).
-// Knows windows and scores; not the network that makes features, nor the grid that masks go back to (io/restore.h).
+// Knows windows and scores; not the network that makes features, nor the grid that masks go back to
+// (io/masks/restore.h).
 #pragma once
 
 #include <array>

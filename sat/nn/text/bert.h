@@ -1,5 +1,5 @@
 // Private. BERT (Devlin et al., 2018) as an encoder of short texts: word + position + token type, then post-norm
-// layers. Knows ids, not words (io/wordpiece.h), and nothing of SAT (text_encoder.h). The pooler is published and
+// layers. Knows ids, not words (io/words/wordpiece.h), and nothing of SAT (text_encoder.h). The pooler is published and
 // unused.
 #pragma once
 
