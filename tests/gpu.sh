@@ -2,7 +2,7 @@
 # Usage: sh tests/gpu.sh [--out DIR] [--build DIR] [--runs N] [--quick] [--no-build] [--with LAUNCHER]
 # Everything worth knowing about the CUDA backend on the GPU of this machine: builds it, asks a probe what decides the
 # rest, runs the device suite a case a process, the sanitizers, memory caps, the same kernels N times (20), and
-# benchmarks of every rung beside cuDNN and PyTorch where they are installed; what uses wgmma comes last. Needs the CUDA
+# benchmarks of every variant beside cuDNN and PyTorch where they are installed; what uses wgmma comes last. Needs the CUDA
 # toolkit, CMake, a C++20 compiler and the packages of tests/run.sh. Writes DIR/REPORT-DATE-DEVICE.md (DIR: docs/gpu).
 # A step that fails is written down and the next one taken; the exit status is 0 where none failed. --quick: small
 # benchmarks. --with: programs are run by a launcher (one word).
@@ -85,9 +85,9 @@ else
 fi
 step "memory caps" 600 "$launcher" "$tests" '--test-suite=memory cap'
 
-# Each rung of the ladder on its own, so that one that cannot run does not hide the others; on the layers of each level
+# Each variant on its own, so that one that cannot run does not hide the others; on the layers of each level
 # of a U-Net, or quickly on one.
-bench() {  # RUNG
+bench() {  # VARIANT
   case $1/$device/$has_cudnn in
     wgmma/*sm_90*) ;;
     wgmma/*) absent "bench conv3d $1" "is for sm_90"; return ;;
@@ -98,7 +98,7 @@ bench() {  # RUNG
   # shellcheck disable=SC2086
   step "bench conv3d $1" 1800 "$launcher" "$program" bench --device cuda ${quick:---op conv3d_norm} --variant "$1"
 }
-for rung in plain tiled mma cudnn; do bench $rung; done
+for variant in plain tiled mma cudnn; do bench $variant; done
 
 cases "device suite, wgmma" '--source-file=*test_conv3d_wgmma.cpp,*test_self_test.cpp'
 cases "device suite, whole runs" "$plain_device" '--source-file=*test_device_segmenter.cpp'

@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
       std::fprintf(stderr, "usage: parity [--cpu LEVEL] [--precision P] [--device D [--conv VARIANT]] DIR...\n");
       return 2;
     }
-    if (on_device) options.accelerator = sat::cuda::open_device(device);
+    if (on_device) options.device = sat::cuda::open_device(device);
     sat::Context context(options);
     sat::UseContext use(context);
     return sat::test::run(folders);

@@ -110,38 +110,41 @@ UNet3d make_unet() {
 /// resolution, and that is part of it.
 struct Layer {
   Features x, skip;
-  PackedMatrix up;
-  PackedConv3d weight;
+  std::string variant;
+  ConvBlockWeight weight;   // of one input, or
+  UpBlockWeight up_weight;  // of two
   NormWeights norm;
-  int64_t stride;
 
+  static DType held() { return Context::current().precision() == Precision::fast ? DType::f16 : DType::f32; }
   static Features owing_norm(const Shape& shape) {
-    const Context& context = Context::current();
     const int64_t channels = shape[4];
-    return {noise(shape, 1).cast(context.precision() == Precision::fast ? DType::f16 : DType::f32),
-            noise({1, channels}, 0.1f), full({1, channels}, 1.7f), noise({1, channels}, 0.1f), 0.01f};
+    return {noise(shape, 1).cast(held()), noise({1, channels}, 0.1f), full({1, channels}, 1.7f),
+            noise({1, channels}, 0.1f), 0.01f};
   }
 
-  Layer(const Shape& grid, int64_t in, int64_t skip_channels, int64_t out, int64_t stride_)
-      : norm{full({out}, 1), noise({out}, 0.1f)}, stride(stride_) {
-    const Context& context = Context::current();
-    const ConvLayer layer{in + skip_channels, out, 3, stride, {grid[1] / stride, grid[2] / stride, grid[3] / stride}};
-    weight = pack_conv3d(noise({out, in + skip_channels, 3, 3, 3}, 0.1f),
-                         choose_conv_method(layer, context.precision(), context.cpu()), skip_channels ? in : 0);
+  Layer(const Shape& grid, int64_t in, int64_t skip_channels, int64_t out, int64_t stride)
+      : norm{full({out}, 1), noise({out}, 0.1f)} {
+    ConvSite site;
+    site.stride = stride;
+    site.grid = {grid[1] / stride, grid[2] / stride, grid[3] / stride};
+    site.input = held();
+    const Tensor kernel = noise({out, in + skip_channels, 3, 3, 3}, 0.1f);
+    variant = choose_conv(site, {in + skip_channels, out, skip_channels ? in : 0}).variant;
     if (skip_channels) {
       x = owing_norm({1, grid[1] / 2, grid[2] / 2, grid[3] / 2, 2 * in});
       skip = owing_norm(grid.with(4, skip_channels));
-      up = pack_conv_transpose3d(noise({2 * in, in, 2, 2, 2}, 0.1f));
+      up_weight = pack_up_block(kernel, noise({2 * in, in, 2, 2, 2}, 0.1f), {}, site);
     } else {
       x = owing_norm(grid.with(4, in));
+      weight = pack_conv_block(kernel, site);
     }
   }
 
   void operator()() const {
     if (skip.values.empty()) {
-      conv3d_norm(x, weight, norm, stride, x.values.dtype);
+      conv3d_norm(x, weight, norm);
     } else {
-      conv3d_norm_up(x, up, {}, skip, weight, norm);
+      conv3d_norm_up(x, skip, up_weight, norm);
     }
   }
 };
@@ -154,7 +157,7 @@ void bench_layer(const Arguments& a, int64_t divisor, int64_t in, int64_t skip, 
   const double flop = 54 * voxels * double(in + skip) * double(out);
   std::printf("%4lld + %4lld -> %4lld  stride %lld  %3lldx%3lldx%3lld  %9.2f ms  %7.1f GFLOP/s  %s\n", (long long)in,
               (long long)skip, (long long)out, (long long)stride, (long long)grid[1], (long long)grid[2],
-              (long long)grid[3], time * 1e3, flop / time * 1e-9, info_of(layer.weight.method).name);
+              (long long)grid[3], time * 1e3, flop / time * 1e-9, layer.variant.c_str());
 }
 
 void bench_layers(const Arguments& a) {
@@ -173,7 +176,7 @@ void bench_layers(const Arguments& a) {
 /// One channel of a window whose channels are equal, which is how the program hands a scan to the network.
 Tensor grey(const Tensor& window) {
   const Shape& shape = window.shape;
-  const Tensor one({shape[0], shape[1], shape[2], shape[3], 1});
+  Tensor one({shape[0], shape[1], shape[2], shape[3], 1});
   const float* from = window.data<float>();
   for (int64_t voxel = 0; voxel < one.numel(); ++voxel) {
     for (int64_t c = 1; c < shape[4]; ++c) {
@@ -187,7 +190,7 @@ Tensor grey(const Tensor& window) {
 /// The full-resolution output, its last norm taken, and the pooled stages.
 std::vector<Tensor> run(const UNet3d& unet, const Tensor& x) {
   BackboneOutput output = unet(x);
-  std::vector<Tensor> results = {finished(std::move(output.per_voxel[0]))};
+  std::vector<Tensor> results = {materialize(std::move(output.per_voxel[0]))};
   results.insert(results.end(), output.pooled.begin(), output.pooled.end());
   return results;
 }

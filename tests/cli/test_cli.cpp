@@ -38,7 +38,7 @@ std::string write_scan(const std::string& path) {
   Geometry geometry;
   geometry.size = {40, 36, 32};
   geometry.voxel_to_world_mm.m = {{{-4, 0, 0, 80}, {0, 4, 0, -70}, {0, 0, 3, -50}, {0, 0, 0, 1}}};
-  const Tensor voxels({40, 36, 32});
+  Tensor voxels({40, 36, 32});
   for (int64_t h = 0; h < 40; ++h) {
     for (int64_t w = 0; w < 36; ++w) {
       for (int64_t d = 0; d < 32; ++d) {

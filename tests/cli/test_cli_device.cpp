@@ -17,6 +17,6 @@ TEST_CASE("a way to convolve that no device has is refused with the names of tho
 TEST_CASE("the help says how to keep a device from wgmma") {
   const Ran ran = sat_run({"segment", "--help"});
   CHECK(ran.status == 0);
-  CHECK(contains(ran.out, "--conv RUNG"));
+  CHECK(contains(ran.out, "--conv VARIANT"));
   CHECK(contains(ran.out, "wgmma on sm_90 if it passes its self-test"));
 }

@@ -115,7 +115,7 @@ TEST_CASE("where a line cannot be drawn again there are plain lines") {
 TEST_CASE("names from files, paths and prompts reach no terminal as they are") {
   const TinyCase tiny;
   const std::string odd = tiny.folder / "odd.safetensors";
-  const Tensor one({1});
+  Tensor one({1});
   one.data<float>()[0] = 1;
   write_safetensors(odd, {{kHostile + "w", one}}, {{"format", kHostile}, {"identity", kHostile}, {"config", kHostile}});
   std::string bytes = test::read_text(tiny.model);

@@ -5,15 +5,15 @@
 
 int main(int argc, char** argv) try {
   if (argc != 6) return 2;
-  sat::SegmenterOptions options;
+  sat::ModelOptions options;
   options.model = argv[1];
   options.bank = argv[2];
-  const sat::Segmenter segmenter(options);
+  const sat::Session session(sat::Model::open(options));
 
   sat::RunOptions run;
   run.modality = "mri";
   const sat::NiftiScan scan = sat::read_nifti(argv[3]);
-  const sat::Segmentation found = segmenter.run(scan.volume, {argv[4]}, run);
+  const sat::Segmentation found = session.run(scan.volume, {argv[4]}, run);
   sat::write_nifti_mask(argv[5], found.masks, 0, scan.header);
   std::printf("%s: %lld voxels\n", argv[4], static_cast<long long>(found.masks.count(0)));
   return found.masks.count(0) > 0 ? 0 : 1;

@@ -18,6 +18,7 @@
 
 #include "sat/sat.h"
 #include "sat/tensor/memory/block_allocator.h"
+#include "sat/tensor/parallel.h"
 #include "tests/support/golden.h"
 #include "tests/support/tiny_model.h"
 
@@ -72,25 +73,27 @@ constexpr unsigned kSecondsAChild = 60;
 struct Work {
   const std::string& folder;
   int threads;
-  std::optional<Segmenter> segmenter = {};
+  std::optional<Session> session = {};
   std::optional<NiftiScan> scan = {};
 
   void load() {
-    SegmenterOptions options;
+    ModelOptions options;
     options.model = folder + "/model.safetensors";
     options.bank = folder + "/bank.safetensors";
     options.threads = threads;
-    if (!segmenter) segmenter.emplace(options);
-    const UseContext use(segmenter->context());
+    SessionOptions of_session;
+    of_session.threads = threads;
+    if (!session) session.emplace(Model::open(options), of_session);
+    const UseContext use(session->context());
     if (!scan) scan.emplace(read_nifti(folder + "/scan.nii.gz"));
   }
   /// The masks' bytes, which are also written.
   std::string run() {
     load();
-    const UseContext use(segmenter->context());
+    const UseContext use(session->context());
     RunOptions run;
     run.modality = "mri";
-    const Segmentation found = segmenter->run(scan->volume, {"prompt 0", "prompt 1", "prompt 7"}, run);
+    const Segmentation found = session->run(scan->volume, {"prompt 0", "prompt 1", "prompt 7"}, run);
     write_nifti_mask(folder + "/mask.nii.gz", found.masks, 0, scan->header);
     return std::string(static_cast<const char*>(found.masks.bits.raw()), size_t(found.masks.bits.bytes()));
   }
@@ -202,7 +205,8 @@ TEST_CASE("tensors are given back without any memory") {
 
 TEST_CASE("a device's blocks are given back without any memory, in any order") {
   const std::string way = in_child([] {
-    Arena arena({[](int64_t bytes) { return __libc_malloc(size_t(bytes)); }, [](void* block) { std::free(block); }});
+    BlockAllocator arena(
+        {[](int64_t bytes) { return __libc_malloc(size_t(bytes)); }, [](void* block) { std::free(block); }});
     arena.reserve(1 << 20);
     std::vector<void*> blocks;
     for (int i = 0; i < 3000; ++i) blocks.push_back(arena.allocate(512 * (i % 3 + 1)));

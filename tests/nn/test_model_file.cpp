@@ -10,7 +10,7 @@
 
 #include "sat/io/checkpoints/safetensors.h"
 #include "sat/io/masks/restore.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/sat/sat_model.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "tests/support/checkpoint_bytes.h"
@@ -66,13 +66,13 @@ std::vector<std::string> names_of(const Weights& weights) {
 
 /// "accepted" if a small scan is segmented, else the message.
 std::string segment(const std::string& model, const std::string& bank, Precision precision = Precision::exact) {
-  SegmenterOptions options;
+  ModelOptions options;
   options.model = model;
   options.bank = bank;
   options.precision = precision;
   RunOptions run;
   run.modality = "mri";
-  return message_of([&] { Segmenter(options).run(tiny_scan({20, 18, 12}), {"prompt 0", "prompt 3"}, run); });
+  return message_of([&] { Session(Model::open(options)).run(tiny_scan({20, 18, 12}), {"prompt 0", "prompt 3"}, run); });
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "sat/io/files/disk_room.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
 #include "tests/support/golden.h"
@@ -29,8 +29,8 @@ Geometry grid_of(const std::array<int64_t, 3>& size) {
   return grid;
 }
 
-SegmenterOptions tiny_files(const TempDir& folder) {
-  SegmenterOptions options;
+ModelOptions tiny_files(const TempDir& folder) {
+  ModelOptions options;
   options.model = folder / "model.safetensors";
   options.bank = folder / "bank.safetensors";
   write_tiny_model(options.model, options.bank, 8);
@@ -89,9 +89,9 @@ TEST_CASE("a loop asks before every piece whether to go on, and only its caller'
 
 TEST_CASE("loading a model stops when it is told to") {
   const TempDir folder;
-  SegmenterOptions options = tiny_files(folder);
+  ModelOptions options = tiny_files(folder);
   options.cancelled = [] { return true; };
-  CHECK_THROWS_AS(Segmenter{options}, Cancelled);
+  CHECK_THROWS_AS(Model::open(options), Cancelled);
 }
 
 TEST_CASE("preprocessing a flat volume asks all the time whether to go on") {
@@ -128,7 +128,7 @@ TEST_CASE("probabilities count in the plan: on disk where they lie there, else i
 
 TEST_CASE("a run hands over its plan before the first window, and can be refused then") {
   const TempDir folder;
-  const Segmenter segmenter(tiny_files(folder));
+  const Session session(Model::open(tiny_files(folder)));
   const Volume scan = tiny_scan({37, 30, 17});
   RunOptions run = mri();
   int plans = 0, reports = 0;
@@ -139,7 +139,7 @@ TEST_CASE("a run hands over its plan before the first window, and can be refused
     CHECK(reports == 0);
     fail("no room");
   };
-  CHECK_THROWS_WITH_AS(segmenter.run(scan, {"prompt 0"}, run), "no room", Error);
+  CHECK_THROWS_WITH_AS(session.run(scan, {"prompt 0"}, run), "no room", Error);
   CHECK(plans == 1);
   CHECK(reports == 0);
 }

@@ -2,9 +2,11 @@
 #include <doctest/doctest.h>
 
 #include "sat/nn/run/segment_volume.h"
+#include "sat/nn/sat/recognise_config.h"
 #include "sat/nn/sat/sat_model.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
+#include "tests/support/levels.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/tiny_model.h"
 
@@ -93,22 +95,58 @@ TEST_CASE("a query's mask does not depend on the others asked with it, nor on th
   }
 }
 
+TEST_CASE("a batch of windows gives the bits of its windows one after another") {
+  const SatConfig config = tiny_config();
+  const Tensor windows = field("windows", {2, 16, 16, 8, 3}, 1), grey = field("grey", {2, 16, 16, 8, 1}, 1);
+  const Tensor shared = field("queries", {5, 12}, 1), own = field("own", {2, 5, 12}, 1);
+  for (const CpuLevel level : levels()) {
+    for (const Precision precision : {Precision::exact, Precision::fast}) {
+      CAPTURE(name_of(level));
+      CAPTURE(name_of(precision));
+      ContextOptions options = options_of(level, 2);
+      options.precision = precision;
+      Context context(options);
+      UseContext use(context);
+      const SatModel model(generated_weights(""), config, Heads::all);
+      for (const Tensor& images : {windows, grey}) {
+        for (const Tensor& queries : {shared, own}) {
+          for (const size_t scale : {size_t(0), size_t(1)}) {
+            const Tensor both = model.logits(images, queries, scale);
+            const ImageFeatures encoded = model.encode_image(images);
+            for (int64_t b = 0; b < 2; ++b) {
+              const Tensor one = images.slice(b, b + 1);
+              const Tensor asked = queries.shape.rank() == 3 ? queries.slice(b, b + 1) : queries;
+              CHECK(same_bits(model.logits(one, asked, scale), both.slice(b, b + 1)));
+              CHECK(same_bits(model.encode_image(one).tokens, encoded.tokens.slice(b, b + 1)));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("deep-supervision heads answer on the coarser grids") {
   const SatModel model(generated_weights(""), tiny_config(), Heads::all);
-  const Tensor logits = model.logits(field("window", {16, 16, 8, 3}, 1), field("queries", {2, 12}, 1), 1);
-  CHECK(logits.shape == Shape({8, 8, 4, 2}));
+  const Tensor logits = model.logits(field("window", {1, 16, 16, 8, 3}, 1), field("queries", {2, 12}, 1), 1);
+  CHECK(logits.shape == Shape({1, 8, 8, 4, 2}));
   const SatModel plain(generated_weights(""), tiny_config());
-  CHECK_THROWS_WITH_AS(plain.logits(field("window", {16, 16, 8, 3}, 1), field("queries", {2, 12}, 1), 1),
+  CHECK_THROWS_WITH_AS(plain.logits(field("window", {1, 16, 16, 8, 3}, 1), field("queries", {2, 12}, 1), 1),
                        doctest::Contains("no mask head for scale 1"), Error);
 }
 
 TEST_CASE("a window that does not divide, or queries of another width, are refused with the numbers") {
   const SatModel model(generated_weights(""), tiny_config());
-  CHECK_THROWS_WITH_AS(model.look(field("window", {16, 10, 8, 3}, 1)),
-                       "tiny: window [16, 10, 8, 3] is not a multiple of 4 voxels on axis 1", Error);
-  const ImageFeatures image = model.look(field("window", {8, 8, 8, 3}, 1));
+  CHECK_THROWS_WITH_AS(model.encode_image(field("window", {1, 16, 10, 8, 3}, 1)),
+                       "tiny: windows of shape [1, 16, 10, 8, 3] are not a multiple of 4 voxels on axis 1", Error);
+  CHECK_THROWS_WITH_AS(model.encode_image(field("window", {16, 8, 8, 3}, 1)),
+                       doctest::Contains("windows have shape [16, 8, 8, 3], need [B, H, W, D, 3]"), Error);
+  CHECK_THROWS_AS(model.encode_image(field("window", {1, 8, 8, 8, 2}, 1)), Error);
+  const ImageFeatures image = model.encode_image(field("window", {1, 8, 8, 8, 3}, 1));
   CHECK_THROWS_WITH_AS(model.decode(field("queries", {2, 768}, 1), image.memory),
-                       "tiny: queries have shape [2, 768], need [N, 12]", Error);
+                       "tiny: queries have shape [2, 768], need [1, N, 12], or [N, 12] for every image", Error);
+  CHECK_THROWS_WITH_AS(model.decode(field("queries", {2, 3, 12}, 1), image.memory),
+                       "tiny: queries have shape [2, 3, 12], need [1, N, 12], or [N, 12] for every image", Error);
 }
 
 TEST_CASE("a config survives its JSON form, and a wrong one is refused by its key") {

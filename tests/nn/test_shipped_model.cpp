@@ -6,12 +6,13 @@
 #include "sat/io/scans/nifti.h"
 #include "sat/io/scans/preprocess.h"
 #include "sat/nn/run/segment_volume.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/run/windows.h"
 #include "sat/nn/sat/model_file.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "sat/tensor/ops.h"
 #include "tests/support/golden.h"
+#include "tests/support/levels.h"
 #include "tests/support/parity/sat_parity.h"
 
 using namespace sat;
@@ -23,19 +24,19 @@ const std::string kModel = "weights/sat-small.safetensors", kBank = "weights/sat
 
 /// Segments `scan` for the recorded prompts that the bank holds, in both spaces, and compares with the recorded masks.
 void check_case(const std::string& folder, const std::string& scan_path, const std::string& modality) {
-  SegmenterOptions options;
+  ModelOptions options;
   options.model = source_path(kModel);
   options.bank = source_path(kBank);
-  const Segmenter segmenter(options);
+  const Session session(Model::open(options));
   const NiftiScan scan = read_nifti(scan_path);
   const Json values = Json::parse(read_text(folder + "/values.json"), folder);
   RunOptions run;
   run.modality = modality;
   run.space = Space::model;
   const std::vector<std::string> prompts = values["prompts"].strings();
-  const Segmentation in_model = segmenter.run(scan.volume, prompts, run);
+  const Segmentation in_model = session.run(scan.volume, prompts, run);
   run.space = Space::scan;
-  const Segmentation in_scan = segmenter.run(scan.volume, prompts, run);
+  const Segmentation in_scan = session.run(scan.volume, prompts, run);
   CHECK(in_scan.pairing_checked);
   // The weights travel in f16, so that voxels near the threshold may change sides.
   CHECK(compare_masks(in_model.masks, read_npz(folder + "/masks.npz", "model_space")).fraction <= 20e-6);
@@ -58,14 +59,14 @@ std::vector<Change> changes_of_precision(CpuLevel level, const std::string& scan
   BitMasks masks[2];
   const NiftiScan scan = read_nifti(scan_path);
   for (Precision precision : {Precision::exact, Precision::fast}) {
-    SegmenterOptions options;
+    ModelOptions options;
     options.model = source_path(kModel);
     options.bank = source_path(kBank);
     options.cpu = level;
     options.precision = precision;
     RunOptions run;
     run.modality = modality;
-    masks[int(precision)] = Segmenter(options).run(scan.volume, prompts, run).masks;
+    masks[int(precision)] = Session(Model::open(options)).run(scan.volume, prompts, run).masks;
   }
   std::vector<Change> changes(prompts.size());
   for (size_t n = 0; n < changes.size(); ++n) {
@@ -115,18 +116,14 @@ TEST_CASE("fast precision finds the structures that exact precision finds, on ev
 
 /// Logits of the middle of the head-and-neck CT, half as wide as the model's windows since tiles that are emulated are
 /// slow: [32, 32, 32, prompts].
-Tensor middle_logits(Precision precision, bool on_tiles, const std::vector<std::string>& prompts) {
+Tensor middle_logits(Precision precision, Tiles tiles, const std::vector<std::string>& prompts) {
   constexpr int64_t kSide = 32;
-  ContextOptions options;
+  ContextOptions options = options_of(best_cpu_level(), 0, tiles);
   options.precision = precision;
   Context context(options);
   UseContext use(context);
   const ModelFile file = open_model_file(source_path(kModel));
-  std::vector<BackboneLayer> layers = backbone_layers(file.config);
-  for (BackboneLayer& layer : layers) {
-    if (on_tiles) layer.method = choose_conv_method(layer.layer, precision, CpuLevel::amx);
-  }
-  const SatModel model(file.weights, file.config, Heads::final_only, layers);
+  const SatModel model(file.weights, file.config);
   const ModalityConfig& modality = file.config.modality("ct");
   const NiftiScan scan = read_nifti(source_path("examples/data/pt_222_ct.nii.gz"));
   const Tensor voxels =
@@ -144,8 +141,8 @@ TEST_CASE("products in bf16, as matrix units take them, change no structure by m
   const std::string tiles_are = amx_available() ? "the processor's own" : "emulated, as this processor has none";
   MESSAGE("tiles are ", tiles_are);
   const std::vector<std::string> prompts = prompts_of("trained-small/golden-ct");
-  const Tensor exact = middle_logits(Precision::exact, false, prompts);
-  const Tensor tiles = middle_logits(Precision::fast, true, prompts);
+  const Tensor exact = middle_logits(Precision::exact, Tiles::no, prompts);
+  const Tensor tiles = middle_logits(Precision::fast, Tiles::yes, prompts);
   std::vector<Change> changes(prompts.size());
   double square = 0, error = 0;
   for (int64_t i = 0; i < exact.numel(); ++i) {

@@ -1,4 +1,5 @@
-// What the tests of the ops share: every CPU level of this machine, any number of threads, and equality of bits.
+// What the tests of the ops share: every CPU level of this machine, any number of threads, matrix units or what stands
+// in for them, and equality of bits.
 #pragma once
 
 #include <cstring>
@@ -6,7 +7,9 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/tensor.h"
+#include "tests/support/amx/emulated_loops.h"
 
 namespace sat::test {
 
@@ -19,13 +22,23 @@ inline std::vector<CpuLevel> levels() {
   return all;
 }
 
-/// What `compute` returns when it runs at a CPU level with some threads.
-template <class Compute>
-Tensor computed(CpuLevel level, int threads, Compute compute) {
+/// Whether a context has the processor's matrix units, or loops that stand in for them where it has none.
+enum class Tiles : uint8_t { no, yes };
+
+inline ContextOptions options_of(CpuLevel level, int threads, Tiles tiles = Tiles::no) {
   ContextOptions options;
   options.cpu = level;
   options.threads = threads;
-  Context context(options);
+  if (tiles == Tiles::yes && level != CpuLevel::amx) {
+    options.host = cpu::make_backend(0, false, cpu::amx_piece_emulated);
+  }
+  return options;
+}
+
+/// What `compute` returns when it runs at a CPU level with some threads.
+template <class Compute>
+Tensor computed(CpuLevel level, int threads, Compute compute, Tiles tiles = Tiles::no) {
+  Context context(options_of(level, threads, tiles));
   UseContext use(context);
   return compute();
 }

@@ -8,13 +8,16 @@
 #include <optional>
 
 #include "sat/tensor/context.h"
-#include "sat/tensor/cpu/amx/amx_conv.h"
+#include "sat/tensor/cpu/amx/conv.h"
 #include "sat/tensor/cpu/amx/piece.h"
 #include "sat/tensor/memory/memory.h"
+#include "sat/tensor/ops.h"
+#include "sat/tensor/parallel.h"
 #include "sat/tensor/roofs/roof_loops.h"
+#include "tests/support/amx/emulated_loops.h"
+#include "tests/support/amx/tile_emulator.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
-#include "tests/support/tile_emulator.h"
 
 using namespace sat;
 using namespace sat::test;
@@ -73,7 +76,7 @@ struct Problem {
     panels = cpu::pack_amx_conv3d(weight);
   }
 
-  cpu::PendingNorm pending(int i) const {
+  PendingNorm pending(int i) const {
     if (!c.norm) return {};
     const float* values = norm[i].data<float>();
     const int64_t channels = norm[i].shape[1];
@@ -82,8 +85,8 @@ struct Problem {
 };
 
 struct Result {
-  Tensor y;  // [H', W', D', out]
-  std::vector<Moments> statistics;
+  Tensor y;                         // [H', W', D', out]
+  std::vector<Moments> statistics;  // [groups of planes, out]
 };
 
 std::vector<const void*> planes_of(const Tensor& x) {
@@ -94,11 +97,11 @@ std::vector<const void*> planes_of(const Tensor& x) {
 
 /// The result's planes from the first cut to the last, a slab from each cut to the next; `held` planes have bytes.
 Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts, int64_t held) {
-  const Result result{zeros({held, p.out_size[1], p.out_size[2], p.c.out}, p.c.to),
-                      std::vector<Moments>(size_t(p.c.out))};
-  const std::vector<const void*> from[2] = {planes_of(p.x[0]), planes_of(p.x[1])}, to = planes_of(result.y);
+  Result result{zeros({held, p.out_size[1], p.out_size[2], p.c.out}, p.c.to),
+                std::vector<Moments>(size_t(divide_up(p.out_size[0], cpu::kSlabPlanes) * p.c.out))};
+  const std::vector<const void*> from[2] = {planes_of(p.x[0]), planes_of(p.x[1])};
   std::vector<void*> planes;
-  for (const void* plane : to) planes.push_back(const_cast<void*>(plane));
+  for (int64_t h = 0; h < held; ++h) planes.push_back(result.y.select(h).raw());
   cpu::ConvSlab slab;
   slab.in_size = p.c.size;
   slab.out_size = p.out_size;
@@ -108,7 +111,7 @@ Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts
   slab.planes = planes.data();
   slab.dtype = p.c.to;
   slab.out = p.c.out;
-  slab.statistics = const_cast<Moments*>(result.statistics.data());
+  slab.statistics = result.statistics.data();
   for (size_t i = 0; i + 1 < cuts.size(); ++i) {
     slab.first = cuts[i];
     slab.last = cuts[i + 1];
@@ -120,7 +123,7 @@ Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts
 Result convolved(const Problem& p, Loops loops, const std::vector<int64_t>& cuts) {
   return convolved(p, loops, cuts, p.out_size[0]);
 }
-Result convolved(const Problem& p, Loops loops = cpu::amx_piece_twin) {
+Result convolved(const Problem& p, Loops loops = cpu::amx_piece_emulated) {
   return convolved(p, loops, {0, p.out_size[0]});
 }
 Result first_plane(const Problem& p, Loops loops) { return convolved(p, loops, {0, 1}, 1); }
@@ -128,6 +131,14 @@ Result first_plane(const Problem& p, Loops loops) { return convolved(p, loops, {
 bool same(const Result& a, const Result& b) {
   return same_bits(a.y, b.y) &&
          std::memcmp(a.statistics.data(), b.statistics.data(), a.statistics.size() * sizeof(Moments)) == 0;
+}
+
+/// Of all planes together.
+std::vector<Moments> merged(const Result& result) {
+  const auto channels = size_t(result.y.shape[3]);
+  std::vector<Moments> all(channels);
+  for (size_t i = 0; i < result.statistics.size(); ++i) all[i % channels].merge(result.statistics[i]);
+  return all;
 }
 
 /// A channel at a time, in two passes of double.
@@ -155,7 +166,7 @@ std::vector<double> taken(const Problem& p, Operands operands) {
   for (int i = 0; i < 2; ++i) {
     if (p.x[i].empty()) continue;
     const Tensor x = p.x[i].cast(f32);
-    const cpu::PendingNorm norm = p.pending(i);
+    const PendingNorm norm = p.pending(i);
     const int64_t channels = x.shape[3];
     for (int64_t at = 0; at < x.numel(); ++at) {
       const int64_t c = at % channels;
@@ -240,14 +251,14 @@ TEST_CASE("amx convolution: statistics are those of the raw results") {
   for (const Case& c : kCases) {
     if (c.to == half) continue;  // the results before rounding are not to be had
     CAPTURE(c);
-    const Result got = convolved(Problem(c));
-    const std::vector<Moments> want = moments_of(got.y);
+    const Result result = convolved(Problem(c));
+    const std::vector<Moments> got = merged(result), want = moments_of(result.y);
     for (size_t o = 0; o < want.size(); ++o) {
       CAPTURE(o);
       const double deviation = std::sqrt(want[o].m2 / want[o].count);
-      CHECK(got.statistics[o].count == want[o].count);
-      CHECK(std::abs(got.statistics[o].mean - want[o].mean) <= 1e-6 * deviation + 1e-12);
-      CHECK(std::abs(got.statistics[o].m2 - want[o].m2) <= 2e-6 * want[o].m2 + 1e-12);
+      CHECK(got[o].count == want[o].count);
+      CHECK(std::abs(got[o].mean - want[o].mean) <= 1e-6 * deviation + 1e-12);
+      CHECK(std::abs(got[o].m2 - want[o].m2) <= 2e-6 * want[o].m2 + 1e-12);
     }
   }
 }
@@ -273,13 +284,15 @@ TEST_CASE("amx convolution: slabs give the bits of the whole, in results and sta
     CAPTURE(c);
     const Problem p(c);
     const Result whole = convolved(p);
-    CHECK(same(convolved(p, cpu::amx_piece_twin, {0, 1, 2, 3, 4, 5, 6, 7}), whole));
-    CHECK(same(convolved(p, cpu::amx_piece_twin, {0, 3, 3, 7}), whole));
-    const Result part = convolved(p, cpu::amx_piece_twin, {2, 5});
+    CHECK(same(convolved(p, cpu::amx_piece_emulated, {0, 1, 2, 3, 4, 5, 6, 7}), whole));
+    CHECK(same(convolved(p, cpu::amx_piece_emulated, {0, 3, 3, 7}), whole));
+    const Result part = convolved(p, cpu::amx_piece_emulated, {2, 5});
     CHECK(same_bits(part.y.slice(2, 5).clone(), whole.y.slice(2, 5).clone()));
     CHECK(mismatch(part.y.slice(0, 2).cast(f32), zeros(part.y.slice(0, 2).shape), {}) == "");  // left alone
     CHECK(mismatch(part.y.slice(5, 7).cast(f32), zeros(part.y.slice(5, 7).shape), {}) == "");
   }
+  const Problem many({{27, 3, 4}, 24, 0, 8, 1, true, half, f32});  // three groups of planes
+  CHECK(same(convolved(many, cpu::amx_piece_emulated, {0, 12, 24, 27}), convolved(many)));
 }
 
 TEST_CASE("amx convolution: any number of threads gives the same bits") {
@@ -344,7 +357,7 @@ TEST_CASE("amx convolution: a rehearsal touches nothing and counts the scratch")
   slab.inputs[0] = {nullptr, half, 64, {}};
   slab.out = 64;
   slab.last = 4;
-  cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_twin);
+  cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_emulated);
   CHECK(context.memory()->peak_bytes() > 100000);
   CHECK(context.memory()->live_bytes() == 0);
 }
@@ -358,7 +371,7 @@ TEST_CASE("amx convolution: what does not fit is refused") {
     slab.inputs[0] = {nullptr, f32, 8, {}};
     slab.out = 8;
     spoil(slab);
-    CHECK_THROWS_WITH_AS(cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_twin), doctest::Contains(message), Error);
+    CHECK_THROWS_WITH_AS(cpu::amx_conv3d(slab, p.panels, cpu::amx_piece_emulated), doctest::Contains(message), Error);
   };
   refused([](cpu::ConvSlab& slab) { slab.stride = 3; }, "stride 3");
   refused([](cpu::ConvSlab& slab) { slab.out_size[1] = 2; }, "axis 1 of 3 voxels gives 2");
@@ -397,14 +410,14 @@ TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's 
   for (const Case& c : kCases) {
     CAPTURE(c);
     const Problem p(c);
-    CHECK(same(convolved(p, cpu::amx_piece), convolved(p, cpu::amx_piece_twin)));
+    CHECK(same(convolved(p, cpu::amx_piece), convolved(p, cpu::amx_piece_emulated)));
   }
   // A plane of a volume so large that results are stored past the caches.
   for (const DType type : {f32, half}) {
     Problem p({{2, 9, 31}, 3, 0, 64, 1, true, half, type});
     p.c.size[0] = p.out_size[0] = 100000;
     CAPTURE(type);
-    CHECK(same(first_plane(p, cpu::amx_piece), first_plane(p, cpu::amx_piece_twin)));
+    CHECK(same(first_plane(p, cpu::amx_piece), first_plane(p, cpu::amx_piece_emulated)));
   }
   CHECK(same_bits(convolved(huge_problem(), cpu::amx_piece).y, convolved(huge_problem()).y));
   if (emulator) {
@@ -424,5 +437,7 @@ TEST_CASE("the amx level is offered where there are tiles and refused clearly el
   ContextOptions options;
   options.cpu = CpuLevel::amx;
   CHECK_THROWS_WITH_AS(Context{options}, doctest::Contains("does not run amx"), Error);
-  CHECK_THROWS_WITH_AS(cpu::amx_conv3d({}, Tensor()), doctest::Contains("no matrix units"), Error);
+  ConvSite site;
+  site.variant = "amx-bf16";
+  CHECK_THROWS_WITH_AS(pack_conv_block(zeros({16, 16, 3, 3, 3}), site), doctest::Contains("matrix units"), Error);
 }

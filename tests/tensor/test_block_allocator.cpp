@@ -16,7 +16,7 @@ struct Host {
   int64_t held = 0, taken = 0;
   std::map<void*, int64_t> sizes;
 
-  Arena::Source source() {
+  BlockAllocator::Source source() {
     return {[this](int64_t bytes) {
               void* block = std::malloc(size_t(bytes));
               sizes[block] = bytes;
@@ -33,7 +33,7 @@ struct Host {
 };
 
 /// A model of 40 blocks, then random comings and goings; everything of the second part is gone at the end.
-void some_run(Arena& arena, const std::function<void()>& between) {
+void some_run(BlockAllocator& arena, const std::function<void()>& between) {
   std::mt19937 random(7);
   std::vector<std::pair<void*, int64_t>> model, alive;
   for (int i = 0; i < 40; ++i) {
@@ -58,7 +58,7 @@ void some_run(Arena& arena, const std::function<void()>& between) {
 }  // namespace
 
 TEST_CASE("arena: what a rehearsal needs is exactly what a real run needs") {
-  Arena dry;
+  BlockAllocator dry;
   dry.reserve(0);
   some_run(dry, [&] { dry.reserve(0); });
   const std::vector<int64_t> peaks = dry.chunk_peaks();
@@ -66,7 +66,7 @@ TEST_CASE("arena: what a rehearsal needs is exactly what a real run needs") {
 
   Host host;
   {
-    Arena real(host.source());
+    BlockAllocator real(host.source());
     real.reserve(peaks[0]);
     some_run(real, [&] {
       real.reserve(peaks[1]);
@@ -82,7 +82,7 @@ TEST_CASE("arena: what a rehearsal needs is exactly what a real run needs") {
 
 TEST_CASE("arena: a sealed one refuses what was not planned, an open one takes a chunk for it") {
   Host host;
-  Arena arena(host.source());
+  BlockAllocator arena(host.source());
   arena.reserve(4096);
   void* const first = arena.allocate(4000);
   arena.seal(true);
@@ -98,7 +98,7 @@ TEST_CASE("arena: a sealed one refuses what was not planned, an open one takes a
 
 TEST_CASE("arena: the cap holds for all chunks together") {
   Host host;
-  Arena arena(host.source(), 1 << 20);
+  BlockAllocator arena(host.source(), 1 << 20);
   arena.reserve(1 << 19);
   CHECK_THROWS_WITH_AS(arena.reserve((1 << 19) + 512), doctest::Contains("the limit is 1048576"), Error);
   CHECK_NOTHROW(arena.reserve(1 << 19));
@@ -106,7 +106,7 @@ TEST_CASE("arena: the cap holds for all chunks together") {
 
 TEST_CASE("arena: blocks that live at once do not overlap, and neighbours that die join") {
   Host host;
-  Arena arena(host.source());
+  BlockAllocator arena(host.source());
   arena.reserve(10 * 512);
   std::vector<char*> blocks;
   for (int i = 0; i < 10; ++i) blocks.push_back(static_cast<char*>(arena.allocate(512)));

@@ -10,7 +10,7 @@
 
 #include "sat/io/files/file.h"
 #include "sat/io/files/hash.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/plan.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
@@ -127,15 +127,13 @@ TEST_CASE("features go to disk above what the caller says, and want of memory is
   scan.voxel_to_world_mm.m[2][2] = 3;
   RunOptions run;
   run.modality = "mri";
-  const auto plan = [&](int64_t max_ram, Scratch scratch, int64_t spill_above) {
-    return plan_segmentation(tiny_config(), scan, run, 40, max_ram, 0, scratch, spill_above);
-  };
-  const SegmentationPlan roomy = plan(0, Scratch::offered, kSpillAbove);
+  const auto plan = [&](const PlanLimits& limits) { return plan_segmentation(tiny_config(), scan, run, 40, limits); };
+  const SegmentationPlan roomy = plan({0, kSpillAbove, true});
   CHECK(roomy.waiting != Waiting::spilled);
-  CHECK(plan(0, Scratch::offered, roomy.process_bytes - 1).waiting == Waiting::spilled);
-  CHECK(plan(0, Scratch::none, roomy.process_bytes - 1).waiting != Waiting::spilled);
-  CHECK_THROWS_AS(plan(roomy.process_bytes - 1, Scratch::none, kSpillAbove), MemoryError);
-  Memory capped(1000);
+  CHECK(plan({0, roomy.process_bytes - 1, true}).waiting == Waiting::spilled);
+  CHECK(plan({0, roomy.process_bytes - 1, false}).waiting != Waiting::spilled);
+  CHECK_THROWS_AS(plan({roomy.process_bytes - 1, kSpillAbove, false}), MemoryError);
+  CachingAllocator capped(1000);
   CHECK_THROWS_AS(capped.allocate(2000), MemoryError);
 }
 

@@ -26,7 +26,7 @@ TEST_CASE("a leading slice shares its bytes and a clone does not") {
   const Tensor x = from_values({2, 3}, {1, 2, 3, 4, 5, 6});
   x.select(1).data<float>()[2] = 60;
   CHECK(x.data<float>()[5] == 60);
-  const Tensor copy = x.clone();
+  Tensor copy = x.clone();
   copy.data<float>()[0] = 10;
   CHECK(x.data<float>()[0] == 1);
   CHECK_THROWS_WITH_AS(x.slice(1, 3), doctest::Contains("slice [1, 3) of a tensor of shape [2, 3]"), Error);

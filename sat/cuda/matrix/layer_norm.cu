@@ -1,4 +1,4 @@
-// Layer norm.
+// Layer norm over the last axis, on the device.
 #include "sat/cuda/backend.h"
 #include "sat/cuda/device/warp.cuh"
 

@@ -26,7 +26,7 @@ void check_scan(const Volume& scan) {
 }
 
 void check_finite(const Tensor& voxels) {
-  const float* values = voxels.data<float>();
+  const float* values = voxels.address<float>();
   const int64_t count = voxels.numel();
   std::vector<int64_t> bad(size_t(divide_up(count, kGrain))), first_bad(bad.size(), -1);
   parallel_for(count, kGrain, [&](int64_t first, int64_t last) {

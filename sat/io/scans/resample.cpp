@@ -261,9 +261,9 @@ Tensor resample(const Tensor& source, const AxisOrder& order, const SpacedGrid& 
             source.shape, ", need f32 [H, W, D]");
   const View view = turned_view(source, order);
   const std::array<int64_t, 3>& size = grid.geometry.size;
-  const float* from = source.data<float>() + view.base;
+  const float* from = source.address<float>() + view.base;
   Tensor result({size[0], size[1], size[2]});
-  float* out = result.data<float>();
+  float* out = result.address<float>();
   const auto& x = grid.to_source.m;
   const int64_t lines_at_once = std::max<int64_t>(1, kVoxelsAtOnce / size[2]);
   parallel_for(size[0] * size[1], lines_at_once, [&](int64_t first, int64_t last) {

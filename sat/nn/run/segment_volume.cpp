@@ -1,4 +1,4 @@
-// The window loop.
+// The loop over the windows of a volume.
 #include "sat/nn/run/segment_volume.h"
 
 #include <algorithm>

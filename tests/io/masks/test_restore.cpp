@@ -233,7 +233,7 @@ TEST_CASE("restoring by rows equals the whole-volume definition, probabilities t
   CHECK(c.grid.crop[0][0] + c.grid.crop[1][0] + c.grid.crop[2][0] > 0);  // both kinds of border occur
   CHECK((c.grid.crop[0][1] == c.grid.resampled.size[0] || c.grid.crop[1][1] == c.grid.resampled.size[1] ||
          c.grid.crop[2][1] == c.grid.resampled.size[2]));
-  const Tensor first = zeros({size[0], size[1], size[2]}), last = zeros({size[0], size[1], size[2]});
+  Tensor first = zeros({size[0], size[1], size[2]}), last = zeros({size[0], size[1], size[2]});
   float* const probabilities[] = {first.data<float>(), nullptr, last.data<float>()};
   BitMasks masks(size, 3);
   restore_all(masks, c.grid, c.scores, probabilities);
@@ -300,7 +300,7 @@ TEST_CASE("restoring takes eight bytes a voxel of the slab for every 64 prompts,
     BitMasks masks(c.grid.scan.size, 67);
     const int64_t before = context.memory()->live_bytes();
     restore_all(masks, c.grid, c.scores);
-    CHECK(context.memory()->peak_bytes() == before + Memory::rounded(c.grid.model.voxels() * 2 * 8));
+    CHECK(context.memory()->peak_bytes() == before + CachingAllocator::rounded(c.grid.model.voxels() * 2 * 8));
   }
 }
 

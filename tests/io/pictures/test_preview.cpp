@@ -196,7 +196,7 @@ TEST_CASE("hundreds of long names and a whole body still give a picture of reaso
 
 TEST_CASE("every printable character has a glyph of its own, accents fold, and the rest is a box") {
   const auto drawn = [](const std::string& text) {
-    const Tensor image = zeros({12, 8, 3}, DType::u8);
+    Tensor image = zeros({12, 8, 3}, DType::u8);
     draw_text(image, 1, 1, text, 1, {255, 255, 255});
     return std::string(reinterpret_cast<const char*>(image.data<uint8_t>()), size_t(image.numel()));
   };

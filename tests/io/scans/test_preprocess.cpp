@@ -209,7 +209,7 @@ TEST_CASE("the same bits come out for any number of threads, from one copy of th
     const Preprocessed result = preprocess(scan, published_preprocess("pet"));
     if (first.empty()) first = result.voxels;
     CHECK(mismatch(result.voxels, first, {}) == "");
-    CHECK(context.memory()->peak_bytes() == Memory::rounded(result.grid.resampled.voxels() * 4));
+    CHECK(context.memory()->peak_bytes() == CachingAllocator::rounded(result.grid.resampled.voxels() * 4));
   }
 }
 
@@ -223,5 +223,5 @@ TEST_CASE("a rehearsal takes the memory of a run that crops nothing, and compute
   const Preprocessed result = preprocess(scan, published_preprocess("mri"));
   CHECK(result.grid.model.size == result.grid.resampled.size);
   CHECK(result.voxels.numel() == result.grid.resampled.voxels());
-  CHECK(context.memory()->peak_bytes() == before + Memory::rounded(result.voxels.bytes()));
+  CHECK(context.memory()->peak_bytes() == before + CachingAllocator::rounded(result.voxels.bytes()));
 }

@@ -1,12 +1,14 @@
 // The AMX convolution's loops in portable C++: tiles, and the rounding of the vector instructions around them, as the
 // manual defines them. For tests and for reading; it is slow.
+#include "tests/support/amx/emulated_loops.h"
+
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
 
 #include "sat/tensor/cpu/amx/loops.h"
-#include "sat/tensor/cpu/moments.h"
 #include "sat/tensor/error.h"
+#include "sat/tensor/half.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat::cpu {
@@ -105,7 +107,7 @@ class Tiles {
   Tile tiles_[8];
 };
 
-/// 16 floats, with the rounding of the AVX-512 instructions that conv_amx.cpp uses.
+/// 16 floats, with the rounding of the AVX-512 instructions that loops_amx.cpp uses.
 struct Lanes {
   float lane[16];
 };
@@ -117,11 +119,11 @@ Lanes lanewise(Function function) {
   return result;
 }
 
-class TwinUnit {
+class EmulatedUnit {
  public:
   using Vector = Lanes;
 
-  explicit TwinUnit(const AmxPiece& piece) : piece_(piece) { tiles_.configure(TileConfiguration(piece.ring)); }
+  explicit EmulatedUnit(const AmxPiece& piece) : piece_(piece) { tiles_.configure(tiles_for(piece.ring)); }
 
   template <int Count>
   void zero_tiles() {
@@ -187,7 +189,7 @@ class TwinUnit {
       const float value = i < 16 ? low.lane[i] : high.lane[i - 16];
       if (!(lanes >> i & 1)) continue;
       if (half) {
-        static_cast<f16*>(to)[i] = to_f16(std::clamp(value, -kLargestHalf, kLargestHalf));
+        static_cast<f16*>(to)[i] = to_f16(std::clamp(value, -kLargestF16, kLargestF16));
       } else {
         static_cast<float*>(to)[i] = value;
       }
@@ -201,6 +203,6 @@ class TwinUnit {
 
 }  // namespace
 
-void amx_piece_twin(const AmxPiece& piece) { run_piece<TwinUnit>(piece); }
+void amx_piece_emulated(const AmxPiece& piece) { run_piece<EmulatedUnit>(piece); }
 
 }  // namespace sat::cpu

@@ -1,6 +1,6 @@
 // The tile instructions, decoded from the bytes that raised SIGILL. Written from the manual alone, so that it shares
 // no mistake with the library's own portable tiles.
-#include "tests/support/tile_emulator.h"
+#include "tests/support/amx/tile_emulator.h"
 
 #include <atomic>
 #include <cmath>

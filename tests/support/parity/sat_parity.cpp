@@ -104,6 +104,11 @@ Tensor prompts_first(const Tensor& anywhere) {
   return y;
 }
 
+/// [H, W, D, N] of one window: masks [1, N, C].
+Tensor logits_of(const ImageFeatures& features, const Tensor& masks) {
+  return product_transposed(materialize(features.per_voxel[0]).select(0), masks.select(0));
+}
+
 /// Our masks, and the voxels whose probability lies within 0.001 of one half: rounding decides those, in either
 /// program (golden/README.md).
 struct Decided {
@@ -185,22 +190,23 @@ std::vector<ParityLine> compare_network(const std::string& folder) {
   const std::array<int64_t, 3> window{size[0], size[1], size[2]};
 
   std::vector<ParityLine> lines;
-  const ImageFeatures features =
-      model.look(cut_window(image, {{0, 0, 0}, window}, window), {}, [&](const std::string& name, const Tensor& value) {
+  const ImageFeatures features = model.encode_image(
+      cut_window(image, {{0, 0, 0}, window}, window), {}, [&](const std::string& name, const Tensor& value) {
         const Json* record = name == "decoder 0" ? &values["voxel_features_NCDHW"] : nullptr;
         if (name.compare(0, 8, "encoder ") == 0) record = &values["latents_NCDHW"][std::stoul(name.substr(8))];
         if (record) lines.push_back({name, Statistics(value, true).error(*record), kStatistics});
       });
   const Tensor decoded = model.decode(queries, features.memory), masks = model.mask_vectors(decoded);
-  const Tensor logits = linear(finished(features.per_voxel[0]).select(0), pack_linear(masks), Tensor());
+  const Tensor logits = logits_of(features, masks);
   const bool single = info["architecture"].string() == "UNET-H";
   const double tokens_limit = kRelative + (single ? kRecordedUnetHTokens : 0);
   const double logits_limit = kLogits + (single ? kRecordedUnetHLogits : 0);
   lines.push_back({"tokens (relative)",
-                   relative_error(features.tokens.to(Device::cpu), read_npy(folder + "/tokens.npy")), tokens_limit});
+                   relative_error(features.tokens.select(0).to(Device::cpu), read_npy(folder + "/tokens.npy")),
+                   tokens_limit});
   lines.push_back({"query decoder", Statistics(decoded, false).error(values["query_out"]), kStatistics});
   lines.push_back({"mask vectors (relative)",
-                   relative_error(masks.to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
+                   relative_error(masks.select(0).to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
   lines.push_back(
       {"logits", largest_difference(prompts_first(logits), read_npy(folder + "/logits.npy")), logits_limit});
   return lines;
@@ -269,13 +275,13 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
   const auto golden_window = size_t(values["golden_window"].integer());
   const Json& record = values["values"];
   const ImageFeatures features =
-      model.look(cut_window(prepared.voxels, windows[golden_window], modality.window), {},
-                 [&](std::string name, const Tensor& value) {
-                   std::replace(name.begin(), name.end(), ' ', '.');
-                   lines.push_back({name, Statistics(value, true).error(record[name]), kStatistics});
-                 });
+      model.encode_image(cut_window(prepared.voxels, windows[golden_window], modality.window), {},
+                         [&](std::string name, const Tensor& value) {
+                           std::replace(name.begin(), name.end(), ' ', '.');
+                           lines.push_back({name, Statistics(value, true).error(record[name]), kStatistics});
+                         });
   const Tensor decoded = model.decode(queries, features.memory), masks = model.mask_vectors(decoded);
-  const Tensor logits = prompts_first(linear(finished(features.per_voxel[0]).select(0), pack_linear(masks), Tensor()));
+  const Tensor logits = prompts_first(logits_of(features, masks));
   const Tensor every_4th = read_npy(folder + "/logits-every-4th.npy");
   double difference = 0;
   for (int64_t i = 0; i < every_4th.numel(); ++i) {
@@ -286,10 +292,11 @@ std::vector<ParityLine> compare_trained(const std::string& folder, const std::st
     difference = worse(difference, std::fabs(double(logits.data<float>()[at] - every_4th.data<float>()[i])));
   }
   lines.push_back({"tokens (relative)",
-                   relative_error(features.tokens.to(Device::cpu), read_npy(folder + "/tokens.npy")), kRelative});
+                   relative_error(features.tokens.select(0).to(Device::cpu), read_npy(folder + "/tokens.npy")),
+                   kRelative});
   lines.push_back({"query decoder", Statistics(decoded, false).error(record["decoder_output"]), kStatistics});
   lines.push_back({"mask vectors (relative)",
-                   relative_error(masks.to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
+                   relative_error(masks.select(0).to(Device::cpu), read_npy(folder + "/mask_vectors.npy")), kRelative});
   lines.push_back({"logits, every 4th", difference, kLogits});
 
   const Decided in_model = segment(model, prepared, modality, queries, model_space(prepared.grid));

@@ -1,18 +1,20 @@
-// Convolutions whose norm is left to their readers: every method of conv_method.h against the definition in double, at
-// awkward sizes, on hard data, in both precisions; one form of the vector code against another; and results written
-// over their inputs.
+// Convolutions whose norm is left to their readers, beside the table of ops: every method of conv_method.h on hard data
+// and in both precisions; one form of the vector code against another; and results written over their inputs.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 
+#include "sat/tensor/cpu/conv_method.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/ops.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
+#include "tests/support/op_rows/op_rows.h"
 
 using namespace sat;
 using namespace sat::test;
+using namespace sat::cpu;
 
 namespace {
 
@@ -20,11 +22,6 @@ struct Case {
   std::array<int64_t, 3> size;
   int64_t batch, in, out;
 };
-
-std::ostream& operator<<(std::ostream& out, const Case& c) {
-  return out << c.batch << " x [" << c.size[0] << ", " << c.size[1] << ", " << c.size[2] << "], " << c.in << " -> "
-             << c.out;
-}
 
 /// Features that owe a norm, and what follows.
 struct Inputs {
@@ -47,6 +44,21 @@ Inputs inputs_of(const Case& c, DType dtype = DType::f32) {
 
 int64_t stride_of(ConvMethod method) { return std::max<int64_t>(1, info_of(method).stride); }
 
+ConvSite site_of(ConvMethod method) {
+  ConvSite site;
+  site.variant = info_of(method).name;
+  site.stride = stride_of(method);
+  return site;
+}
+
+ConvBlockWeight packed(const Tensor& weight, ConvMethod method, DType store = DType::f32) {
+  ConvBlockWeight block = pack_conv_block(weight, site_of(method));
+  block.store = store;
+  return block;
+}
+
+Tiles tiles_for(ConvMethod method) { return method == ConvMethod::amx_bf16 ? Tiles::yes : Tiles::no; }
+
 /// One value of the input as its reader must see it, in double.
 double value(const Features& x, int64_t b, int64_t voxel, int64_t c) {
   const Shape& shape = x.values.shape;
@@ -60,8 +72,8 @@ double value(const Features& x, int64_t b, int64_t voxel, int64_t c) {
 }
 
 /// One output of the convolution, in double.
-double convolved(const Features& x, const Tensor& weight, int64_t stride, int64_t b, std::array<int64_t, 3> at,
-                 int64_t o) {
+double convolved_at(const Features& x, const Tensor& weight, int64_t stride, int64_t b, std::array<int64_t, 3> at,
+                    int64_t o) {
   const Shape& shape = x.values.shape;
   double sum = 0;
   for (int64_t tap = 0; tap < 27; ++tap) {
@@ -74,33 +86,6 @@ double convolved(const Features& x, const Tensor& weight, int64_t stride, int64_
     }
   }
   return sum;
-}
-
-/// conv -> instance norm -> leaky ReLU by definition, in double.
-Tensor defined(const Inputs& i, int64_t stride) {
-  const Shape& in = i.x.values.shape;
-  const Tensor y(
-      {in[0], (in[1] - 1) / stride + 1, (in[2] - 1) / stride + 1, (in[3] - 1) / stride + 1, i.weight.shape[0]});
-  const int64_t voxels = y.shape[1] * y.shape[2] * y.shape[3], out = y.shape[4];
-  std::vector<double> raw(static_cast<size_t>(voxels));
-  for (int64_t b = 0; b < y.shape[0]; ++b) {
-    for (int64_t o = 0; o < out; ++o) {
-      double mean = 0, variance = 0;
-      for (int64_t v = 0; v < voxels; ++v) {
-        raw[size_t(v)] = convolved(i.x, i.weight, stride, b,
-                                   {v / y.shape[3] / y.shape[2], v / y.shape[3] % y.shape[2], v % y.shape[3]}, o);
-        mean += raw[size_t(v)] / double(voxels);
-      }
-      for (const double r : raw) variance += (r - mean) * (r - mean) / double(voxels);
-      for (int64_t v = 0; v < voxels; ++v) {
-        const double n =
-            (raw[size_t(v)] - mean) / std::sqrt(variance + double(i.norm.eps)) * double(i.norm.gain.data<float>()[o]) +
-            double(i.norm.bias.data<float>()[o]);
-        y.data<float>()[(b * voxels + v) * out + o] = float(n < 0 ? double(i.norm.slope) * n : n);
-      }
-    }
-  }
-  return y;
 }
 
 /// Features like those of a trained network: smooth fields with noise, which a norm with weights has passed.
@@ -125,13 +110,11 @@ Features realistic(std::array<int64_t, 3> size, int64_t channels) {
 /// every voxel of 4.
 double rms_error(ConvMethod method, const Features& x, const Tensor& weight, bool fast = false,
                  bool everywhere = false) {
-  ContextOptions options;
-  options.threads = 2;
-  Context context(options);
+  Context context(options_of(best_cpu_level(), 2, tiles_for(method)));
   UseContext use(context);
   const int64_t out = weight.shape[0], stride = stride_of(method);
   const NormWeights norm{field("gain", {out}, 0, 1), field("bias", {out}, 0)};
-  const Features y = conv3d_norm(x, pack_conv3d(weight, method), norm, stride, fast ? DType::f16 : DType::f32);
+  const Features y = conv3d_norm(x, packed(weight, method, fast ? DType::f16 : DType::f32), norm);
   const Tensor raw = y.values.cast(DType::f32);
   const Shape& shape = raw.shape;
   double error = 0, variance = 0;
@@ -141,7 +124,7 @@ double rms_error(ConvMethod method, const Features& x, const Tensor& weight, boo
     for (int64_t s = 0; s < samples; ++s) {
       const int64_t v = everywhere ? s : s * 7919 % voxels;
       const std::array<int64_t, 3> at{v / shape[3] / shape[2], v / shape[3] % shape[2], v % shape[3]};
-      const double want = convolved(x, weight, stride, 0, at, o);
+      const double want = convolved_at(x, weight, stride, 0, at, o);
       const double got = double(raw.data<float>()[((at[0] * shape[2] + at[1]) * shape[3] + at[2]) * out + o]);
       error += (got - want) * (got - want);
       sum += want;
@@ -158,36 +141,12 @@ Tensor offset_weight(int64_t out, int64_t in) {
 
 }  // namespace
 
-TEST_CASE("every method follows the definition at awkward sizes and channels") {
-  const std::vector<Case> cases = {{{1, 1, 1}, 1, 3, 5},   {{2, 1, 3}, 2, 8, 17},   {{15, 2, 5}, 1, 24, 8},
-                                   {{3, 17, 4}, 1, 1, 48}, {{5, 4, 31}, 1, 16, 16}, {{1, 33, 2}, 1, 48, 3},
-                                   {{7, 9, 6}, 2, 20, 65}, {{4, 4, 4}, 1, 96, 24}};
-  for (const Case& c : cases) {
-    CAPTURE(c);
-    for (int64_t stride : {1, 2}) {
-      const Inputs inputs = inputs_of(c);
-      const Tensor want = defined(inputs, stride);
-      for (const ConvMethodInfo& info : conv_methods()) {
-        if (info.stride != 0 && info.stride != stride) continue;
-        CAPTURE(info.name);
-        const auto compute = [&] {
-          return finished(conv3d_norm(inputs.x, pack_conv3d(inputs.weight, info.method), inputs.norm, stride));
-        };
-        const double bound = std::max(2e-4, 10 * info.error);
-        for (CpuLevel level : levels()) CHECK(mismatch(computed(level, 2, compute), want, {bound, bound}) == "");
-      }
-    }
-  }
-}
-
 TEST_CASE("all forms of a Winograd method give the same bits, for any number of threads") {
   const Inputs inputs = inputs_of({{9, 13, 17}, 1, 24, 40});
   for (const ConvMethodInfo& info : conv_methods()) {
     if (info.method == ConvMethod::direct || info.method == ConvMethod::amx_bf16) continue;
     CAPTURE(info.name);
-    const auto compute = [&] {
-      return conv3d_norm(inputs.x, pack_conv3d(inputs.weight, info.method), inputs.norm, stride_of(info.method)).values;
-    };
+    const auto compute = [&] { return conv3d_norm(inputs.x, packed(inputs.weight, info.method), inputs.norm).values; };
     const Tensor plain = computed(CpuLevel::plain, 1, compute);
     for (CpuLevel level : levels()) CHECK(same_bits(computed(level, 3, compute), plain));
     CHECK(difference_by_threads(compute) == "");
@@ -224,108 +183,122 @@ TEST_CASE("what the table chooses in exact precision stays within 1e-5 where a v
   }
 }
 
-TEST_CASE("f16 features are read and written within the bound of fast precision") {
-  const Inputs inputs = inputs_of({{7, 9, 6}, 1, 20, 33}, DType::f16);
-  for (const ConvMethodInfo& info : conv_methods()) {
-    CAPTURE(info.name);
-    const Tensor want = defined(inputs, stride_of(info.method));
-    for (CpuLevel level : levels()) {
-      ContextOptions options;
-      options.cpu = level;
-      Context context(options);
-      UseContext use(context);
-      const Features y = conv3d_norm(inputs.x, pack_conv3d(inputs.weight, info.method), inputs.norm,
-                                     stride_of(info.method), DType::f16);
-      CHECK(y.values.dtype == DType::f16);
-      const double bound = std::max(2e-3, 10 * info.error);
-      CHECK(mismatch(finished(y), want, {bound, bound}) == "");
-    }
-  }
-}
-
 TEST_CASE("what is not finite, or too large for f16, is refused before it can spread") {
   Inputs inputs = inputs_of({{8, 8, 8}, 1, 16, 16});
-  const PackedConv3d weight = pack_conv3d(inputs.weight, ConvMethod::winograd_444);
+  const ConvBlockWeight weight = packed(inputs.weight, ConvMethod::winograd_444);
   inputs.x.values.data<float>()[77] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_WITH_AS(conv3d_norm(inputs.x, weight, inputs.norm), doctest::Contains("is not finite"), Error);
 
   Inputs large = inputs_of({{8, 8, 8}, 1, 16, 16});
   for (int64_t i = 0; i < large.weight.numel(); ++i) large.weight.data<float>()[i] *= 1e5f;
   for (ConvMethod method : {ConvMethod::winograd_444, ConvMethod::direct}) {
-    CHECK_THROWS_WITH_AS(conv3d_norm(large.x, pack_conv3d(large.weight, method), large.norm, 1, DType::f16),
+    CHECK_THROWS_WITH_AS(conv3d_norm(large.x, packed(large.weight, method, DType::f16), large.norm),
                          doctest::Contains("leaves the range of f16"), Error);
   }
 }
 
 TEST_CASE("a chain of convolutions is written over its input, forth and back, with the bits of separate volumes") {
-  const int64_t planes = 60;
-  const Inputs inputs = inputs_of({{planes, 6, 5}, 1, 16, 16});
-  const PackedConv3d weight = pack_conv3d(inputs.weight, ConvMethod::winograd_444);
-  const auto chain = [&](bool keep) {
+  constexpr int64_t kPlanes = 60;  // enough for room beside the volume
+  const Inputs inputs = inputs_of({{kPlanes, 6, 5}, 1, 16, 16});
+  const auto chain = [&](const ConvBlockWeight& weight, bool keep) {
     std::vector<Features> kept;
     Features y = inputs.x;
     for (int layer = 0; layer < 4; ++layer) {
       y = conv3d_norm(std::move(y), weight, inputs.norm);
       if (keep) kept.push_back(y);
     }
-    return finished(std::move(y));
+    return y;
   };
-  ContextOptions options;
-  options.threads = 2;
-  int64_t peaks[2];
-  Tensor results[2];
-  for (int keep : {0, 1}) {
-    Context context(options);
-    UseContext use(context);
-    results[keep] = chain(keep == 1);
-    peaks[keep] = context.memory()->peak_bytes();
+  for (const ConvMethod method : {ConvMethod::direct, ConvMethod::winograd_222, ConvMethod::winograd_244,
+                                  ConvMethod::winograd_444, ConvMethod::amx_bf16}) {
+    CAPTURE(info_of(method).name);
+    for (const CpuLevel level : levels()) {
+      if (method == ConvMethod::amx_bf16 && level != best_cpu_level()) continue;  // the same loops at every level
+      CAPTURE(name_of(level));
+      Features results[2];
+      int64_t peaks[2];
+      for (const int keep : {0, 1}) {
+        Context context(options_of(level, 2, tiles_for(method)));
+        UseContext use(context);
+        const ConvBlockWeight weight = packed(inputs.weight, method);
+        context.memory()->reset_peak();
+        results[keep] = chain(weight, keep == 1);
+        peaks[keep] = context.memory()->peak_bytes();
+      }
+      const Features &over = results[0], &apart = results[1];
+      CHECK(same_bits(over.values, apart.values));
+      CHECK(same_bits(over.center, apart.center));
+      CHECK(same_bits(over.factor, apart.factor));
+      CHECK(same_bits(over.shift, apart.shift));
+      CHECK(same_bits(over.rstd, apart.rstd));
+      if (method != ConvMethod::direct) CHECK(peaks[1] - peaks[0] > 2 * inputs.x.values.bytes());
+    }
   }
-  CHECK(same_bits(results[0], results[1]));
-  const int64_t volume = inputs.x.values.bytes();
-  CHECK(peaks[1] - peaks[0] > 2 * volume);
 }
 
-TEST_CASE("a convolution of an up-sampled and a skipped volume follows its parts, however it is cut into slabs") {
-  const int64_t H = 30, W = 3, D = 4, in = 20, middle = 16, skip_channels = 16, out = 16;
+TEST_CASE("a convolution of an up-sampled and a skipped volume may be written over the skipped one") {
+  const int64_t H = 30, W = 3, D = 4, in = 20, middle = 16, others = 16, out = 16;
   const Inputs low = inputs_of({{H, W, D}, 1, in, 1});
   const Tensor up = field("up", {in, middle, 2, 2, 2}, 0.3), up_bias = field("up bias", {middle}, 0.3);
-  const Tensor weight = field("weight", {out, middle + skip_channels, 3, 3, 3}, 0.06);
+  const Tensor weight = field("weight", {out, middle + others, 3, 3, 3}, 0.06);
   const NormWeights norm{field("gain", {out}, 0.3, 1), field("bias", {out}, 0.5)};
-  Features skip{field("skip", {1, 2 * H, 2 * W, 2 * D, skip_channels}, 1)};
-  skip.center = field("skip center", {1, skip_channels}, 0.2);
-  skip.factor = field("skip factor", {1, skip_channels}, 0.5, 1);
-  skip.shift = field("skip shift", {1, skip_channels}, 0.5);
-  skip.slope = 0.01f;
-  const PackedMatrix packed_up = pack_conv_transpose3d(up);
-  const Tensor joined = concat_channels({conv_transpose3d(finished(low.x), packed_up, up_bias), finished(skip)});
-  const Tensor want = defined({{joined}, weight, norm}, 1);
-  for (ConvMethod method :
-       {ConvMethod::direct, ConvMethod::winograd_222, ConvMethod::winograd_444, ConvMethod::amx_bf16}) {
-    CAPTURE(info_of(method).name);
-    const double bound = std::max(1e-4, 10 * info_of(method).error);
-    const auto compute = [&] {
-      return finished(conv3d_norm_up(low.x, packed_up, up_bias, skip, pack_conv3d(weight, method, middle), norm));
-    };
-    for (CpuLevel level : levels()) CHECK(mismatch(computed(level, 2, compute), want, {bound, bound}) == "");
-    CHECK(difference_by_threads(compute) == "");
+  const Inputs skip = inputs_of({{2 * H, 2 * W, 2 * D}, 1, others, others});
+  for (const CpuLevel level : levels()) {
+    CAPTURE(name_of(level));
+    Context context(options_of(level, 2));
+    UseContext use(context);
+    const ConvBlockWeight own = packed(skip.weight, ConvMethod::winograd_444);
+    const UpBlockWeight wide = pack_up_block(weight, up, up_bias, site_of(ConvMethod::winograd_444));
+    for (const int layers : {1, 2}) {  // with the room before the skip, and then behind it
+      Features over = skip.x;
+      for (int layer = 0; layer < layers; ++layer) over = conv3d_norm(std::move(over), own, norm);
+      Features apart = over;
+      apart.values = over.values.clone();
+      const void* before = over.values.raw();
+      const auto* buffer = over.values.buffer.get();
+      const Features result = conv3d_norm_up(low.x, std::move(over), wide, norm);
+      CHECK(result.values.buffer.get() == buffer);
+      CHECK(result.values.raw() != before);
+      const Features separate = conv3d_norm_up(low.x, apart, wide, norm);
+      CHECK(same_bits(result.values, separate.values));
+      CHECK(same_bits(result.rstd, separate.rstd));
+    }
   }
+}
 
-  // Over the skip's memory, with the room before it and then behind it.
-  Context context;
-  UseContext use(context);
-  const PackedConv3d own =
-      pack_conv3d(field("own", {skip_channels, skip_channels, 3, 3, 3}, 0.1), ConvMethod::winograd_444);
-  const PackedConv3d wide = pack_conv3d(weight, ConvMethod::winograd_444, middle);
-  for (int layers : {1, 2}) {
-    Features over = skip;
-    for (int layer = 0; layer < layers; ++layer) over = conv3d_norm(std::move(over), own, norm);
-    const Features apart = {over.values.clone(), over.center, over.factor, over.shift, over.slope};
-    const void* before = over.values.raw();
-    const auto* buffer = over.values.buffer.get();
-    const Features result = conv3d_norm_up(low.x, packed_up, up_bias, std::move(over), wide, norm);
-    CHECK(result.values.buffer.get() == buffer);
-    CHECK(result.values.raw() != before);
-    CHECK(same_bits(finished(result), finished(conv3d_norm_up(low.x, packed_up, up_bias, apart, wide, norm))));
+TEST_CASE("statistics hold where the mean dwarfs the deviation, over many slabs, with the far values first") {
+  const int64_t voxels = 64 * 64 * 50;
+  Tensor x({1, 64, 64, 50, 3}), identity = zeros({3, 3, 3, 3, 3});
+  const Tensor noise = field("noise", {voxels, 3}, 1);
+  for (int64_t v = 0; v < voxels; ++v) {
+    for (int64_t c = 0; c < 3; ++c) {
+      const double middle = c == 0 ? 1e4 : c == 1 ? (v < 700 ? 0 : 1e4) : -3e5;
+      x.data<float>()[v * 3 + c] = float(middle) + noise.data<float>()[v * 3 + c];
+    }
+  }
+  for (int64_t c = 0; c < 3; ++c) identity.data<float>()[(c * 3 + c) * 27 + 13] = 1;
+  const NormWeights norm{full({3}, 1), field("bias", {3}, 1)};
+  const Tensor want =
+      normed(Doubles(x), Doubles(norm.gain), Doubles(norm.bias), double(norm.eps), double(norm.slope)).rounded();
+  for (const CpuLevel level : levels()) {
+    CAPTURE(name_of(level));
+    const auto compute = [&] { return materialize(conv3d_norm({x}, packed(identity, ConvMethod::direct), norm)); };
+    const Tensor y = computed(level, 1, compute);
+    CHECK(mismatch(y, want, {2e-6, 2e-6}) == "");
+    CHECK(same_bits(computed(level, 3, compute), y));
+  }
+}
+
+TEST_CASE("a sample's features do not depend on the other samples") {
+  const Inputs both = inputs_of({{5, 6, 7}, 2, 20, 24});
+  for (const ConvMethod method : {ConvMethod::direct, ConvMethod::winograd_444}) {
+    for (const CpuLevel level : levels()) {
+      CAPTURE(name_of(level));
+      const auto run = [&](const Features& x) {
+        return computed(level, 1, [&] { return materialize(conv3d_norm(x, packed(both.weight, method), both.norm)); });
+      };
+      CHECK(same_bits(run(slice(both.x, 1, 2)).select(0), run(both.x).select(1)));
+    }
   }
 }
 
@@ -336,11 +309,34 @@ TEST_CASE("a method is named, found by its name, and refused where it cannot ser
   }
   CHECK_THROWS_WITH_AS(parse_conv_method("winograd"), doctest::Contains("it is one of direct, winograd-2x2x2"), Error);
   const Inputs inputs = inputs_of({{4, 4, 4}, 1, 16, 16});
-  const PackedConv3d strided = pack_conv3d(inputs.weight, ConvMethod::winograd_stride2);
-  CHECK_THROWS_WITH_AS(conv3d_norm(inputs.x, strided, inputs.norm, 1), doctest::Contains("winograd-stride2"), Error);
-  CHECK_THROWS_WITH_AS(conv3d(inputs.x.values, strided, {}), doctest::Contains("packed for winograd-stride2"), Error);
+  ConvSite site = site_of(ConvMethod::winograd_stride2);
+  CHECK(choose_conv(site, {16, 16}).variant == "winograd-stride2");
+  site.stride = 1;
+  CHECK_THROWS_WITH_AS(pack_conv_block(inputs.weight, site), doctest::Contains("winograd-stride2 computes stride 2"),
+                       Error);
+  if (!amx_available()) {
+    CHECK_THROWS_WITH_AS(packed(inputs.weight, ConvMethod::amx_bf16), doctest::Contains("matrix units"), Error);
+  }
   CHECK(choose_conv_method({64, 64, 3, 1, {288, 288, 96}}, Precision::exact, CpuLevel::plain) == ConvMethod::direct);
   CHECK(choose_conv_method({1, 64, 3, 1, {288, 288, 96}}, Precision::exact, CpuLevel::avx2) == ConvMethod::direct);
   CHECK(choose_conv_method({64, 64, 3, 1, {288, 288, 96}, 1e-7}, Precision::exact, CpuLevel::avx2) ==
         ConvMethod::direct);
+}
+
+TEST_CASE("results are held as the weight says, in half width at the two highest resolutions of fast precision") {
+  for (const Precision precision : {Precision::exact, Precision::fast}) {
+    ContextOptions options;
+    options.precision = precision;
+    Context context(options);
+    UseContext use(context);
+    for (const int halvings : {0, 1, 2}) {
+      ConvSite site;
+      site.halvings = halvings;
+      const bool half = precision == Precision::fast && halvings < 2;
+      CHECK(choose_conv(site, {64, 64}).store == (half ? DType::f16 : DType::f32));
+      const Inputs inputs = inputs_of({{7, 9, 6}, 1, 20, 33});
+      const Features y = conv3d_norm(inputs.x, pack_conv_block(inputs.weight, site), inputs.norm);
+      CHECK(y.values.dtype == (half ? DType::f16 : DType::f32));
+    }
+  }
 }

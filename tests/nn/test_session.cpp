@@ -1,12 +1,15 @@
 // The whole path on a tiny model: the same masks however they are made, memory as planned, and clear refusals.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
+#include <thread>
 
 #include "sat/io/masks/restore.h"
+#include "sat/nn/run/dry_run.h"
 #include "sat/nn/run/segment_volume.h"
-#include "sat/nn/run/segmenter.h"
+#include "sat/nn/run/session.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "sat/tensor/memory/memory.h"
 #include "tests/support/golden.h"
@@ -18,15 +21,17 @@ using namespace sat::test;
 
 namespace {
 
-/// A tiny model's files, kept while the tests run.
+/// A tiny model's files, kept while the tests run, and what it is loaded and run with.
 struct Files {
   TempDir folder;
-  SegmenterOptions options;
+  ModelOptions model;
+  SessionOptions session;
   explicit Files(int64_t phrases = 40) {
-    options.model = folder / "model.safetensors";
-    options.bank = folder / "bank.safetensors";
-    write_tiny_model(options.model, options.bank, phrases);
+    model.model = folder / "model.safetensors";
+    model.bank = folder / "bank.safetensors";
+    write_tiny_model(model.model, model.bank, phrases);
   }
+  Session open() const { return Session(Model::open(model), session); }
 };
 
 std::vector<std::string> phrases(int64_t first, int64_t last) {
@@ -176,13 +181,13 @@ TEST_CASE("masks have the same bits for any threads and any batch of prompts") {
   const Volume scan = tiny_scan({37, 30, 17});
   Segmentation first;
   for (int threads : {1, 2, 3, 4, 8}) {
-    files.options.threads = threads;
-    const Segmenter segmenter(files.options);
-    const Segmentation all = segmenter.run(scan, phrases(0, 40), run_options());
+    files.session.threads = threads;
+    const Session session = files.open();
+    const Segmentation all = session.run(scan, phrases(0, 40), run_options());
     if (first.prompts.empty()) first = all;
     CHECK(mismatch(all.masks.bits, first.masks.bits, {}) == "");
     CHECK(all.pairing_checked);
-    const Segmentation some = segmenter.run(scan, phrases(30, 33), run_options());
+    const Segmentation some = session.run(scan, phrases(30, 33), run_options());
     for (int64_t n = 0; n < 3; ++n) {
       CHECK(mismatch(some.masks.bits.select(n), first.masks.bits.select(30 + n), {}) == "");
     }
@@ -196,12 +201,12 @@ TEST_CASE("masks have the same bits for any threads and any batch of prompts") {
 TEST_CASE("measured memory stays below the plan, which is no exaggeration") {
   for (int64_t prompts : {3, 400}) {
     Files files(prompts);
-    files.options.threads = 2;
-    const Segmenter segmenter(files.options);
-    UseContext use(segmenter.context());
+    files.session.threads = 2;
+    const Session session = files.open();
+    UseContext use(session.context());
     const Volume scan = tiny_scan({60, 50, 40});
-    const SegmentationPlan plan = segmenter.plan(scan.geometry, run_options(), prompts);
-    const Segmentation done = segmenter.run(scan, phrases(0, prompts), run_options());
+    const SegmentationPlan plan = session.plan(scan.geometry, run_options(), prompts);
+    const Segmentation done = session.run(scan, phrases(0, prompts), run_options());
     CAPTURE(plan.tensor_bytes);
     CAPTURE(done.peak_bytes);
     CHECK(double(done.peak_bytes) <= 1.05 * double(plan.tensor_bytes));
@@ -214,29 +219,29 @@ TEST_CASE("measured memory stays below the plan, which is no exaggeration") {
 TEST_CASE(
     "where a limit is too low for memory alone, features are spilled to the folder offered, with the same masks") {
   Files files(400);
-  files.options.threads = 2;
+  files.session.threads = 2;
   const std::array<int64_t, 3> size{60, 50, 40};
   const Geometry grid = tiny_scan(size).geometry;
-  const auto plan = [&](int64_t max_ram, Scratch scratch) {
-    return plan_segmentation(tiny_config(), grid, run_options(), 400, max_ram, 0, scratch);
+  const auto plan = [&](int64_t max_ram, bool may_spill) {
+    return plan_segmentation(tiny_config(), grid, run_options(), 400, {max_ram, kSpillAbove, may_spill});
   };
-  const SegmentationPlan free = plan(0, Scratch::offered);
+  const SegmentationPlan free = plan(0, true);
   CHECK(free.waiting == Waiting::features);
   CHECK(free.scratch_bytes == 0);
-  CHECK(plan(free.process_bytes, Scratch::offered).waiting == Waiting::features);
+  CHECK(plan(free.process_bytes, true).waiting == Waiting::features);
   const int64_t limit = free.process_bytes - 1;
-  CHECK_THROWS_WITH_AS(plan(limit, Scratch::none), doctest::Contains("this run needs"), Error);
-  const SegmentationPlan tight = plan(limit, Scratch::offered);
+  CHECK_THROWS_WITH_AS(plan(limit, false), doctest::Contains("this run needs"), Error);
+  const SegmentationPlan tight = plan(limit, true);
   CHECK(tight.waiting == Waiting::spilled);
   CHECK(tight.scratch_bytes > 0);
   CHECK(tight.tensor_bytes < free.tensor_bytes);
 
   const Volume scan = tiny_scan(size);
-  const Segmentation before = Segmenter(files.options).run(scan, phrases(0, 400), run_options());
-  files.options.max_ram = tight.process_bytes;
-  files.options.scratch = files.folder.path();
-  const Segmenter segmenter(files.options);
-  UseContext use(segmenter.context());
+  const Segmentation before = files.open().run(scan, phrases(0, 400), run_options());
+  files.model.max_ram = files.session.max_ram = tight.process_bytes;
+  files.session.scratch = files.folder.path();
+  const Session session = files.open();
+  UseContext use(session.context());
   const Volume counted = tiny_scan(size);
   double last = 0;
   RunOptions run = run_options();
@@ -244,7 +249,7 @@ TEST_CASE(
     CHECK(now.fraction >= last);
     last = now.fraction;
   };
-  const Segmentation done = segmenter.run(counted, phrases(0, 400), run);
+  const Segmentation done = session.run(counted, phrases(0, 400), run);
   CHECK(done.plan.waiting == Waiting::spilled);
   CHECK(mismatch(done.masks.bits, before.masks.bits, {}) == "");
   CHECK(double(done.peak_bytes) <= 1.05 * double(tight.tensor_bytes));
@@ -258,10 +263,10 @@ TEST_CASE("497 prompts on a large scan fit 6 GB with disk, and would not without
   scan.voxel_to_world_mm.m[2][2] = 3;
   RunOptions run = run_options();
   run.modality = "ct";
-  const auto plan = [&](Scratch scratch) {
-    return plan_segmentation(published_config("UNET"), scan, run, 497, 0, 0, scratch);
+  const auto plan = [&](bool may_spill) {
+    return plan_segmentation(published_config("UNET"), scan, run, 497, {0, kSpillAbove, may_spill});
   };
-  const SegmentationPlan spilled = plan(Scratch::offered), kept = plan(Scratch::none);
+  const SegmentationPlan spilled = plan(true), kept = plan(false);
   CHECK(spilled.waiting == Waiting::spilled);
   CHECK(double(spilled.process_bytes) < 6e9);
   CHECK(kept.waiting == Waiting::features);
@@ -282,38 +287,41 @@ TEST_CASE("memory grows by a bit a voxel and prompt, not by a float") {
 
 TEST_CASE("a limit is obeyed, or refused before anything is computed with the figure needed") {
   Files files;
-  files.options.max_ram = int64_t(100) << 20;
-  const Segmenter segmenter(files.options);
+  files.model.max_ram = files.session.max_ram = int64_t(100) << 20;
+  const Session session = files.open();
   const Volume small = tiny_scan({20, 20, 10});
-  CHECK(segmenter.run(small, phrases(0, 2), run_options()).masks.prompts == 2);
+  CHECK(session.run(small, phrases(0, 2), run_options()).masks.prompts == 2);
   Geometry large;
   large.size = {400, 400, 200};
-  CHECK_THROWS_WITH_AS(segmenter.plan(large, run_options(), 40), doctest::Contains("this run needs"), Error);
-  files.options.max_ram = (int64_t(96) << 20) + 1000;
-  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("loading this model needs"), Error);
-  files.options.machine_bytes = files.options.max_ram;
-  files.options.max_ram = 0;
-  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("loading this model needs"), Error);
-  files.options.max_ram = 1000;
-  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("less than the program itself needs"), Error);
+  CHECK_THROWS_WITH_AS(session.plan(large, run_options(), 40), doctest::Contains("this run needs"), Error);
+  const std::shared_ptr<const Model> roomy = Model::open(files.model);
+  files.model.max_ram = files.session.max_ram = (int64_t(96) << 20) + 1000;
+  CHECK_THROWS_WITH_AS(files.open(), doctest::Contains("loading this model needs"), Error);
+  CHECK_THROWS_WITH_AS(Session(roomy, files.session), doctest::Contains("less than the program and the model need"),
+                       Error);
+  files.model.machine_bytes = files.model.max_ram;
+  files.model.max_ram = 0;
+  CHECK_THROWS_WITH_AS(files.open(), doctest::Contains("loading this model needs"), Error);
+  files.model.max_ram = 1000;
+  CHECK_THROWS_WITH_AS(files.open(), doctest::Contains("less than the program itself needs"), Error);
 }
 
 TEST_CASE("the planned figure is enough as a limit") {
   Files files;
   const std::array<int64_t, 3> size{60, 50, 40};
   Geometry grid = tiny_scan(size).geometry;
-  files.options.max_ram = plan_segmentation(tiny_config(), grid, run_options(), 40).process_bytes;
-  const Segmenter segmenter(files.options);
-  UseContext use(segmenter.context());
+  files.model.max_ram = files.session.max_ram = plan_segmentation(tiny_config(), grid, run_options(), 40).process_bytes;
+  const Session session = files.open();
+  UseContext use(session.context());
   const Volume scan = tiny_scan(size);
-  CHECK(segmenter.run(scan, phrases(0, 40), run_options()).masks.prompts == 40);
-  CHECK_THROWS_WITH_AS(segmenter.run(tiny_scan({60, 50, 44}), phrases(0, 40), run_options()),
+  CHECK(session.run(scan, phrases(0, 40), run_options()).masks.prompts == 40);
+  CHECK_THROWS_WITH_AS(session.run(tiny_scan({60, 50, 44}), phrases(0, 40), run_options()),
                        doctest::Contains("this run needs"), Error);
 }
 
-TEST_CASE("progress grows to one, cancelling stops the run, and the segmenter can be used again") {
+TEST_CASE("progress grows to one, cancelling stops the run, and the session can be used again") {
   Files files;
-  const Segmenter segmenter(files.options);
+  const Session session = files.open();
   const Volume scan = tiny_scan({37, 30, 17});
   RunOptions run = run_options();
   double last = 0;
@@ -321,18 +329,18 @@ TEST_CASE("progress grows to one, cancelling stops the run, and the segmenter ca
     CHECK(now.fraction >= last);
     last = now.fraction;
   };
-  segmenter.run(scan, phrases(0, 2), run);
+  session.run(scan, phrases(0, 2), run);
   CHECK(last == 1);
   run.on_progress = {};
   int asked = 0;
   run.cancelled = [&] { return ++asked > 20; };
-  CHECK_THROWS_AS(segmenter.run(scan, phrases(0, 2), run), Cancelled);
-  CHECK(segmenter.run(scan, phrases(0, 2), run_options()).masks.prompts == 2);
+  CHECK_THROWS_AS(session.run(scan, phrases(0, 2), run), Cancelled);
+  CHECK(session.run(scan, phrases(0, 2), run_options()).masks.prompts == 2);
 }
 
 TEST_CASE("probabilities agree with the masks") {
   Files files;
-  const Segmenter segmenter(files.options);
+  const Session session = files.open();
   const Volume scan = tiny_scan({37, 30, 17});
   std::vector<float> p(size_t(2 * scan.geometry.voxels()));
   RunOptions run = run_options();
@@ -340,7 +348,7 @@ TEST_CASE("probabilities agree with the masks") {
     CHECK(grid.size == scan.geometry.size);
     return std::vector<float*>{p.data(), p.data() + grid.voxels()};
   };
-  const Segmentation found = segmenter.run(scan, phrases(0, 2), run);
+  const Segmentation found = session.run(scan, phrases(0, 2), run);
   int64_t wrong = 0;
   for (int64_t n = 0; n < 2; ++n) {
     for (int64_t v = 0; v < scan.geometry.voxels(); ++v) {
@@ -352,15 +360,47 @@ TEST_CASE("probabilities agree with the masks") {
   CHECK(wrong == 0);
 }
 
+TEST_CASE("two sessions run one model at the same time, with the masks of one alone and the weights once in memory") {
+  Files files;
+  files.session.threads = 2;
+  const Volume scans[] = {tiny_scan({37, 30, 17}), tiny_scan({30, 22, 25})};
+  const auto asked = [](size_t which) { return phrases(int64_t(5 * which), int64_t(5 * which + 30)); };
+  Segmentation alone[2];
+  for (const size_t which : {0, 1}) alone[which] = files.open().run(scans[which], asked(which), run_options());
+
+  const std::shared_ptr<const Model> model = Model::open(files.model);
+  CHECK(model.use_count() == 1);
+  int64_t live[2] = {-1, -1}, opened[2] = {-1, -1};
+  Segmentation together[2];
+  std::atomic<int> ready{0};
+  const auto work = [&](size_t which) {
+    const Session session(model, files.session);
+    opened[which] = session.context().memory()->live_bytes();
+    for (++ready; ready < 2;) std::this_thread::yield();
+    for (int again = 0; again < 3; ++again) together[which] = session.run(scans[which], asked(which), run_options());
+    live[which] = session.context().memory()->live_bytes();
+  };
+  std::thread other(work, 1);
+  work(0);
+  other.join();
+  for (const size_t which : {0, 1}) {
+    CHECK(mismatch(together[which].masks.bits, alone[which].masks.bits, {}) == "");
+    CHECK(opened[which] == 0);  // a session has no weights of its own
+    const int64_t kept = live[which] - together[which].masks.bits.bytes();
+    CHECK(kept < model->bytes().on_host / 4);
+  }
+  CHECK(model->bytes().on_host > 0);
+}
+
 TEST_CASE("a run that is to be verified says what its precision costs on a window") {
   const Files files;
   const Volume scan = tiny_scan({40, 30, 14});
   const auto verified = [&](Precision precision) {
-    SegmenterOptions options = files.options;
+    ModelOptions options = files.model;
     options.precision = precision;
     RunOptions run = run_options();
     run.verify = true;
-    const Segmentation found = Segmenter(options).run(scan, phrases(0, 35), run);
+    const Segmentation found = Session(Model::open(options)).run(scan, phrases(0, 35), run);
     REQUIRE(found.verification);
     return *found.verification;
   };
@@ -373,27 +413,27 @@ TEST_CASE("a run that is to be verified says what its precision costs on a windo
 
 TEST_CASE("what cannot be segmented is refused by name") {
   Files files;
-  const Segmenter segmenter(files.options);
+  const Session session = files.open();
   const Volume scan = tiny_scan({20, 20, 10});
-  CHECK_THROWS_WITH_AS(segmenter.run(scan, {}, run_options()), "there are no prompts", Error);
-  CHECK_THROWS_WITH_AS(segmenter.run(scan, {"spline"}, run_options()), doctest::Contains("spline"), Error);
+  CHECK_THROWS_WITH_AS(session.run(scan, {}, run_options()), "there are no prompts", Error);
+  CHECK_THROWS_WITH_AS(session.run(scan, {"spline"}, run_options()), doctest::Contains("spline"), Error);
   RunOptions unknown = run_options();
   unknown.modality = "xray";
-  CHECK_THROWS_WITH_AS(segmenter.run(scan, phrases(0, 1), unknown), doctest::Contains("xray"), Error);
-  const Volume hot = tiny_scan({20, 20, 10});
+  CHECK_THROWS_WITH_AS(session.run(scan, phrases(0, 1), unknown), doctest::Contains("xray"), Error);
+  Volume hot = tiny_scan({20, 20, 10});
   hot.voxels.data<float>()[77] = NAN;
-  CHECK_THROWS_AS(segmenter.run(hot, phrases(0, 1), run_options()), Error);
+  CHECK_THROWS_AS(session.run(hot, phrases(0, 1), run_options()), Error);
 }
 
 TEST_CASE("a bank or text encoder of another model is refused") {
   Files files;
-  EmbeddingBank bank = read_bank(files.options.bank);
+  EmbeddingBank bank = read_bank(files.model.bank);
   bank.text_identity = std::string(64, 'b');
-  files.options.bank = files.folder / "other.safetensors";
-  write_bank(files.options.bank, bank);
-  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("does not belong to the model"), Error);
+  files.model.bank = files.folder / "other.safetensors";
+  write_bank(files.model.bank, bank);
+  CHECK_THROWS_WITH_AS(files.open(), doctest::Contains("does not belong to the model"), Error);
   bank.text_identity = std::string(64, 'a');
   bank.model_identity = std::string(64, 'c');
-  write_bank(files.options.bank, bank);
-  CHECK_THROWS_WITH_AS(Segmenter{files.options}, doctest::Contains("this bank was made for the model cccc"), Error);
+  write_bank(files.model.bank, bank);
+  CHECK_THROWS_WITH_AS(files.open(), doctest::Contains("this bank was made for the model cccc"), Error);
 }

@@ -1,0 +1,122 @@
+// Rows of dense layers, products, sums and layer norms.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "sat/tensor/ops.h"
+#include "tests/support/op_rows/op_rows.h"
+
+namespace sat::test {
+
+namespace {
+
+double activated(double x, Activation act) {
+  if (act == Activation::relu) return std::max(x, 0.0);
+  return act == Activation::gelu ? 0.5 * x * std::erfc(-x / std::sqrt(2.0)) : x;
+}
+
+/// a [..., C] * b^T, b [N, C].
+Doubles product(const Doubles& a, const Doubles& b) {
+  const int64_t C = b.shape[1], N = b.shape[0];
+  Doubles y(a.shape.with(-1, N));
+  for (int64_t i = 0; i < y.numel(); ++i) {
+    for (int64_t c = 0; c < C; ++c) y[i] += a[i / N * C + c] * b[i % N * C + c];
+  }
+  return y;
+}
+
+void add_linear_rows(std::vector<OpRow>& rows) {
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {{1, 1}, {3, 17}, {96, 64}, {300, 130}, {513, 31}};
+  for (const int64_t n : {1, 5, 6, 7, 33, 200}) {
+    for (const auto& [in, out] : sizes) {
+      for (const Activation act : {Activation::none, Activation::relu, Activation::gelu}) {
+        rows.push_back(
+            {words("linear ", n, " x ", in, " -> ", out, ", activation ", int(act)),
+             {{"x", {n, in}}, {"weight", {out, in}, 2 / std::sqrt(double(in)), 0, DType::f32, true}, {"bias", {out}}},
+             [act](const Tensors& i) { return linear(i[0], pack_linear(i[1]), i[2], act); },
+             [act](const Arrays& i) {
+               Doubles y = product(i[0], i[1]);
+               for (int64_t at = 0; at < y.numel(); ++at) {
+                 y[at] = activated(y[at] + i[2][at % i[2].numel()], act);
+               }
+               return y;
+             },
+             {2e-6, 2e-6}});
+      }
+    }
+  }
+  rows.push_back({"linear without a bias, of three axes",
+                  {{"x", {3, 5, 70}}, {"weight", {90, 70}, 0.2, 0, DType::f32, true}},
+                  [](const Tensors& i) { return linear(i[0], pack_linear(i[1]), {}); },
+                  [](const Arrays& i) { return product(i[0], i[1]); },
+                  {2e-6, 2e-6}});
+}
+
+void add_product_rows(std::vector<OpRow>& rows) {
+  for (const auto& [n, C, N] : {std::array<int64_t, 3>{1, 1, 1}, {7, 24, 5}, {200, 64, 33}, {33, 300, 17}}) {
+    rows.push_back({words("product_transposed ", n, " x ", C, " x ", N),
+                    {{"a", {n, C}}, {"b", {N, C}, 2 / std::sqrt(double(C))}},
+                    [](const Tensors& i) { return product_transposed(i[0], i[1]); },
+                    [](const Arrays& i) { return product(i[0], i[1]); },
+                    {2e-6, 2e-6}});
+  }
+  rows.push_back({"product_transposed of a volume",
+                  {{"a", {1, 3, 4, 5, 20}}, {"b", {9, 20}, 0.4}},
+                  [](const Tensors& i) { return product_transposed(i[0], i[1]); },
+                  [](const Arrays& i) { return product(i[0], i[1]); },
+                  {2e-6, 2e-6}});
+}
+
+void add_sum_rows(std::vector<OpRow>& rows) {
+  for (const Shape& b : {Shape{1001, 77}, Shape{77}}) {
+    rows.push_back({words("add ", b),
+                    {{"a", {1001, 77}}, {"b", b}},
+                    [](const Tensors& i) { return add(i[0], i[1]); },
+                    [](const Arrays& i) {
+                      Doubles y(i[0].shape);
+                      for (int64_t at = 0; at < y.numel(); ++at) y[at] = i[0][at] + i[1][at % i[1].numel()];
+                      return y;
+                    },
+                    {1e-7, 1e-7}});
+  }
+}
+
+void add_norm_rows(std::vector<OpRow>& rows) {
+  for (const int64_t C : {1, 2, 7, 8, 31, 768}) {
+    for (const double offset : {0.0, 1e4}) {
+      rows.push_back({words("layer_norm of ", C, " channels about ", offset),
+                      {{"x", {17, C}, 1, offset}, {"gain", {C}}, {"bias", {C}}},
+                      [](const Tensors& i) { return layer_norm(i[0], i[1], i[2], 1e-5f); },
+                      [](const Arrays& i) {
+                        const int64_t channels = i[0].shape[1];
+                        Doubles y(i[0].shape);
+                        for (int64_t row = 0; row < i[0].shape[0]; ++row) {
+                          const double* x = &i[0].values[size_t(row * channels)];
+                          double mean = 0, variance = 0;
+                          for (int64_t c = 0; c < channels; ++c) mean += x[c] / double(channels);
+                          for (int64_t c = 0; c < channels; ++c) {
+                            variance += (x[c] - mean) * (x[c] - mean) / double(channels);
+                          }
+                          for (int64_t c = 0; c < channels; ++c) {
+                            y[row * channels + c] =
+                                (x[c] - mean) / std::sqrt(variance + double(1e-5f)) * i[1][c] + i[2][c];
+                          }
+                        }
+                        return y;
+                      },
+                      {1e-6, 1e-6}});
+    }
+  }
+}
+
+}  // namespace
+
+void add_matrix_rows(std::vector<OpRow>& rows) {
+  add_linear_rows(rows);
+  add_product_rows(rows);
+  add_sum_rows(rows);
+  add_norm_rows(rows);
+}
+
+}  // namespace sat::test

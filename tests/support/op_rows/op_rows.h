@@ -1,0 +1,92 @@
+// The table of ops: each row is an op on inputs of awkward sizes, with its definition in double. Whoever has a context,
+// on the CPU or on a device, can have all rows checked in it; the table compares and asserts nothing by itself.
+#pragma once
+
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "sat/tensor/context.h"
+#include "sat/tensor/tensor.h"
+#include "tests/support/golden.h"
+
+namespace sat::test {
+
+/// An array in double, for definitions.
+struct Doubles {
+  Shape shape;
+  std::vector<double> values;
+
+  explicit Doubles(const Shape& sizes) : shape(sizes), values(size_t(sizes.numel())) {}
+  explicit Doubles(const Tensor& x);  // f32 or f16 in the CPU's memory
+  double& operator[](int64_t i) { return values[size_t(i)]; }
+  double operator[](int64_t i) const { return values[size_t(i)]; }
+  int64_t numel() const { return shape.numel(); }
+  Tensor rounded() const;  // to f32
+};
+
+/// One input: field(name, shape, scale, offset) of golden.h, held as a type.
+struct OpInput {
+  std::string name;
+  Shape shape;
+  double scale = 1, offset = 0;
+  DType dtype = DType::f32;
+  bool published = false;  // a weight, which stays in the CPU's memory until the op's own function packs it
+};
+
+using Tensors = std::vector<Tensor>;
+using Arrays = std::vector<Doubles>;
+
+struct OpRow {
+  std::string name;  // the op, and what tells the row from its other rows
+  std::vector<OpInput> inputs;
+  std::function<Tensor(const Tensors&)> run;      // where the current context computes; may write no input
+  std::function<Doubles(const Arrays&)> defined;  // of the same inputs
+  Tolerance tolerance = {};                       // exact where the row says nothing
+  bool on_cpu_alone = false;                      // names a kernel that only the CPU has
+  bool on_tiles = false;  // of these, one that needs matrix units, or loops that stand in for them
+};
+
+/// All of them.
+const std::vector<OpRow>& op_rows();
+
+/// Inputs in the CPU's memory, the same on every call.
+Tensors inputs_of(const OpRow& row);
+/// What the definition says of them, as f32.
+Tensor defined_by(const OpRow& row);
+/// The op on these inputs in the current context, in the CPU's memory afterwards.
+Tensor computed_by(const OpRow& row, const Tensors& inputs);
+
+/// Every row that the context's device computes, in that context, against its definition: one line for each that is off
+/// there, or refused. Tolerances are multiplied by `slack`.
+std::vector<std::string> row_complaints(Context& context, double slack = 1);
+
+/// The parts of a row's name, one after another.
+template <class... Parts>
+std::string words(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}
+
+// The table's chapters, a file each.
+void add_matrix_rows(std::vector<OpRow>& rows);
+void add_attention_rows(std::vector<OpRow>& rows);
+void add_row_rows(std::vector<OpRow>& rows);
+void add_conv_rows(std::vector<OpRow>& rows);
+void add_block_rows(std::vector<OpRow>& rows);
+void add_score_rows(std::vector<OpRow>& rows);
+
+/// What features with a pending norm stand for: values [B, H, W, D, C], the others [B, C].
+Doubles taken(const Doubles& values, const Doubles& center, const Doubles& factor, const Doubles& shift, double slope);
+/// A k x k x k cross-correlation: x [B, H, W, D, in], weight [out, in, k, k, k].
+Doubles convolved(const Doubles& x, const Doubles& weight, int64_t stride, int64_t padding);
+/// Transposed, kernel = stride = 2: weight [in, out, 2, 2, 2], bias [out].
+Doubles up_sampled(const Doubles& x, const Doubles& weight, const Doubles& bias);
+/// Instance norm and leaky ReLU.
+Doubles normed(const Doubles& x, const Doubles& gain, const Doubles& bias, double eps, double slope);
+/// [a, b] along the last axis.
+Doubles joined(const Doubles& a, const Doubles& b);
+
+}  // namespace sat::test
