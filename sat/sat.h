@@ -41,7 +41,7 @@
 
 #include "sat/io/masks/bit_masks.h"
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 #include "sat/io/masks/label_map.h"
 #include "sat/io/masks/statistics.h"

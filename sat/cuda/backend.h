@@ -4,7 +4,7 @@
 
 #include "sat/cuda/kernels.h"
 #include "sat/cuda/runtime.h"
-#include "sat/tensor/backend.h"
+#include "sat/tensor/device/backend.h"
 
 namespace sat::cuda {
 

@@ -10,8 +10,8 @@
 
 #include "sat/cuda/device/device.h"
 #include "sat/cuda/device/stream.h"
+#include "sat/tensor/device/runtime.h"
 #include "sat/tensor/memory/block_allocator.h"
-#include "sat/tensor/runtime.h"
 
 namespace sat::cuda {
 

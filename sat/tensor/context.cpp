@@ -3,8 +3,8 @@
 
 #include <utility>
 
-#include "sat/tensor/backend.h"
 #include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/device/backend.h"
 #include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"

@@ -5,10 +5,10 @@
 #include <cmath>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/device/runtime.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
-#include "sat/tensor/runtime.h"
 
 namespace sat {
 

@@ -18,7 +18,7 @@
 
 #include "sat/io/files/file.h"
 #include "sat/io/files/hash.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"

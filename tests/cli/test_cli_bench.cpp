@@ -12,7 +12,7 @@
 #include "sat/cuda/device/device.h"
 #include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
-#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 #include "tests/support/decode_png.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "sat/io/checkpoints/safetensors.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "tests/support/checkpoint_bytes.h"
 #include "tests/support/golden.h"

@@ -1,7 +1,7 @@
 // `sat plan` from outside: what probabilities take, in words and in JSON.
 #include <doctest/doctest.h>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"

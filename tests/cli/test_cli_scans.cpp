@@ -7,7 +7,7 @@
 #include <string>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "tests/support/golden.h"

@@ -8,7 +8,7 @@
 #include "sat/cuda/device/device.h"
 #include "sat/nn/run/session.h"
 #include "sat/nn/sat/sat_model.h"
-#include "sat/tensor/backend.h"
+#include "sat/tensor/device/backend.h"
 #include "sat/tensor/memory/block_allocator.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"

@@ -2,7 +2,7 @@
 // own, one with little memory, and several.
 #include <doctest/doctest.h>
 
-#include "sat/tensor/backend.h"
+#include "sat/tensor/device/backend.h"
 #include "sat/tensor/memory/block_allocator.h"
 #include "tests/cuda/counts/kernel_runs.h"
 #include "tests/cuda/device_context.h"

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "sat/cuda/device/device.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/nn/run/session.h"
 #include "sat/nn/text/text_encoder.h"
 #include "tests/cuda/device_context.h"

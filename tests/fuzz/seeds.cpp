@@ -5,7 +5,7 @@
 #include <string>
 
 #include "sat/io/checkpoints/safetensors.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/sat/sat_config.h"
 #include "sat/nn/text/embedding_bank.h"

@@ -85,6 +85,14 @@ const std::set<std::string> kMeetsFiles = {"blender",      "dry_run",    "embedd
                                            "rad_dino",     "sat_config", "segment_volume", "session",    "text_config",
                                            "text_encoder", "text_file",  "trainer"};
 
+/// Rooms within rooms: files below the first never include files below the second, whatever the arrows above say.
+const std::vector<std::pair<std::string, std::string>> kWalls = {
+    {"sat/tensor/ops/", "sat/tensor/cpu/"},  // ops ask a backend
+    {"sat/nn/", "sat/tensor/cpu/"},          // and models ask ops
+    {"sat/nn/", "sat/tensor/device/backend.h"},
+    {"sat/nn/", "sat/tensor/device/runtime.h"},
+};
+
 /// Who may see a third party's headers, by the start of the include and of the including path.
 const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdParties = {
     {"zlib.h", {"sat/io/files/file.cpp", "tests/"}},
@@ -111,6 +119,9 @@ std::string include_complaint(const std::string& path, const Include& include) {
   const std::string& target = include.target;
   if (target.empty()) return "an include must name its file";
   const std::string from = room_of(path), to = room_of(target);
+  for (const auto& [inside, hidden] : kWalls) {
+    if (starts_with(path, inside) && starts_with(target, hidden)) return inside + " does not include " + target;
+  }
   if (!to.empty()) {
     if (kArrows.at(from).count(to)) return "";
     if (from == "nn" && to == "io" && kMeetsFiles.count(stem_of(path))) return "";
@@ -147,6 +158,8 @@ std::vector<std::string> complaints(const Source& source) {
         complain(std::string(call) + " is for sat/cuda/device/stream.cpp");
     }
   }
+  if (starts_with(source.path, "sat/nn/") && source.text.find("Device::") != std::string::npos)
+    complain("models name no device");
   for (const Include& include : includes_of(source)) {
     const std::string complaint = include_complaint(source.path, include);
     if (!complaint.empty()) complain(complaint);
@@ -201,6 +214,30 @@ std::vector<std::string> complaints(const std::vector<Source>& sources) {
   return found;
 }
 
+/// What is wrong with the number of files in folders, given every path of the repository but recorded values.
+std::vector<std::string> crowded(const std::vector<std::string>& paths) {
+  constexpr int kMostFiles = 16;
+  std::map<std::string, int> files;
+  for (const std::string& path : paths) ++files[std::filesystem::path(path).parent_path().generic_string()];
+  std::vector<std::string> found;
+  for (const auto& [folder, count] : files) {
+    if (count > kMostFiles) found.push_back(folder + ": " + std::to_string(count) + " files, at most 16");
+  }
+  return found;
+}
+
+std::vector<std::string> paths_of_this_repository() {
+  std::vector<std::string> paths;
+  for (const char* top : {"sat", "examples", "tests", "docs", "cmake"}) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(test::source_path(top))) {
+      const std::string path = std::filesystem::relative(entry.path(), test::source_path("")).generic_string();
+      if (entry.is_regular_file() && !starts_with(path, "tests/golden/") && !starts_with(path, "tests/fuzz/found/"))
+        paths.push_back(path);
+    }
+  }
+  return paths;
+}
+
 std::vector<Source> sources_of_this_repository() {
   const std::set<std::string> kinds = {".h", ".cpp", ".cu", ".cuh", ".c", ".inc"};
   std::vector<Source> sources;
@@ -245,10 +282,28 @@ TEST_CASE("a forbidden arrow between rooms is found") {
   CHECK(judge("examples/cli.cpp", "#include \"tests/support/golden.h\"\n").find(arrow) != std::string::npos);
 }
 
+TEST_CASE("a look over a wall between rooms of one room is found, and a device named in a model") {
+  CHECK(judge("sat/tensor/ops/norm.cpp", "#include \"sat/tensor/cpu/backend.h\"\n") ==
+        "sat/tensor/ops/norm.cpp: sat/tensor/ops/ does not include sat/tensor/cpu/backend.h\n");
+  CHECK(judge("sat/tensor/ops/norm.cpp", "#include \"sat/tensor/device/backend.h\"\n") == "");
+  CHECK(judge("sat/nn/sat/unet3d.cpp", "#include \"sat/tensor/device/backend.h\"\n") != "");
+  CHECK(judge("sat/nn/sat/unet3d.cpp", "#include \"sat/tensor/device/replay.h\"\n") == "");
+  CHECK(judge("sat/nn/run/blender.cpp", "const Device there = Device::cuda;\n") ==
+        "sat/nn/run/blender.cpp: models name no device\n");
+}
+
+TEST_CASE("a folder with too many files is found") {
+  std::vector<std::string> paths;
+  for (int i = 0; i < 16; ++i) paths.push_back("sat/io/x" + std::to_string(i) + ".cpp");
+  CHECK(crowded(paths).empty());
+  paths.push_back("sat/io/one_more.h");
+  CHECK(crowded(paths) == std::vector<std::string>{"sat/io: 17 files, at most 16"});
+}
+
 TEST_CASE("a third party's header outside its room is found") {
   CHECK(judge("sat/io/files/file.cpp", "#include <zlib.h>\n") == "");
-  CHECK(judge("sat/io/scans/nifti.cpp", "#include <zlib.h>\n") ==
-        "sat/io/scans/nifti.cpp: <zlib.h> is not for this file\n");
+  CHECK(judge("sat/io/nifti/nifti.cpp", "#include <zlib.h>\n") ==
+        "sat/io/nifti/nifti.cpp: <zlib.h> is not for this file\n");
   CHECK(judge("tests/test_x.cpp", "#include <doctest/doctest.h>\n") == "");
   CHECK(judge("sat/tensor/x.cpp", "#include <doctest/doctest.h>\n") != "");
   CHECK(judge("examples/x.cpp", "#include <CLI/App.hpp>\n") == "");
@@ -310,4 +365,5 @@ TEST_CASE("the sources of this repository keep the rules of the house") {
     for (const std::string& complaint : complaints(source)) FAIL_CHECK(complaint);
   }
   for (const std::string& complaint : complaints(sources)) FAIL_CHECK(complaint);
+  for (const std::string& complaint : crowded(paths_of_this_repository())) FAIL_CHECK(complaint);
 }

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/scans/preprocess.h"
 #include "sat/nn/run/segment_volume.h"
 #include "sat/nn/run/session.h"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "tests/support/golden.h"
 
 namespace sat::test {

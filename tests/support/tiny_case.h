@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"
 #include "tests/support/tiny_model.h"

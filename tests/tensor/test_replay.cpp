@@ -1,6 +1,6 @@
 // Work that is run again and again, and inputs that are brought beside it: on the CPU each run is simply done, and in a
 // dry context one run stands for all.
-#include "sat/tensor/replay.h"
+#include "sat/tensor/device/replay.h"
 
 #include <doctest/doctest.h>
 

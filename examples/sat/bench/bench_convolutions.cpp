@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "examples/sat/bench/bench_case.h"
-#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cli {

@@ -12,7 +12,7 @@
 #include "examples/sat/segment/case_record.h"
 #include "examples/sat/segment/resume.h"
 #include "sat/io/files/mapped_scratch.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/run/session.h"
 

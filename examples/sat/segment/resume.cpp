@@ -6,7 +6,7 @@
 
 #include "examples/sat/tools/nearest.h"
 #include "sat/io/masks/bit_masks.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/safe_name.h"
 #include "sat/io/words/text.h"
 

@@ -9,7 +9,7 @@
 #include "examples/sat/cases.h"
 #include "sat/io/files/hash.h"
 #include "sat/io/files/posix.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 namespace sat::cli {
 

@@ -6,7 +6,7 @@
 #include "examples/sat/output/output.h"
 #include "examples/sat/shipped.h"
 #include "examples/sat/tools/prompt_vocabulary.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/run/session.h"
 #include "sat/nn/sat/model_file.h"

@@ -9,7 +9,7 @@
 #include "sat/io/checkpoints/torch_file.h"
 #include "sat/io/checkpoints/zip.h"
 #include "sat/io/files/open_file.h"
-#include "sat/io/scans/foreign.h"
+#include "sat/io/nifti/foreign.h"
 #include "sat/io/words/text.h"
 
 namespace sat {

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/device/replay.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/profile.h"
-#include "sat/tensor/replay.h"
 
 namespace sat {
 

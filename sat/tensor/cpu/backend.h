@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "sat/tensor/backend.h"
+#include "sat/tensor/device/backend.h"
 
 namespace sat::cpu {
 

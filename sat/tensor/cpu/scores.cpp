@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "sat/tensor/cpu/backend.h"
-#include "sat/tensor/cpu/feature_reader.h"
+#include "sat/tensor/cpu/conv/feature_reader.h"
 #include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"

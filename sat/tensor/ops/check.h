@@ -3,7 +3,7 @@
 
 #include <initializer_list>
 
-#include "sat/tensor/backend.h"
+#include "sat/tensor/device/backend.h"
 #include "sat/tensor/profile.h"
 
 namespace sat {

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace sat;

@@ -2,7 +2,7 @@
 #include <memory>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/nn/run/session.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/tiny_model.h"

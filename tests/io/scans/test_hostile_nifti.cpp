@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "tests/support/golden.h"

@@ -1,5 +1,5 @@
 // NIfTI reading agrees with nibabel and MONAI to the bit; what is written reads back the same.
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 #include <doctest/doctest.h>
 

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "tests/support/golden.h"
 #include "tests/support/nifti_bytes.h"
 

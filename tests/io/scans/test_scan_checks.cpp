@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/words/model_card.h"
 #include "tests/support/golden.h"
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cmath>
 
-#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/ops.h"
 #include "tests/support/op_rows/op_rows.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/io/scans/preprocess.h"
 #include "sat/nn/run/windows.h"
 #include "tests/support/golden.h"

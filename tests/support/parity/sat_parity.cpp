@@ -7,7 +7,7 @@
 
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/masks/restore.h"
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 #include "sat/nn/run/segment_volume.h"
 #include "sat/nn/sat/model_file.h"
 #include "tests/support/golden.h"

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/ops.h"
 #include "tests/support/golden.h"

@@ -2,7 +2,7 @@
 // Operands are rounded to bf16, products summed in f32: 2e-3 of the result's deviation, the precision of mode `fast`.
 #pragma once
 
-#include "sat/tensor/cpu/conv_slab.h"
+#include "sat/tensor/cpu/conv/conv_slab.h"
 
 namespace sat::cpu {
 

@@ -10,8 +10,8 @@
 #include <array>
 #include <cstdint>
 
-#include "sat/tensor/cpu/conv_method.h"
-#include "sat/tensor/cpu/conv_slab.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/vector/simd.h"
 
 namespace sat::cpu {

@@ -1,5 +1,5 @@
 // Reading features whose norm is pending.
-#include "sat/tensor/cpu/feature_reader.h"
+#include "sat/tensor/cpu/conv/feature_reader.h"
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 namespace sat {
 

@@ -1,12 +1,12 @@
 // The NIfTI header: fields at fixed offsets, in two versions and two byte orders.
-#include "sat/io/scans/nifti_header.h"
+#include "sat/io/nifti/nifti_header.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
-#include "sat/io/scans/nifti_geometry.h"
+#include "sat/io/nifti/nifti_geometry.h"
 
 namespace sat {
 

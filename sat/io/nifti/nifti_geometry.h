@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 namespace sat {
 

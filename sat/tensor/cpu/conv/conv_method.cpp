@@ -1,5 +1,5 @@
 // The table of convolution methods and the choice among them.
-#include "sat/tensor/cpu/conv_method.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // The marks that files of other kinds carry at their start, from the surest to the vaguest.
-#include "sat/io/scans/foreign.h"
+#include "sat/io/nifti/foreign.h"
 
 #include <algorithm>
 #include <string>

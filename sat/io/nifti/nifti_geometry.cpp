@@ -1,5 +1,5 @@
 // nibabel's reading of a header's forms, MONAI's choice between them, and what of them disagrees.
-#include "sat/io/scans/nifti_geometry.h"
+#include "sat/io/nifti/nifti_geometry.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // NIfTI voxels: streamed slab by slab between the file's order (first axis fastest) and ours (last axis fastest).
-#include "sat/io/scans/nifti.h"
+#include "sat/io/nifti/nifti.h"
 
 #include <algorithm>
 #include <array>
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "sat/io/files/file.h"
-#include "sat/io/scans/foreign.h"
-#include "sat/io/scans/nifti_header.h"
+#include "sat/io/nifti/foreign.h"
+#include "sat/io/nifti/nifti_header.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {

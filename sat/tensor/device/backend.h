@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/device/runtime.h"
 #include "sat/tensor/ops.h"
-#include "sat/tensor/runtime.h"
 
 namespace sat {
 

@@ -1,7 +1,7 @@
 // Private: reads voxels of Features (ops.h): widened to f32, with the pending norm taken.
 #pragma once
 
-#include "sat/tensor/cpu/conv_slab.h"
+#include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cpu {

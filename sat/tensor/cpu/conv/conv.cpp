@@ -1,7 +1,7 @@
 // Direct convolutions on the CPU: the plain form, and the vector form, in which each output voxel is a row of a blocked
 // product. A tile's rows are any six consecutive voxels, so short axes waste nothing, and a tap outside the grid reads
 // zeros.
-#include "sat/tensor/cpu/conv.h"
+#include "sat/tensor/cpu/conv/conv.h"
 
 #include <algorithm>
 

@@ -1,13 +1,13 @@
 // Queued, captured, launched again; and uploads beside the work.
-#include "sat/tensor/replay.h"
+#include "sat/tensor/device/replay.h"
 
 #include <map>
 #include <utility>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/device/runtime.h"
 #include "sat/tensor/memory/block_allocator.h"
 #include "sat/tensor/memory/memory.h"
-#include "sat/tensor/runtime.h"
 
 namespace sat {
 
