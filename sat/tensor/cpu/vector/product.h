@@ -1,7 +1,6 @@
-// The blocked matrix product behind the vector forms of every dense op: dense layers, convolutions (whose rows are
-// voxels and whose taps are the kernel's positions), attention and mask scores.
-// Private: not installed. Knows neither where a row's numbers lie nor where its results go: two functors of the op
-// tell.
+// Private: the blocked matrix product behind the vector forms of every dense op: dense layers, convolutions (whose rows
+// are voxels and whose taps are the kernel's positions), attention and mask scores. Each op passes one functor that
+// says where a row's numbers lie, and another, the epilogue, that takes its results.
 #pragma once
 
 #include <algorithm>
