@@ -69,7 +69,7 @@ cases() {  # NAME FILTER...: of the device suite
   shift
   step "$name" 1800 sh tests/cuda/scripts/each_case.sh "$tests" 60 "$@" -- "$launcher"
 }
-with_wgmma='*test_conv3d_wgmma.cpp,*test_self_test.cpp,*test_device_segmenter.cpp'
+with_wgmma='*test_conv3d_wgmma.cpp,*test_self_test.cpp,*test_device_session.cpp'
 cases "device suite" "$plain_device" "--source-file-exclude=$with_wgmma"
 sanitized=no
 if ! command -v compute-sanitizer > /dev/null 2>&1; then
@@ -101,7 +101,7 @@ bench() {  # VARIANT
 for variant in plain tiled mma cudnn; do bench $variant; done
 
 cases "device suite, wgmma" '--source-file=*test_conv3d_wgmma.cpp,*test_self_test.cpp'
-cases "device suite, whole runs" "$plain_device" '--source-file=*test_device_segmenter.cpp'
+cases "device suite, whole runs" "$plain_device" '--source-file=*test_device_session.cpp'
 cases "whole models" '--test-suite=whole model'
 step "equal bits in $runs runs" 900 sh tests/cuda/scripts/bits.sh "$counts" "$runs" "$launcher"
 case $device in

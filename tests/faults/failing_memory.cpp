@@ -205,16 +205,16 @@ TEST_CASE("tensors are given back without any memory") {
 
 TEST_CASE("a device's blocks are given back without any memory, in any order") {
   const std::string way = in_child([] {
-    BlockAllocator arena(
+    BlockAllocator allocator(
         {[](int64_t bytes) { return __libc_malloc(size_t(bytes)); }, [](void* block) { std::free(block); }});
-    arena.reserve(1 << 20);
+    allocator.reserve(1 << 20);
     std::vector<void*> blocks;
-    for (int i = 0; i < 3000; ++i) blocks.push_back(arena.allocate(512 * (i % 3 + 1)));
+    for (int i = 0; i < 3000; ++i) blocks.push_back(allocator.allocate(512 * (i % 3 + 1)));
     fail_allocation(1, true);
-    for (int i = 0; i < 3000; ++i) arena.deallocate(blocks[size_t(i * 1777 % 3000)], 512 * (i * 1777 % 3000 % 3 + 1));
-    const bool all_back = arena.live_bytes() == 0;
-    arena.trim();
-    return all_back && arena.peak_bytes() >= 0 ? int(succeeded) : int(unusable);
+    for (int i = 0; i < 3000; ++i) allocator.deallocate(blocks[size_t(i * 1777 % 3000)], 512 * (i * 1777 % 3000 % 3 + 1));
+    const bool all_back = allocator.live_bytes() == 0;
+    allocator.trim();
+    return all_back && allocator.peak_bytes() >= 0 ? int(succeeded) : int(unusable);
   });
   CHECK(way == kNames.at(succeeded));
 }

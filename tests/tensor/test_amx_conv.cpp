@@ -346,7 +346,7 @@ TEST_CASE("amx convolution: f16 results are held within what f16 holds, and NaN 
   CHECK(lowest == -65504);
 }
 
-TEST_CASE("amx convolution: a rehearsal touches nothing and counts the scratch") {
+TEST_CASE("amx convolution: a dry run touches nothing and counts the scratch") {
   const Problem p({{4, 20, 30}, 64, 0, 64, 1, true, half, half});
   ContextOptions options;
   options.dry = true;

@@ -137,7 +137,7 @@ TEST_CASE("features go to disk above what the caller says, and want of memory is
   CHECK_THROWS_AS(capped.allocate(2000), MemoryError);
 }
 
-TEST_CASE("a rehearsal stops when the user wants to") {
+TEST_CASE("a dry run stops when the user wants to") {
   ContextOptions options;
   int64_t asked = 0;
   options.cancelled = [&] { return ++asked > 5; };

@@ -53,8 +53,8 @@ TEST_CASE("replayed work in a dry context is counted once and holds what all its
   int64_t peaks[2], lives[2], worked = 0;
   for (const bool dry : {false, true}) {
     Context real(options_of(CpuLevel::plain, 1));
-    Context rehearsal(real.dry_run());
-    Context& context = dry ? rehearsal : real;
+    Context counting(real.dry_run());
+    Context& context = dry ? counting : real;
     UseContext use(context);
     const Tensor x({400, 300});
     Replay replay;
@@ -96,8 +96,8 @@ TEST_CASE("what replayed work throws comes back, and the work can be tried again
 TEST_CASE("prefetched inputs come in order, each made once, and are counted in a dry context") {
   for (const bool dry : {false, true}) {
     Context real(options_of(CpuLevel::plain, 1));
-    Context rehearsal(real.dry_run());
-    Context& context = dry ? rehearsal : real;
+    Context counting(real.dry_run());
+    Context& context = dry ? counting : real;
     UseContext use(context);
     std::vector<int64_t> made;
     Prefetch inputs({2, 5}, kRuns, [&](int64_t i, Tensor& to) {

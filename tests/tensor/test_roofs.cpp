@@ -75,8 +75,8 @@ TEST_CASE("a measurement stops when the context is cancelled, and a dry context 
 
   ContextOptions dry = options_of(1, CpuLevel::plain);
   dry.dry = true;
-  Context rehearsal(dry);
-  UseContext use_rehearsal(rehearsal);
+  Context counting(dry);
+  UseContext use_rehearsal(counting);
   CHECK_THROWS_AS(RoofMeter(kQuick).measure(), Error);
 }
 

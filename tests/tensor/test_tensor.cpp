@@ -107,9 +107,9 @@ TEST_CASE("weights are asked for by name and shape, and leftovers are reported")
 }
 
 TEST_CASE("a dry context counts what would be needed and computes nothing") {
-  ContextOptions rehearsal = options(1, 0);
-  rehearsal.dry = true;
-  Context context(rehearsal);
+  ContextOptions counting = options(1, 0);
+  counting.dry = true;
+  Context context(counting);
   UseContext use(context);
   const int64_t terabyte = int64_t(1) << 40;
   const Tensor x = zeros({terabyte}, DType::u8);

@@ -3,7 +3,8 @@
 //
 // A volume is made with a margin of planes before it. The next result lies in front of its input by that margin, the
 // one after it behind again, and slabs are computed in the order in which nothing is overwritten that is still to be
-// read. Statistics are kept by plane and merged in the order of planes, so that no bit depends on where a result lies.
+// read. Statistics are kept for groups of planes and merged in the order of planes, so that no bit depends on where a
+// result lies.
 #pragma once
 
 #include <cstdint>

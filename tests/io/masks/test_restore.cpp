@@ -290,7 +290,7 @@ TEST_CASE("the same bits for any axis, rows a call, prompts a call and number of
   }
 }
 
-TEST_CASE("restoring takes eight bytes a voxel of the slab for every 64 prompts, as a rehearsal says") {
+TEST_CASE("restoring takes eight bytes a voxel of the slab for every 64 prompts, as a dry run says") {
   const Case c = oblique_case(67);
   for (bool dry : {false, true}) {
     ContextOptions with;

@@ -213,7 +213,7 @@ TEST_CASE("the same bits come out for any number of threads, from one copy of th
   }
 }
 
-TEST_CASE("a rehearsal takes the memory of a run that crops nothing, and computes nothing") {
+TEST_CASE("a dry run takes the memory of a run that crops nothing, and computes nothing") {
   ContextOptions with;
   with.dry = true;
   Context context(with);
