@@ -1,10 +1,8 @@
 // The whole path on a tiny model: the same masks however they are made, memory as planned, and clear refusals.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <cmath>
 #include <filesystem>
-#include <thread>
 
 #include "sat/io/masks/restore.h"
 #include "sat/nn/run/dry_run.h"
@@ -14,37 +12,12 @@
 #include "sat/tensor/memory/memory.h"
 #include "tests/support/golden.h"
 #include "tests/support/parity/sat_parity.h"
-#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_session.h"
 
 using namespace sat;
 using namespace sat::test;
 
 namespace {
-
-/// A tiny model's files, kept while the tests run, and what it is loaded and run with.
-struct Files {
-  TempDir folder;
-  ModelOptions model;
-  SessionOptions session;
-  explicit Files(int64_t phrases = 40) {
-    model.model = folder / "model.safetensors";
-    model.bank = folder / "bank.safetensors";
-    write_tiny_model(model.model, model.bank, phrases);
-  }
-  Session open() const { return Session(Model::open(model), session); }
-};
-
-std::vector<std::string> phrases(int64_t first, int64_t last) {
-  std::vector<std::string> names;
-  for (int64_t i = first; i < last; ++i) names.push_back("prompt " + std::to_string(i));
-  return names;
-}
-
-RunOptions run_options() {
-  RunOptions run;
-  run.modality = "mri";
-  return run;
-}
 
 /// Scores by definition: every window's logits, sigmoids, weighted mean; no streaming.
 Tensor whole_scores(const SatModel& model, const Tensor& volume, const Tensor& queries) {
@@ -177,7 +150,7 @@ TEST_CASE("features that find no room on disk are refused in one sentence") {
 }
 
 TEST_CASE("masks have the same bits for any threads and any batch of prompts") {
-  Files files;
+  TinyFiles files;
   const Volume scan = tiny_scan({37, 30, 17});
   Segmentation first;
   for (int threads : {1, 2, 3, 4, 8}) {
@@ -200,7 +173,7 @@ TEST_CASE("masks have the same bits for any threads and any batch of prompts") {
 
 TEST_CASE("measured memory stays below the plan, which is no exaggeration") {
   for (int64_t prompts : {3, 400}) {
-    Files files(prompts);
+    TinyFiles files(prompts);
     files.session.threads = 2;
     const Session session = files.open();
     UseContext use(session.context());
@@ -218,7 +191,7 @@ TEST_CASE("measured memory stays below the plan, which is no exaggeration") {
 
 TEST_CASE(
     "where a limit is too low for memory alone, features are spilled to the folder offered, with the same masks") {
-  Files files(400);
+  TinyFiles files(400);
   files.session.threads = 2;
   const std::array<int64_t, 3> size{60, 50, 40};
   const Geometry grid = tiny_scan(size).geometry;
@@ -286,7 +259,7 @@ TEST_CASE("memory grows by a bit a voxel and prompt, not by a float") {
 }
 
 TEST_CASE("a limit is obeyed, or refused before anything is computed with the figure needed") {
-  Files files;
+  TinyFiles files;
   files.model.max_ram = files.session.max_ram = int64_t(100) << 20;
   const Session session = files.open();
   const Volume small = tiny_scan({20, 20, 10});
@@ -307,7 +280,7 @@ TEST_CASE("a limit is obeyed, or refused before anything is computed with the fi
 }
 
 TEST_CASE("the planned figure is enough as a limit") {
-  Files files;
+  TinyFiles files;
   const std::array<int64_t, 3> size{60, 50, 40};
   Geometry grid = tiny_scan(size).geometry;
   files.model.max_ram = files.session.max_ram = plan_segmentation(tiny_config(), grid, run_options(), 40).process_bytes;
@@ -320,7 +293,7 @@ TEST_CASE("the planned figure is enough as a limit") {
 }
 
 TEST_CASE("progress grows to one, cancelling stops the run, and the session can be used again") {
-  Files files;
+  TinyFiles files;
   const Session session = files.open();
   const Volume scan = tiny_scan({37, 30, 17});
   RunOptions run = run_options();
@@ -339,7 +312,7 @@ TEST_CASE("progress grows to one, cancelling stops the run, and the session can 
 }
 
 TEST_CASE("probabilities agree with the masks") {
-  Files files;
+  TinyFiles files;
   const Session session = files.open();
   const Volume scan = tiny_scan({37, 30, 17});
   std::vector<float> p(size_t(2 * scan.geometry.voxels()));
@@ -360,40 +333,8 @@ TEST_CASE("probabilities agree with the masks") {
   CHECK(wrong == 0);
 }
 
-TEST_CASE("two sessions run one model at the same time, with the masks of one alone and the weights once in memory") {
-  Files files;
-  files.session.threads = 2;
-  const Volume scans[] = {tiny_scan({37, 30, 17}), tiny_scan({30, 22, 25})};
-  const auto asked = [](size_t which) { return phrases(int64_t(5 * which), int64_t(5 * which + 30)); };
-  Segmentation alone[2];
-  for (const size_t which : {0, 1}) alone[which] = files.open().run(scans[which], asked(which), run_options());
-
-  const std::shared_ptr<const Model> model = Model::open(files.model);
-  CHECK(model.use_count() == 1);
-  int64_t live[2] = {-1, -1}, opened[2] = {-1, -1};
-  Segmentation together[2];
-  std::atomic<int> ready{0};
-  const auto work = [&](size_t which) {
-    const Session session(model, files.session);
-    opened[which] = session.context().memory()->live_bytes();
-    for (++ready; ready < 2;) std::this_thread::yield();
-    for (int again = 0; again < 3; ++again) together[which] = session.run(scans[which], asked(which), run_options());
-    live[which] = session.context().memory()->live_bytes();
-  };
-  std::thread other(work, 1);
-  work(0);
-  other.join();
-  for (const size_t which : {0, 1}) {
-    CHECK(mismatch(together[which].masks.bits, alone[which].masks.bits, {}) == "");
-    CHECK(opened[which] == 0);  // a session has no weights of its own
-    const int64_t kept = live[which] - together[which].masks.bits.bytes();
-    CHECK(kept < model->bytes().on_host / 4);
-  }
-  CHECK(model->bytes().on_host > 0);
-}
-
 TEST_CASE("a run that is to be verified says what its precision costs on a window") {
-  const Files files;
+  const TinyFiles files;
   const Volume scan = tiny_scan({40, 30, 14});
   const auto verified = [&](Precision precision) {
     ModelOptions options = files.model;
@@ -412,7 +353,7 @@ TEST_CASE("a run that is to be verified says what its precision costs on a windo
 }
 
 TEST_CASE("what cannot be segmented is refused by name") {
-  Files files;
+  TinyFiles files;
   const Session session = files.open();
   const Volume scan = tiny_scan({20, 20, 10});
   CHECK_THROWS_WITH_AS(session.run(scan, {}, run_options()), "there are no prompts", Error);
@@ -426,7 +367,7 @@ TEST_CASE("what cannot be segmented is refused by name") {
 }
 
 TEST_CASE("a bank or text encoder of another model is refused") {
-  Files files;
+  TinyFiles files;
   EmbeddingBank bank = read_bank(files.model.bank);
   bank.text_identity = std::string(64, 'b');
   files.model.bank = files.folder / "other.safetensors";
