@@ -54,8 +54,10 @@ std::vector<std::string> row_complaints(Context& context, double slack) {
   UseContext use(context);
   std::vector<std::string> complaints;
   for (const OpRow& row : op_rows()) {
-    if (row.on_cpu_alone && context.compute_device() != Device::cpu) continue;
-    const Tolerance tolerance{row.tolerance.relative * slack, row.tolerance.absolute * slack};
+    const bool on_device = context.compute_device() != Device::cpu;
+    if (row.on_cpu_alone && on_device) continue;
+    const Tolerance allowed = on_device ? row.on_device.value_or(row.tolerance) : row.tolerance;
+    const Tolerance tolerance{allowed.relative * slack, allowed.absolute * slack};
     std::string off;
     try {
       off = mismatch(computed_by(row, inputs_of(row)), defined_by(row), tolerance);

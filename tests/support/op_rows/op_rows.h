@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -45,7 +46,8 @@ struct OpRow {
   std::function<Doubles(const Arrays&)> defined;  // of the same inputs
   Tolerance tolerance = {};                       // exact where the row says nothing
   bool on_cpu_alone = false;                      // names a kernel that only the CPU has
-  bool on_tiles = false;  // of these, one that needs matrix units, or loops that stand in for them
+  bool on_tiles = false;                    // of these, one that needs matrix units, or loops that stand in for them
+  std::optional<Tolerance> on_device = {};  // where a device is held to less; the row says why
 };
 
 /// All of them.
@@ -59,7 +61,7 @@ Tensor defined_by(const OpRow& row);
 Tensor computed_by(const OpRow& row, const Tensors& inputs);
 
 /// Every row that the context's device computes, in that context, against its definition: one line for each that is off
-/// there, or refused. Tolerances are multiplied by `slack`.
+/// there, or refused. Tolerances are multiplied by `slack`; a device's own are taken where a row has them.
 std::vector<std::string> row_complaints(Context& context, double slack = 1);
 
 /// The parts of a row's name, one after another.
