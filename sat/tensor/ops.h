@@ -200,7 +200,7 @@ struct NormWeights {
   float eps = 1e-5f, slope = 0.01f;
 };
 
-/// A 3x3x3 convolution with padding 1 whose norm is left to its readers: takes the norm that x owes while it loads x,
+/// A 3x3x3 convolution with padding 1 whose norm is left to its readers: applies x's pending norm while it loads x,
 /// counts the result's statistics while it stores it. A bias would cancel in the norm, so there is none.
 ///   x [B, H, W, D, in] by value: the result is written over it where the caller moves its last reference in, stride is
 ///   1, channels agree, and memory before or behind it has room (results of this op have, where it pays).

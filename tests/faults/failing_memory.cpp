@@ -211,7 +211,8 @@ TEST_CASE("a device's blocks are given back without any memory, in any order") {
     std::vector<void*> blocks;
     for (int i = 0; i < 3000; ++i) blocks.push_back(allocator.allocate(512 * (i % 3 + 1)));
     fail_allocation(1, true);
-    for (int i = 0; i < 3000; ++i) allocator.deallocate(blocks[size_t(i * 1777 % 3000)], 512 * (i * 1777 % 3000 % 3 + 1));
+    for (int i = 0; i < 3000; ++i)
+      allocator.deallocate(blocks[size_t(i * 1777 % 3000)], 512 * (i * 1777 % 3000 % 3 + 1));
     const bool all_back = allocator.live_bytes() == 0;
     allocator.trim();
     return all_back && allocator.peak_bytes() >= 0 ? int(succeeded) : int(unusable);

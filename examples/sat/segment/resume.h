@@ -41,7 +41,7 @@ struct Resume {
 };
 
 /// Throws Error, with what to do, when carrying on would lose something: a file that somebody changed, or masks that
-/// were not asked for now and do not fit with what is.
+/// this run was not asked for and that do not fit with those it was.
 Resume plan_resume(const std::optional<CaseRecord>& record, const Question& question);
 
 }  // namespace sat::cli

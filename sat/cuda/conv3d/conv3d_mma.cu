@@ -10,7 +10,7 @@ namespace sat::cuda {
 namespace {
 
 /// One 3x3x3 convolution, f16 or bf16 inputs, sums in f32: MmaWork of items (see item_at).
-///   inputs   [H, W, D, channels], a norm owed or not; weights [27][pad16(out)][pad16(in0) + pad16(in1)]
+///   inputs   [H, W, D, channels], with a pending norm or without; weights [27][pad16(out)][pad16(in0) + pad16(in1)]
 ///   values   [H', W', D', out] f16, bf16 or f32; partials [H'][columns of items][out]; or partial sums (MmaWork)
 /// A product of voxels x input channels by input channels x output channels for each tap. A block of 8 warps, 4 along
 /// the voxels x 2 along the outputs, has up to 256 voxels x 64 or 128 outputs of it in registers. It goes through a run

@@ -150,7 +150,7 @@ __device__ __forceinline__ void load_planes(const Arguments& a, Shared<Form>& sh
   });
 }
 
-/// A warpgroup: what the inputs still owe, once for each plane that arrives, in place. The border outside the volume
+/// A warpgroup: applies the inputs' pending norm to each plane that arrives, in place. The border outside the volume
 /// stays zero. A lane takes one voxel of 8 channels at a time, so that 8 lanes touch 128 contiguous bytes.
 template <class T, class Form>
 __device__ __forceinline__ void normalise_planes(const Arguments& a, Shared<Form>& shared) {
@@ -374,7 +374,7 @@ __device__ __forceinline__ void multiply(const Arguments& a, Shared<Form>& share
 
 #endif
 
-/// 3x3x3 convolution, stride 1, of half inputs that may owe a norm:
+/// 3x3x3 convolution, stride 1, of half inputs, which may have a pending norm:
 ///   inputs  [H, W, D, C] of T, one or two, channels in multiples of 8
 ///   weights [27, pad16(out), channels] of T
 ///   values  [H, W, D, out] of T or f32, planes [first, last);  partials [H, columns, out], one a plane of a column

@@ -55,7 +55,7 @@ struct WarpFeatures {
     }
   }
 
-  /// Eight channels of four rows, from `channel` on: what they owe, rounded again.
+  /// Eight channels of four rows, from `channel` on: their pending norm applied, rounded again.
   __device__ static void finish(uint4 (&values)[4], const PendingNorm& norm, int channel) {
     float center[8], factor[8], shift[8];
 #pragma unroll

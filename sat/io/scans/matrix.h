@@ -1,5 +1,5 @@
-// Private to io/scans: our arrays as Eigen's matrices, and what is computed with them in a fixed order. Included by
-// sources alone, so that nobody who includes a header of sat needs Eigen.
+// Private to the sources of sat/io: our arrays as Eigen's matrices, and what is computed with them in a fixed order. No
+// header includes this, so that nobody who includes a header of sat needs Eigen.
 // Eigen adds the terms of a product or a norm in an order that depends on the instruction set, and grids are rounded to
 // whole voxels: where a sum may decide, it is product() that adds.
 #pragma once

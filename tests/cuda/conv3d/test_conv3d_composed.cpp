@@ -56,7 +56,7 @@ std::vector<uint8_t> planes_of(const Tensor& x, DType dtype, int64_t first, int6
   return bytes_of(held);
 }
 
-/// One input: values and the norm that they owe, here and on the device.
+/// One input: values and their pending norm, here and on the device.
 struct Input {
   Features features;
   DeviceArray<uint8_t> values;

@@ -33,7 +33,7 @@ struct ConvSetup {
   DType dtype = DType::f16;
   std::array<int64_t, 3> size{};  // of the inputs
   int64_t in0 = 0, in1 = 0, out = 0, stride = 1;
-  bool norm = true;  // the inputs owe a norm
+  bool norm = true;  // the inputs have a pending norm
 };
 
 /// A convolution whose arrays lie on the device.
@@ -53,7 +53,7 @@ class ConvRun {
   std::shared_ptr<DeviceBytes> values_, partials_;
 };
 
-/// A norm that inputs owe: center, factor and shift of some channels, kept alive by `owned`.
+/// A pending norm of inputs: center, factor and shift of some channels, kept alive by `owned`.
 PendingNorm made_up_norm(int64_t channels, uint64_t seed, std::vector<std::shared_ptr<DeviceBytes>>& owned);
 
 /// "NAME HASH" of every kernel of kernels.h and variant that this device can run, at small sizes; a variant that

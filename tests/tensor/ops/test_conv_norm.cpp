@@ -23,7 +23,7 @@ struct Case {
   int64_t batch, in, out;
 };
 
-/// Features that owe a norm, and what follows.
+/// Features with a pending norm, and what follows.
 struct Inputs {
   Features x;
   Tensor weight;

@@ -129,7 +129,7 @@ __device__ void store_composed_statistics(const ComposedTile<T>& tile, const Com
 }
 
 /// ComposedConv on f16 or bf16 inputs, sums in f32.
-///   low [H, W, D, channels], skip [2H, 2W, 2D, channels], norms owed or not; values [2H, 2W, 2D, out]
+///   low [H, W, D, channels], skip [2H, 2W, 2D, channels], with pending norms or without; values [2H, 2W, 2D, out]
 /// A block has 16 x 16 output voxels of one plane x 64 output channels. They fall into four classes by the parity of w
 /// and d, 8 x 8 voxels each; a class is a pair of warps, 32 channels each. All classes read the skip's taps from one
 /// box with a step of two voxels, and of the low volume one box with weights of their own.
