@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 
 namespace sat::cli {
 

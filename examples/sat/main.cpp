@@ -1,10 +1,10 @@
 // The `sat` program: what an error looks like from outside, and with which status it ends (kStatuses,
-// command_line.cpp).
+// command_line/command_line.cpp).
 #include <cstdio>
 #include <exception>
 #include <new>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/failure.h"
 #include "examples/sat/output/output.h"

@@ -3,7 +3,7 @@
 
 #include "examples/sat/bench/bench_report.h"
 #include "examples/sat/bench/bench_select.h"
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/output/progress.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "examples/sat/bench/bench_run.h"
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 
 namespace sat::cli {
 

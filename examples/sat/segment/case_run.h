@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/output/progress.h"
 #include "examples/sat/segment/case_place.h"
 #include "examples/sat/segment/case_result.h"

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "examples/sat/cases.h"
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/memory_limits.h"
 #include "examples/sat/output/output.h"

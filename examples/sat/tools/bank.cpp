@@ -1,5 +1,5 @@
 // sat bank: prompts encoded once and for all.
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/tools/prompt_vocabulary.h"

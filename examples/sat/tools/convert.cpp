@@ -1,7 +1,7 @@
 // sat convert: official checkpoints to safetensors that say what they are.
 #include <algorithm>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/output.h"
 #include "sat/io/checkpoints/checkpoint.h"

@@ -1,5 +1,5 @@
 // sat inspect: what a checkpoint is, and what belongs to it.
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/output/output.h"
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/files/hash.h"

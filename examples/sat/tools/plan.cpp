@@ -1,7 +1,7 @@
 // sat plan: what a run will take, from headers alone.
 #include <cstdio>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/memory_limits.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/shipped.h"

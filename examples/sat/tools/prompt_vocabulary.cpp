@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/shipped.h"
 #include "examples/sat/tools/nearest.h"
 #include "sat/io/files/file.h"

@@ -8,7 +8,7 @@
 
 namespace sat::cli {
 
-struct PromptChoice;  // command_line.h
+struct PromptChoice;  // command_line/command_line.h
 
 struct KnownPrompt {
   std::string name;                     // lower case

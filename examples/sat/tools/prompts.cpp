@@ -1,7 +1,7 @@
 // sat prompts: the names that SAT was trained on.
 #include <algorithm>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/tools/nearest.h"
 #include "examples/sat/tools/prompt_vocabulary.h"

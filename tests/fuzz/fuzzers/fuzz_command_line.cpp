@@ -1,7 +1,7 @@
 // Fuzzes the command line: an input is its words, one a line.
 #include <vector>
 
-#include "examples/sat/command_line.h"
+#include "examples/sat/command_line/command_line.h"
 #include "tests/fuzz/fuzz.h"
 
 using namespace sat;

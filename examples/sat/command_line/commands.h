@@ -1,0 +1,20 @@
+// One function a command: it adds the command, with options that fill the request, and its help.
+#pragma once
+
+#include "examples/sat/command_line/command_line.h"
+
+namespace CLI {
+class App;
+}
+
+namespace sat::cli {
+
+CLI::App* add_segment(CLI::App& program, SegmentRequest& request);
+CLI::App* add_plan(CLI::App& program, PlanRequest& request);
+CLI::App* add_prompts_command(CLI::App& program, PromptsRequest& request);
+CLI::App* add_bank(CLI::App& program, BankRequest& request);
+CLI::App* add_convert(CLI::App& program, ConvertRequest& request);
+CLI::App* add_inspect(CLI::App& program, InspectRequest& request);
+CLI::App* add_bench(CLI::App& program, BenchRequest& request);
+
+}  // namespace sat::cli
