@@ -102,6 +102,8 @@ void words(Seeds& seeds) {
   seeds.write("vocabulary", vocabulary);
   seeds.write("prompts", "liver\nleft kidney\n# a comment\n\nspleen\n");
   seeds.write("prompts", "\xEF\xBB\xBFliver, left kidney,\"a, b\"\r\nspleen");
+  seeds.write("csv", "img_path,report,llm_output\np/1.jpg,\"Heart, \"\"big\"\".\nLungs clear.\",There is no edema.\n");
+  seeds.write("csv", "\xEF\xBB\xBFimage,a\r\nx,1\r\n\r\ny,\r\n");
   seeds.write(
       "json_lines",
       "{\"image\": \"a.nii.gz\", \"label\": [\"liver\"], \"modality\": \"ct\", \"dataset\": \"x\"}\n"
