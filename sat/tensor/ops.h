@@ -76,10 +76,21 @@ Tensor product_transposed(const Tensor& a, const Tensor& b);
 /// 1]). Both lists begin with 0 and end with the number of rows: texts of a batch, images, windows of a grid.
 struct Segments {
   std::vector<int64_t> queries, keys;
+  /// A number a row, where queries and keys are the same rows, or empty: to the product of rows with different numbers
+  /// -100 is added (Swin's shifted windows).
+  std::vector<uint8_t> regions{};
   int64_t count() const { return static_cast<int64_t>(queries.size()) - 1; }
 };
 /// Runs of equal length: `count` of `queries` queries and `keys` keys each.
 Segments equal_segments(int64_t count, int64_t queries, int64_t keys);
+
+/// residual + scale * (x * weight^T + bias), channel by channel: the end of a transformer's block, with LayerScale.
+///   residual [..., out] by value: written over where the caller moves its last reference in; scale [out] or empty.
+Tensor linear_add(Tensor residual, const Tensor& x, const PackedMatrix& weight, const Tensor& bias,
+                  const Tensor& scale = {});
+
+/// x = gelu(x), the exact form; written over where the caller moves its last reference in.
+Tensor gelu(Tensor x);
 
 /// Multi-head scaled dot-product attention, the part between the projections, inside each segment:
 /// head h of the result is softmax(q_h * k_h^T / sqrt(C / heads) + bias_h) * v_h, heads being runs of C / heads
@@ -101,7 +112,11 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
 Tensor attention_bias(const Tensor& table, const std::vector<int64_t>& buckets, const std::vector<int64_t>& first,
                       const std::vector<uint8_t>& attended);
 
-/// Rows of a table: table [V, C] -> [ids, C]. Throws Error for an id outside [0, V).
+/// The weights of that mean: softmax(q_h * k_h^T / sqrt(C / heads)) of one segment.
+///   q [N, C]; k [T, C]; returns [heads, N, T]
+Tensor attention_map(const Tensor& q, const Tensor& k, int64_t heads);
+
+/// Rows of a table: table [V, C] -> [ids, C]; id -1 gives a row of zeros. Throws Error for other ids outside [0, V).
 Tensor gather_rows(const Tensor& table, const std::vector<int64_t>& ids);
 
 /// Means of the counted rows of each run, summed in double row by row: x [R, C] -> [runs, C].
@@ -119,31 +134,37 @@ Tensor concat_channels(const std::vector<Tensor>& parts);
 // ---- normalisation --------------------------------------------------------------------------------------------------
 
 /// LayerNorm over the last axis: (x - mean) / sqrt(var + eps) * gain + bias, biased variance in two passes.
-///   x [..., C]; gain, bias [C].
+///   x [..., C]; gain, bias [C], or both empty: 1 and 0.
 Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps);
 
 // ---- convolution ----------------------------------------------------------------------------------------------------
 
-/// A k x k x k convolution's weight in the layout that the backend's general kernel reads.
+/// A convolution's weight in the layout that the backend's general kernel reads.
 struct PackedConv3d {
   Tensor panels;
-  int64_t in = 0, out = 0, kernel = 0;
+  int64_t in = 0, out = 0;
+  std::array<int64_t, 3> kernel{};
   Tensor published{};  // as in PackedMatrix
 };
-/// weight [out, in, k, k, k], as torch.nn.Conv3d publishes it, on the CPU.
+/// weight [out, in, kh, kw, kd], as torch.nn.Conv3d publishes it, on the CPU.
 PackedConv3d pack_conv3d(const Tensor& weight);
 
 struct Conv3dOptions {
-  int64_t stride = 1;
-  int64_t padding = 1;  // zeros on every side
+  std::array<int64_t, 3> stride, padding;  // zeros on every side
+
+  /// The same on every axis.
+  Conv3dOptions(int64_t every_stride = 1, int64_t every_padding = 1)
+      : stride{every_stride, every_stride, every_stride}, padding{every_padding, every_padding, every_padding} {}
+  Conv3dOptions(const std::array<int64_t, 3>& strides, const std::array<int64_t, 3>& paddings)
+      : stride(strides), padding(paddings) {}
 };
 
 /// 3-D cross-correlation, as torch.nn.Conv3d: any kernel size, stride and padding.
 ///   x     [B, H, W, D, Cin]
 ///   bias  [Cout] or empty
-///   returns [B, H', W', D', Cout], H' = (H + 2 * padding - k) / stride + 1
-/// Work: 2 * B * Cout * H' * W' * D' * Cin * k^3 flop. Extra memory: none beyond the result.
-Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, Conv3dOptions options = {});
+///   returns [B, H', W', D', Cout], H' = (H + 2 * padding - kh) / stride + 1
+/// Work: 2 * B * Cout * H' * W' * D' * Cin * kh * kw * kd flop. Extra memory: none beyond the result.
+Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, const Conv3dOptions& options = {});
 
 /// weight [in, out, 2, 2, 2], as torch.nn.ConvTranspose3d publishes it, on the CPU.
 PackedMatrix pack_conv_transpose3d(const Tensor& weight);
@@ -223,6 +244,73 @@ UpBlockWeight pack_up_block(const Tensor& weight, const Tensor& up, const Tensor
 /// volume exists. The result may be written over skip's.
 ///   low [B, H/2, W/2, D/2, in], skip [B, H, W, D, C2]
 Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm);
+
+/// Counts the statistics of values that are there, and leaves their instance norm and leaky ReLU to the next reader.
+///   x [B, H, W, D, C]
+Features instance_norm(Tensor x, const NormWeights& norm);
+
+/// leaky_relu(a + b), with both pending norms taken: the end of a residual block. Written over a's or b's values where
+/// the caller moves the last reference to f32 values in.
+Features sum_features(Features a, Features b, float slope);
+
+// ---- images ---------------------------------------------------------------------------------------------------------
+// Images are [B, H, W, C]. A 2-D convolution is a 3-D one of depth 1.
+
+/// weight [out, in, kh, kw], as torch.nn.Conv2d publishes it, on the CPU.
+PackedConv3d pack_conv2d(const Tensor& weight);
+/// As torch.nn.Conv2d: x [B, H, W, Cin] -> [B, H', W', Cout].
+Tensor conv2d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, int64_t stride = 1, int64_t padding = 1);
+
+/// weight [in, out, k, k], as torch.nn.ConvTranspose2d publishes it, on the CPU.
+PackedMatrix pack_conv_transpose2d(const Tensor& weight);
+/// Transposed convolution with kernel = stride = k: x [B, H, W, in] -> [B, kH, kW, out]; bias [out] or empty.
+Tensor conv_transpose2d(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, int64_t k = 2);
+
+/// Patches of p x p pixels as rows, in the order (row, column, channel): x [B, H, W, C] -> [B, H/p, W/p, p * p * C].
+/// Rows and columns of pixels behind the last whole patch are left out.
+Tensor split_patches(const Tensor& x, int64_t p);
+/// The way back: x [B, h, w, p * p * C] -> [B, p * h, p * w, C].
+Tensor join_patches(const Tensor& x, int64_t p);
+/// The weight [out, in, p, p] of a convolution with kernel = stride = p, as a dense layer of such patches; on the CPU.
+PackedMatrix pack_patch_embedding(const Tensor& weight);
+
+/// How an axis is sampled anew: output i is the sum over t of weight[i * taps + t] * input[index[i * taps + t]].
+struct AxisTaps {
+  int64_t in = 0, taps = 0;
+  std::vector<int64_t> index;  // in [0, in)
+  std::vector<float> weight;
+  int64_t out() const { return taps > 0 ? static_cast<int64_t>(index.size()) / taps : 0; }
+};
+/// Pixel centres at i + 1/2, or with `aligned` the first and last pixels' centres of both grids at one place.
+AxisTaps linear_taps(int64_t in, int64_t out, bool aligned = false);
+AxisTaps nearest_taps(int64_t in, int64_t out);  // input floor(i * in / out)
+/// Cubic convolution, a = -0.75, without antialiasing: output i lies at (i + 1/2) * step - 1/2; step 0: in / out.
+AxisTaps cubic_taps(int64_t in, int64_t out, double step = 0);
+/// Means of `out` parts of the axis that cover it: part i is [floor(i * in / out), ceil((i + 1) * in / out)), as
+/// torch.nn.AdaptiveAvgPool2d.
+AxisTaps mean_taps(int64_t in, int64_t out);
+
+/// x sampled anew along one axis, any rank.
+Tensor resample(const Tensor& x, int axis, const AxisTaps& taps);
+/// Along rows and columns of images: columns first.
+Tensor resample2d(const Tensor& x, const AxisTaps& rows, const AxisTaps& columns);
+
+/// Largest values of k x k pixels, kernel = stride = k; rows and columns behind the last whole window are left out.
+Tensor max_pool2d(const Tensor& x, int64_t k);
+
+// ---- sequences ------------------------------------------------------------------------------------------------------
+
+/// silu(bias + sum over j of weight[:, j] * x[l - K + 1 + j]): each channel by itself, with zeros before the first
+/// step; silu(v) = v / (1 + exp(-v)).
+///   x [B, L, C]; weight [C, K]; bias [C]
+Tensor causal_conv1d_silu(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+/// Mamba's selective scan with its gate, from h_0 = 0, for each channel c and state n:
+///   step = softplus(delta[l, c]), h[n] <- exp(-exp(log_a[c, n]) * step) * h[n] + step * x[l, c] * b[l, n],
+///   y[l, c] = (sum over n of h[n] * c[l, n] + d[c] * x[l, c]) * silu(gate[l, c]).
+///   x, delta, gate [B, L, C]; log_a [C, N]; b, c [B, L, N]; d [C]; returns [B, L, C]
+Tensor selective_scan(const Tensor& x, const Tensor& delta, const Tensor& log_a, const Tensor& b, const Tensor& c,
+                      const Tensor& d, const Tensor& gate);
 
 // ---- grids ----------------------------------------------------------------------------------------------------------
 

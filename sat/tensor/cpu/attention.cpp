@@ -16,11 +16,20 @@ namespace {
 constexpr int64_t kQueriesAPiece = 16;     // of the plain form
 constexpr int64_t kScoreFloats = 1 << 18;  // 1 MB a thread: the scores of one head's run of queries
 
-/// One segment: pointers to its first rows, and its bias [heads, queries, tokens] or null.
+constexpr float kOtherRegion = -100.f;  // what is added to the product of rows of two regions
+
+/// One segment: pointers to its first rows, its bias [heads, queries, tokens] or null, and its rows' regions or null.
 struct Job {
   float* y;
   const float *q, *k, *v, *bias;
   int64_t queries, tokens;
+  const uint8_t* regions;
+
+  /// What is added to the scaled product of a query and a key.
+  float added(int64_t head, int64_t query, int64_t token) const {
+    const float value = bias ? bias[(head * queries + query) * tokens + token] : 0.f;
+    return regions && regions[query] != regions[token] ? value + kOtherRegion : value;
+  }
 };
 
 std::vector<Job> jobs_of(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
@@ -36,7 +45,8 @@ std::vector<Job> jobs_of(Tensor& y, const Tensor& q, const Tensor& k, const Tens
             v.address<float>() + key * channels,
             added,
             segments.queries[i + 1] - query,
-            segments.keys[i + 1] - key};
+            segments.keys[i + 1] - key,
+            segments.regions.empty() ? nullptr : segments.regions.data() + query};
     if (bias.shape.rank() == 1 && added) added += heads * job.queries * job.tokens;
     jobs.push_back(job);
   }
@@ -56,7 +66,7 @@ void run_plain(const Job& job, int64_t channels, int64_t heads) {
           const float* key = job.k + t * channels + head * width;
           float dot = 0;
           for (int64_t c = 0; c < width; ++c) dot += query[c] * key[c];
-          dot = dot * scale + (job.bias ? job.bias[(head * job.queries + n) * tokens + t] : 0.f);
+          dot = dot * scale + job.added(head, n, t);
           weights[size_t(t)] = dot;
           largest = std::max(largest, dot);
         }
@@ -93,8 +103,13 @@ void run_head(const Simd& simd, const Job& job, const float* panels, int64_t cha
   };
   run_product(simd, {panels, rows, 1, tokens, {width, 0}},
               MatrixRows{job.q + first_query * channels + head * width, channels}, store_scores);
+  std::vector<float> with_regions(job.regions ? size_t(tokens) : 0);
   for (int64_t row = 0; row < rows; ++row) {
     const float* added = job.bias ? job.bias + (head * job.queries + first_query + row) * tokens : nullptr;
+    if (job.regions) {
+      for (int64_t t = 0; t < tokens; ++t) with_regions[size_t(t)] = job.added(head, first_query + row, t);
+      added = with_regions.data();
+    }
     totals[size_t(row)] = avx2::exponentials(scores.data() + row * tokens, added, scale, tokens);
   }
   const auto store_mean = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
@@ -149,6 +164,28 @@ void CpuBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Te
   const std::vector<Job> jobs = jobs_of(y, q, k, v, heads, segments, bias);
   if (const Simd* simd = current_simd()) return run_vector(*simd, jobs, q.shape[1], heads);
   for (const Job& job : jobs) run_plain(job, q.shape[1], heads);
+}
+
+void CpuBackend::attention_map(Tensor& y, const Tensor& q, const Tensor& k, int64_t heads) {
+  const int64_t queries = q.shape[0], tokens = k.shape[0], channels = q.shape[1], width = channels / heads;
+  const float scale = 1.f / std::sqrt(float(width));
+  const float *query = q.address<float>(), *key = k.address<float>();
+  float* to = y.address<float>();
+  parallel_for(heads * queries, kQueriesAPiece, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t at = row / queries * width;
+      float* weights = to + row * tokens;
+      for (int64_t t = 0; t < tokens; ++t) {
+        float dot = 0;
+        for (int64_t c = at; c < at + width; ++c) dot += query[row % queries * channels + c] * key[t * channels + c];
+        weights[t] = dot * scale;
+      }
+      const float largest = *std::max_element(weights, weights + tokens);
+      float total = 0;
+      for (int64_t t = 0; t < tokens; ++t) total += weights[t] = std::exp(weights[t] - largest);
+      for (int64_t t = 0; t < tokens; ++t) weights[t] /= total;
+    }
+  });
 }
 
 void CpuBackend::attention_bias(Tensor& y, const Tensor& table, const std::vector<int64_t>& buckets,

@@ -13,7 +13,7 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kRowsAPiece = 16;
+constexpr int64_t kRowsAPiece = 16, kElementsAPiece = 1 << 15;
 
 float activated(float x, Activation act) {
   switch (act) {
@@ -24,12 +24,19 @@ float activated(float x, Activation act) {
   return x;
 }
 
-/// One dense layer: y [rows, out] = act(x [rows, in] * panels + bias); bias null for none.
+/// One dense layer: y [rows, out] = act(x [rows, in] * panels + bias), or with a residual, residual + scale * (the
+/// same). Null where there is no bias, no residual, no scale.
 struct Dense {
   float* y;
   const float *x, *panels, *bias;
   int64_t rows, in, out;
   Activation act;
+  const float *residual = nullptr, *scale = nullptr;
+
+  float finished(float sum, int64_t row, int64_t o) const {
+    const float value = activated(bias ? sum + bias[o] : sum, act);
+    return residual ? residual[row * out + o] + (scale ? scale[o] * value : value) : value;
+  }
 };
 
 void run_plain(const Dense& layer) {
@@ -46,7 +53,7 @@ void run_plain(const Dense& layer) {
         }
         float* to = layer.y + row * layer.out + panel * kPanel;
         for (int64_t lane = 0; lane < width; ++lane) {
-          to[lane] = activated(sum[lane] + (layer.bias ? layer.bias[panel * kPanel + lane] : 0.f), layer.act);
+          to[lane] = layer.finished(sum[lane], row, panel * kPanel + lane);
         }
       }
     }
@@ -57,6 +64,10 @@ void run_vector(const Simd& simd, const Dense& layer) {
   const auto epilogue = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
                             const float* sums) {
     float* to = layer.y + (group.first + row) * layer.out + first;
+    if (layer.residual) {
+      for (int64_t o = 0; o < outputs; ++o) to[o] = layer.finished(sums[o], group.first + row, first + o);
+      return;
+    }
     for (int64_t o = 0; o < outputs; ++o) to[o] = layer.bias ? sums[o] + layer.bias[first + o] : sums[o];
     if (layer.act == Activation::relu) {
       for (int64_t o = 0; o < outputs; ++o) to[o] = std::max(to[o], 0.f);
@@ -105,6 +116,26 @@ void CpuBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, 
   const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
   run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
        weight.out, act});
+}
+
+void CpuBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,
+                            const Tensor& bias, const Tensor& scale) {
+  const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
+  run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
+       weight.out, Activation::none, residual.address<float>(), scale.address<float>()});
+}
+
+void CpuBackend::gelu(Tensor& y, const Tensor& x) {
+  float* to = y.address<float>();
+  const float* from = x.address<float>();
+  const bool vector = current_simd() != nullptr;
+  parallel_for(x.numel(), kElementsAPiece, [&](int64_t first, int64_t last) {
+    if (vector) {
+      if (to != from) std::copy(from + first, from + last, to + first);
+      return avx2::gelu(to + first, last - first);
+    }
+    for (int64_t i = first; i < last; ++i) to[i] = activated(from[i], Activation::gelu);
+  });
 }
 
 void CpuBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) {

@@ -19,7 +19,8 @@ void layer_norm_row(float* y, const float* x, const float* gain, const float* bi
   mean /= double(channels);
   for (int64_t c = 0; c < channels; ++c) variance += (double(x[c]) - mean) * (double(x[c]) - mean);
   const double scale = 1 / std::sqrt(variance / double(channels) + double(eps));
-  for (int64_t c = 0; c < channels; ++c) y[c] = float((double(x[c]) - mean) * scale) * gain[c] + bias[c];
+  for (int64_t c = 0; c < channels; ++c)
+    y[c] = float((double(x[c]) - mean) * scale) * (gain ? gain[c] : 1.f) + (bias ? bias[c] : 0.f);
 }
 
 }  // namespace

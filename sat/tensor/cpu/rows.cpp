@@ -18,7 +18,12 @@ void CpuBackend::gather_rows(Tensor& y, const Tensor& table, const std::vector<i
   parallel_for(int64_t(ids.size()), std::max<int64_t>(1, kGrain / std::max<int64_t>(1, channels)),
                [&](int64_t first, int64_t last) {
                  for (int64_t row = first; row < last; ++row) {
-                   std::copy_n(from + ids[size_t(row)] * channels, channels, to + row * channels);
+                   const int64_t id = ids[size_t(row)];
+                   if (id < 0) {
+                     std::fill_n(to + row * channels, channels, 0.f);
+                   } else {
+                     std::copy_n(from + id * channels, channels, to + row * channels);
+                   }
                  }
                });
 }

@@ -19,16 +19,20 @@ namespace sat {
   virtual PackedMatrix pack_linear(const Tensor& weight) __VA_ARGS__;                                                 \
   virtual void linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act)     \
       __VA_ARGS__;                                                                                                    \
+  virtual void linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,             \
+                          const Tensor& bias, const Tensor& scale) __VA_ARGS__;                                       \
   virtual void product_transposed(Tensor& y, const Tensor& a, const Tensor& b) __VA_ARGS__;                           \
   virtual void attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,                 \
                          const Segments& segments, const Tensor& bias) __VA_ARGS__;                                   \
   virtual void attention_bias(Tensor& y, const Tensor& table, const std::vector<int64_t>& buckets,                    \
                               const std::vector<int64_t>& first, const std::vector<uint8_t>& attended) __VA_ARGS__;   \
+  virtual void attention_map(Tensor& y, const Tensor& q, const Tensor& k, int64_t heads) __VA_ARGS__;                 \
   virtual void gather_rows(Tensor& y, const Tensor& table, const std::vector<int64_t>& ids) __VA_ARGS__;              \
   virtual void mean_of_rows(Tensor& y, const Tensor& x, const std::vector<int64_t>& first,                            \
                             const std::vector<uint8_t>& counted) __VA_ARGS__;                                         \
   /* pointwise and norms */                                                                                           \
   virtual void add(Tensor& y, const Tensor& a, const Tensor& b) __VA_ARGS__;                                          \
+  virtual void gelu(Tensor& y, const Tensor& x) __VA_ARGS__;                                                          \
   virtual void layer_norm(Tensor& y, const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) __VA_ARGS__; \
   /* convolutions */                                                                                                  \
   virtual PackedConv3d pack_conv3d(const Tensor& weight) __VA_ARGS__;                                                 \
@@ -45,6 +49,16 @@ namespace sat {
   virtual Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm)  \
       __VA_ARGS__;                                                                                                    \
   virtual Tensor materialize(Features x) __VA_ARGS__;                                                                 \
+  virtual Features instance_norm(Tensor x, const NormWeights& norm) __VA_ARGS__;                                      \
+  virtual void sum_features(Tensor& y, const Features& a, const Features& b, float slope) __VA_ARGS__;                \
+  /* images and sequences */                                                                                          \
+  virtual void split_patches(Tensor& y, const Tensor& x, int64_t p) __VA_ARGS__;                                      \
+  virtual void join_patches(Tensor& y, const Tensor& x, int64_t p) __VA_ARGS__;                                       \
+  virtual void resample(Tensor& y, const Tensor& x, int axis, const AxisTaps& taps) __VA_ARGS__;                      \
+  virtual void max_pool2d(Tensor& y, const Tensor& x, int64_t k) __VA_ARGS__;                                         \
+  virtual void causal_conv1d_silu(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& bias) __VA_ARGS__;  \
+  virtual void selective_scan(Tensor& y, const Tensor& x, const Tensor& delta, const Tensor& log_a, const Tensor& b,  \
+                              const Tensor& c, const Tensor& d, const Tensor& gate) __VA_ARGS__;                      \
   /* grids and scores */                                                                                              \
   virtual void avg_pool3d(Tensor& y, const Features& x, int64_t k) __VA_ARGS__;                                       \
   virtual void accumulate_mask_scores(Tensor& scores, const Features& features, const Tensor& masks,                  \

@@ -58,6 +58,9 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
       std::adjacent_find(segments.keys.begin(), segments.keys.end()) == segments.keys.end() && segments.keys.size() > 1,
       "attention: there are no keys");
   check_bias(bias, heads, segments);
+  SAT_CHECK(
+      segments.regions.empty() || (segments.queries == segments.keys && int64_t(segments.regions.size()) == q.shape[0]),
+      "attention: ", segments.regions.size(), " regions for ", q.shape[0], " queries and ", k.shape[0], " keys");
   check_f32("attention", {&q, &k, &v, &bias});
   Backend& backend = backend_of("attention", {&q, &k, &v, &bias});
   profile::Range range("attention", q.shape);
@@ -70,6 +73,19 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
   SAT_CHECK(q.shape.rank() == 2 && k.shape.rank() == 2, "attention: q, k, v have shapes ", q.shape, ", ", k.shape, ", ",
             v.shape, ", need [N, C], [T, C], [T, C]");
   return attention(q, k, v, heads, equal_segments(1, q.shape[0], k.shape[0]), bias);
+}
+
+Tensor attention_map(const Tensor& q, const Tensor& k, int64_t heads) {
+  SAT_CHECK(q.shape.rank() == 2 && k.shape.rank() == 2 && q.shape[1] == k.shape[1] && k.shape[0] > 0,
+            "attention_map: q and k have shapes ", q.shape, " and ", k.shape, ", need [N, C], [T, C]");
+  SAT_CHECK(heads > 0 && q.shape[1] % heads == 0, "attention_map: ", q.shape[1], " channels do not divide into ", heads,
+            " heads");
+  check_f32("attention_map", {&q, &k});
+  Backend& backend = backend_of("attention_map", {&q, &k});
+  profile::Range range("attention_map", q.shape);
+  Tensor y({heads, q.shape[0], k.shape[0]}, DType::f32, q.device);
+  backend.attention_map(y, q, k, heads);
+  return y;
 }
 
 Tensor attention_bias(const Tensor& table, const std::vector<int64_t>& buckets, const std::vector<int64_t>& first,

@@ -1,6 +1,8 @@
 // Checks that ops share.
 #include "sat/tensor/ops/check.h"
 
+#include "sat/tensor/memory/memory.h"
+
 namespace sat {
 
 Backend& backend_of(const char* op, std::initializer_list<const Tensor*> inputs) {
@@ -37,6 +39,8 @@ void check_published(const char* op, std::initializer_list<const Tensor*> weight
               ", needs the CPU's memory");
   }
 }
+
+bool is_last_reference(const Tensor& x) { return x.buffer.use_count() == 1 && !x.buffer->foreign(); }
 
 Backend& check_features(const char* op, const Features& x) {
   Backend& backend = backend_of(op, {&x.values, &x.center, &x.factor, &x.shift});

@@ -20,6 +20,9 @@ void check_f32(const char* op, std::initializer_list<const Tensor*> inputs);
 /// The same of published weights, which are packed from the CPU's memory.
 void check_published(const char* op, std::initializer_list<const Tensor*> weights);
 
+/// Whether nobody else reads these bytes, so that a result may lie over them.
+bool is_last_reference(const Tensor& x);
+
 /// Throws Error where features are not [B, H, W, D, C] in a type that their backend holds, with a whole norm or none.
 Backend& check_features(const char* op, const Features& x);
 

@@ -9,14 +9,14 @@ namespace sat {
 namespace {
 
 void check_conv_weight(const char* op, const Tensor& weight) {
-  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == weight.shape[3] && weight.shape[3] == weight.shape[4], op,
-            ": weight has shape ", weight.shape, ", needs [out, in, k, k, k]");
+  SAT_CHECK(weight.shape.rank() == 5, op, ": weight has shape ", weight.shape, ", needs [out, in, kh, kw, kd]");
   check_published(op, {&weight});
 }
 
 void check_block_weight(const char* op, const Tensor& weight, const ConvSite& site) {
   check_conv_weight(op, weight);
-  SAT_CHECK(weight.shape[2] == 3, op, ": a block has a 3x3x3 kernel, not ", weight.shape[2]);
+  SAT_CHECK(weight.shape[2] == 3 && weight.shape[3] == 3 && weight.shape[4] == 3, op,
+            ": a block has a 3x3x3 kernel, not a weight of shape ", weight.shape);
   SAT_CHECK(site.stride == 1 || site.stride == 2, op, ": stride ", site.stride, ", needs 1 or 2");
 }
 
@@ -41,18 +41,19 @@ PackedConv3d pack_conv3d(const Tensor& weight) {
   return packing_backend().pack_conv3d(weight);
 }
 
-Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, Conv3dOptions options) {
+Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, const Conv3dOptions& options) {
   SAT_CHECK(x.shape.rank() == 5, "conv3d: x has shape ", x.shape, ", needs [B, H, W, D, C]");
-  SAT_CHECK(options.stride >= 1 && options.padding >= 0, "conv3d: stride ", options.stride, ", padding ",
-            options.padding);
   SAT_CHECK(x.shape[4] == weight.in, "conv3d: ", x.shape[4], " input channels, the weight has ", weight.in);
   SAT_CHECK(bias.empty() || bias.shape == Shape({weight.out}), "conv3d: bias has shape ", bias.shape, ", needs [",
             weight.out, "]");
   Shape shape = x.shape.with(4, weight.out);
   for (int axis = 1; axis < 4; ++axis) {
-    const int64_t room = x.shape[axis] + 2 * options.padding - weight.kernel;
-    SAT_CHECK(room >= 0, "conv3d: x of shape ", x.shape, " is smaller than the kernel ", weight.kernel);
-    shape[axis] = room / options.stride + 1;
+    const auto a = size_t(axis - 1);
+    SAT_CHECK(options.stride[a] >= 1 && options.padding[a] >= 0, "conv3d: stride ", options.stride[a], ", padding ",
+              options.padding[a]);
+    const int64_t room = x.shape[axis] + 2 * options.padding[a] - weight.kernel[a];
+    SAT_CHECK(room >= 0, "conv3d: x of shape ", x.shape, " is smaller than the kernel ", weight.kernel[a]);
+    shape[axis] = room / options.stride[a] + 1;
   }
   check_f32("conv3d", {&x, &bias});
   Backend& backend = backend_of("conv3d", {&x, &weight.panels, &bias});
@@ -125,6 +126,29 @@ Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight
   SAT_CHECK(backend.holds(conv.store), "conv3d_norm_up: results are held as f32 or f16, not ", conv.store);
   profile::Range range("conv3d_norm_up", large);
   return backend.conv3d_norm_up(std::move(low), std::move(skip), weight, norm);
+}
+
+Features instance_norm(Tensor x, const NormWeights& norm) {
+  SAT_CHECK(x.shape.rank() == 5 && x.numel() > 0, "instance_norm: x has shape ", x.shape, ", needs [B, H, W, D, C]");
+  check_f32("instance_norm", {&x});
+  check_norm("instance_norm", norm, x.shape[4]);
+  Backend& backend = backend_of("instance_norm", {&x, &norm.gain, &norm.bias});
+  profile::Range range("instance_norm", x.shape);
+  return backend.instance_norm(std::move(x), norm);
+}
+
+Features sum_features(Features a, Features b, float slope) {
+  check_features("sum_features", a);
+  check_features("sum_features", b);
+  SAT_CHECK(a.values.shape == b.values.shape, "sum_features: shapes ", a.values.shape, " and ", b.values.shape);
+  Backend& backend = backend_of("sum_features", {&a.values, &b.values});
+  profile::Range range("sum_features", a.values.shape);
+  const auto takes = [](const Tensor& x) { return x.dtype == DType::f32 && is_last_reference(x); };
+  Tensor y = takes(a.values)   ? a.values
+             : takes(b.values) ? b.values
+                               : Tensor(a.values.shape, DType::f32, a.values.device);
+  backend.sum_features(y, a, b, slope);
+  return Features{std::move(y)};
 }
 
 Tensor materialize(Features x) {

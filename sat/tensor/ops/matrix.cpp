@@ -22,6 +22,32 @@ Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, A
   return y;
 }
 
+Tensor linear_add(Tensor residual, const Tensor& x, const PackedMatrix& weight, const Tensor& bias,
+                  const Tensor& scale) {
+  SAT_CHECK(x.shape.rank() >= 1 && x.shape[-1] == weight.in && residual.shape == x.shape.with(-1, weight.out),
+            "linear_add: x and residual have shapes ", x.shape, " and ", residual.shape, ", need [..., ", weight.in,
+            "] and [..., ", weight.out, "]");
+  for (const Tensor* vector : {&bias, &scale}) {
+    SAT_CHECK(vector->empty() || vector->shape == Shape({weight.out}), "linear_add: bias and scale have shapes ",
+              bias.shape, " and ", scale.shape, ", need [", weight.out, "]");
+  }
+  check_f32("linear_add", {&residual, &x, &bias, &scale});
+  Backend& backend = backend_of("linear_add", {&residual, &x, &weight.panels, &bias, &scale});
+  profile::Range range("linear_add", x.shape);
+  Tensor y = is_last_reference(residual) ? residual : empty_like(residual);
+  backend.linear_add(y, residual, x, weight, bias, scale);
+  return y;
+}
+
+Tensor gelu(Tensor x) {
+  check_f32("gelu", {&x});
+  Backend& backend = backend_of("gelu", {&x});
+  profile::Range range("gelu", x.shape);
+  Tensor y = is_last_reference(x) ? x : empty_like(x);
+  backend.gelu(y, x);
+  return y;
+}
+
 Tensor product_transposed(const Tensor& a, const Tensor& b) {
   SAT_CHECK(a.shape.rank() >= 1 && b.shape.rank() == 2 && a.shape[-1] == b.shape[1],
             "product_transposed: a and b have shapes ", a.shape, " and ", b.shape, ", need [..., C] and [N, C]");

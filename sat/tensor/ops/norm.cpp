@@ -4,7 +4,7 @@
 namespace sat {
 
 Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float eps) {
-  SAT_CHECK(x.shape.rank() >= 1 && gain.shape == Shape({x.shape[-1]}) && bias.shape == gain.shape,
+  SAT_CHECK(x.shape.rank() >= 1 && bias.shape == gain.shape && (gain.empty() || gain.shape == Shape({x.shape[-1]})),
             "layer_norm: x, gain, bias have shapes ", x.shape, ", ", gain.shape, ", ", bias.shape,
             ", need [..., C], [C], [C]");
   SAT_CHECK(x.shape[-1] > 0, "layer_norm: there are no channels");

@@ -82,7 +82,7 @@ void zero_rows(Tensor& x, int axis, int64_t first, int64_t last) {
 Tensor gather_rows(const Tensor& table, const std::vector<int64_t>& ids) {
   SAT_CHECK(table.shape.rank() == 2, "gather_rows: table ", table.shape, ", needs [V, C]");
   for (int64_t id : ids) {
-    SAT_CHECK(id >= 0 && id < table.shape[0], "gather_rows: id ", id, " in a table of ", table.shape[0], " rows");
+    SAT_CHECK(id >= -1 && id < table.shape[0], "gather_rows: id ", id, " in a table of ", table.shape[0], " rows");
   }
   check_f32("gather_rows", {&table});
   Backend& backend = backend_of("gather_rows", {&table});

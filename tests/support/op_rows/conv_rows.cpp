@@ -24,8 +24,8 @@ OpRow conv_row(const Case& c, Tolerance tolerance) {
            {"weight", {c.out, c.in, c.kernel, c.kernel, c.kernel}, 2 * scale, 0, DType::f32, true},
            {"bias", {c.out}}},
           [options](const Tensors& i) { return conv3d(i[0], pack_conv3d(i[1]), i[2], options); },
-          [options](const Arrays& i) {
-            Doubles y = convolved(i[0], i[1], options.stride, options.padding);
+          [c](const Arrays& i) {
+            Doubles y = convolved(i[0], i[1], c.stride, c.padding);
             for (int64_t at = 0; at < y.numel(); ++at) y[at] += i[2][at % i[2].numel()];
             return y;
           },

@@ -23,20 +23,21 @@ void plain_conv3d(float* y, const float* x0, const float* x1, const float* panel
                   const ConvShape& shape) {
   const auto [H, W, D] = shape.in_size;
   const auto [OH, OW, OD] = shape.out_size;
-  const int64_t k = shape.kernel, in = shape.in0 + shape.in1;
+  const int64_t taps = shape.taps(), in = shape.in0 + shape.in1;
+  const int64_t KW = shape.kernel[1], KD = shape.kernel[2];
   parallel_for(shape.batch * OH * OW, 1, [&, H = H, W = W, D = D, OH = OH, OW = OW, OD = OD](int64_t line, int64_t) {
     const int64_t b = line / (OH * OW), oh = line / OW % OH, ow = line % OW;
     for (int64_t od = 0; od < OD; ++od) {
       float* to = y + (line * OD + od) * shape.out;
       for (int64_t panel = 0; panel * 16 < shape.out; ++panel) {
         float sum[16] = {};
-        for (int64_t tap = 0; tap < k * k * k; ++tap) {
-          const int64_t h = oh * shape.stride + tap / (k * k) - shape.padding;
-          const int64_t w = ow * shape.stride + tap / k % k - shape.padding;
-          const int64_t d = od * shape.stride + tap % k - shape.padding;
+        for (int64_t tap = 0; tap < taps; ++tap) {
+          const int64_t h = oh * shape.stride[0] + tap / (KW * KD) - shape.padding[0];
+          const int64_t w = ow * shape.stride[1] + tap / KD % KW - shape.padding[1];
+          const int64_t d = od * shape.stride[2] + tap % KD - shape.padding[2];
           if (h < 0 || h >= H || w < 0 || w >= W || d < 0 || d >= D) continue;
           const int64_t voxel = ((b * H + h) * W + w) * D + d;
-          const float* weight = panels + (panel * k * k * k + tap) * in * 16;
+          const float* weight = panels + (panel * taps + tap) * in * 16;
           float part[16] = {};  // a tap at a time: no f32 sum is longer than the channels
           for (int64_t i = 0; i < in; ++i) {
             const float value = i < shape.in0 ? x0[voxel * shape.in0 + i] : x1[voxel * shape.in1 + i - shape.in0];
@@ -107,9 +108,9 @@ struct ConvRows {
   std::vector<Tap> taps;
 
   ConvRows(const float* x0, const float* x1, const ConvShape& conv) : x{x0, x1}, shape(conv) {
-    for (int64_t h = 0; h < conv.kernel; ++h) {
-      for (int64_t w = 0; w < conv.kernel; ++w) {
-        for (int64_t d = 0; d < conv.kernel; ++d) {
+    for (int64_t h = 0; h < conv.kernel[0]; ++h) {
+      for (int64_t w = 0; w < conv.kernel[1]; ++w) {
+        for (int64_t d = 0; d < conv.kernel[2]; ++d) {
           taps.push_back({h, w, d, (h * conv.in_size[1] + w) * conv.in_size[2] + d});
         }
       }
@@ -130,7 +131,7 @@ struct ConvRows {
       int64_t d = first % OD, w = first / OD % OW, h = first / OD / OW % OH, b = first / OD / OW / OH;
       for (int64_t row = 0; row < count; ++row) {
         Corner& c = corners[row];
-        c = {h * s.stride - s.padding, w * s.stride - s.padding, d * s.stride - s.padding, 0};
+        c = {h * s.stride[0] - s.padding[0], w * s.stride[1] - s.padding[1], d * s.stride[2] - s.padding[2], 0};
         c.voxel = ((b * s.in_size[0] + c.h) * s.in_size[1] + c.w) * s.in_size[2] + c.d;
         if (++d < OD) continue;
         d = 0;
@@ -182,11 +183,12 @@ struct GatheredRows {
         const ConvRows::Group::Corner& corner = voxels.corners[row];
         const auto inside = [](int64_t at, int64_t size) { return uint64_t(at) < uint64_t(size); };
         const int64_t first_d = std::max<int64_t>(0, -corner.d);
-        const int64_t last_d = std::min(shape.kernel, shape.in_size[2] - corner.d);
-        for (int64_t line = 0; line < shape.kernel * shape.kernel; ++line) {  // the taps of a line lie side by side
-          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel)];
+        const int64_t last_d = std::min(shape.kernel[2], shape.in_size[2] - corner.d);
+        for (int64_t line = 0; line < shape.kernel[0] * shape.kernel[1];
+             ++line) {  // the taps of a line lie side by side
+          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel[2])];
           if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
-          float* to = gathered.data() + row * terms + line * shape.kernel * in;
+          float* to = gathered.data() + row * terms + line * shape.kernel[2] * in;
           const int64_t voxel = corner.voxel + tap.voxels;
           if (shape.in1 == 0) {
             const float* x = source.x[0] + voxel * in;
@@ -213,7 +215,7 @@ constexpr int64_t kFewChannels = 4;
 /// The product that a convolution of one sample or more is.
 Product product_of(const float* panels, const ConvShape& shape) {
   const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
-  const int64_t taps = shape.kernel * shape.kernel * shape.kernel, in = shape.in0 + shape.in1;
+  const int64_t taps = shape.taps(), in = shape.in0 + shape.in1;
   if (in <= kFewChannels) return {panels, rows, 1, shape.out, {taps * in, 0}};
   return {panels, rows, taps, shape.out, {shape.in0, shape.in1}};
 }
@@ -333,7 +335,7 @@ void conv_transpose3d(float* y, const float* x, const float* panels, const float
 }
 
 PackedConv3d CpuBackend::pack_conv3d(const Tensor& weight) {
-  return {direct_panels(weight), weight.shape[1], weight.shape[0], weight.shape[2]};
+  return {direct_panels(weight), weight.shape[1], weight.shape[0], grid_of(weight.shape, 2)};
 }
 
 void CpuBackend::conv3d(Tensor& y, const Tensor& x, const PackedConv3d& weight, const Tensor& bias,

@@ -15,10 +15,12 @@ struct ConvShape {
   int64_t batch;
   std::array<int64_t, 3> in_size, out_size;
   int64_t in0, in1, out;  // channels; in1 = 0 for one input
-  int64_t kernel, stride, padding;
+  std::array<int64_t, 3> kernel, stride, padding;
+
+  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
-/// weight [out, in, k, k, k] -> panels [ceil(out / 16), k * k * k, in, 16].
+/// weight [out, in, kh, kw, kd] -> panels [ceil(out / 16), kh * kw * kd, in, 16].
 Tensor direct_panels(const Tensor& weight);
 
 /// Results as another reader wants them: f32 or f16, and their statistics.

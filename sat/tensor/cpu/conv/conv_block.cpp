@@ -22,6 +22,9 @@ namespace sat::cpu {
 
 namespace {
 
+constexpr int64_t kCountedVoxels = 4096;  // whose statistics are counted in one go
+constexpr int64_t kSummedVoxels = 64;     // read in one go
+
 constexpr int kHalfWidthHalvings = 2;  // fast precision holds the results of the two highest resolutions in f16: the
                                        // others are too small to matter for memory, and matter for accuracy
 
@@ -70,9 +73,9 @@ Features with_norm(Tensor values, const std::vector<Moments>& statistics, const 
 /// By the direct method: on final values.
 Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& weight, const NormWeights& norm) {
   const Shape shape = conv_output_shape(x.shape, weight.out, weight.stride);
-  const ConvShape conv{x.shape[0], grid_of(x.shape, 1),    grid_of(shape, 1),
-                       x.shape[4], weight.in - x.shape[4], weight.out,
-                       3,          weight.stride,          1};
+  const int64_t stride = weight.stride;
+  const ConvShape conv{x.shape[0], grid_of(x.shape, 1), grid_of(shape, 1),        x.shape[4], weight.in - x.shape[4],
+                       weight.out, {3, 3, 3},           {stride, stride, stride}, {1, 1, 1}};
   Tensor y = room_for_next(shape, weight.store, Device::cpu, kSlabPlanes);
   std::vector<Moments> statistics(size_t(shape[0] * shape[4]));
   conv3d_counted({y.raw(), weight.store, statistics.data()}, x.address<float>(), skip.address<float>(),
@@ -222,6 +225,50 @@ Tensor CpuBackend::materialize(Features x) {
     });
   }
   return y;
+}
+
+Features CpuBackend::instance_norm(Tensor x, const NormWeights& norm) {
+  const int64_t samples = x.shape[0], channels = x.shape[4],
+                voxels = x.numel() / std::max<int64_t>(1, samples * channels);
+  const int64_t groups = divide_up(voxels, kCountedVoxels);
+  std::vector<Moments> parts(size_t(samples * groups * channels)), statistics(size_t(samples * channels));
+  const float* from = x.address<float>();
+  parallel_for(samples * groups, 1, [&](int64_t group, int64_t) {
+    const int64_t first = group % groups * kCountedVoxels, count = std::min(kCountedVoxels, voxels - first);
+    const float* values = from + (group / groups * voxels + first) * channels;
+    Moments* part = parts.data() + group * channels;
+    for (int64_t c = 0; c < channels; ++c) part[c] = {double(count), 0, 0};
+    for (int64_t i = 0; i < count * channels; ++i) part[i % channels].mean += double(values[i]) / double(count);
+    for (int64_t i = 0; i < count * channels; ++i) {
+      const double deviation = double(values[i]) - part[i % channels].mean;
+      part[i % channels].m2 += deviation * deviation;
+    }
+  });
+  for (int64_t i = 0; i < samples * groups * channels; ++i) {
+    statistics[size_t(i / (groups * channels) * channels + i % channels)].merge(parts[size_t(i)]);
+  }
+  return with_norm(std::move(x), statistics, norm);
+}
+
+void CpuBackend::sum_features(Tensor& y, const Features& a, const Features& b, float slope) {
+  const Shape& shape = a.values.shape;
+  const int64_t voxels = shape[1] * shape[2] * shape[3], channels = shape[4];
+  for (int64_t sample = 0; sample < shape[0]; ++sample) {
+    const FeatureReader first_reader(a, sample), second_reader(b, sample);
+    float* to = y.address<float>() + sample * voxels * channels;
+    parallel_for(voxels, kSummedVoxels, [&](int64_t first, int64_t last) {
+      std::vector<float> one(size_t(kSummedVoxels * channels)), other(one.size());
+      for (int64_t voxel = first; voxel < last; voxel += kSummedVoxels) {
+        const int64_t count = std::min(kSummedVoxels, last - voxel);
+        first_reader.read(one.data(), voxel, count);
+        second_reader.read(other.data(), voxel, count);
+        for (int64_t i = 0; i < count * channels; ++i) {
+          const float sum = one[size_t(i)] + other[size_t(i)];
+          to[voxel * channels + i] = sum < 0 ? slope * sum : sum;
+        }
+      }
+    });
+  }
 }
 
 Features CpuBackend::conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm) {

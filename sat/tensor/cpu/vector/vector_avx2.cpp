@@ -255,6 +255,10 @@ void layer_norm(float* y, const float* x, const float* gain, const float* bias, 
   const double mean = row_sum<false>(x, channels, 0) / double(channels);
   const double variance = row_sum<true>(x, channels, mean) / double(channels);
   const double scale = 1 / __builtin_sqrt(variance + double(eps));
+  if (!gain) {
+    for (int64_t c = 0; c < channels; ++c) y[c] = float((double(x[c]) - mean) * scale);
+    return;
+  }
   for (int64_t c = 0; c < channels; ++c) y[c] = __builtin_fmaf(float((double(x[c]) - mean) * scale), gain[c], bias[c]);
 }
 

@@ -31,7 +31,7 @@ void normalise_leaky_relu(float* y, const float* x, const float* center, const f
 void widen(float* y, const f16* x, int64_t count);
 void narrow(f16* y, const float* x, int64_t count);
 
-/// One row of a layer norm.
+/// One row of a layer norm; gain and bias null for 1 and 0.
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps);
 
 }  // namespace sat::cpu::avx2
