@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <string>
 
+#include "sat/io/arrays/npy.h"
 #include "sat/io/checkpoints/safetensors.h"
+#include "sat/io/features/feature_writer.h"
 #include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/sat/sat_config.h"
@@ -91,6 +93,21 @@ void checkpoints(Seeds& seeds, const TempDir& folder) {
   seeds.write("zip", zip({{"a", "text"}}, wide));
 }
 
+void features(Seeds& seeds, const TempDir& folder) {
+  FeatureSet set{field("features", {3, 2}, 1), {"a.png", "b, c.png", "d"}, {}, ""};
+  for (const char* name : {"x.safetensors", "x.csv", "x.npy"}) {
+    set.path = folder / name;
+    write_features(set, "0");
+    seeds.take("features", set.path);
+  }
+  seeds.take("features", manifest_path(set.path));
+  seeds.take("npy", set.path);
+  FeatureWriter(folder / "y.npy", {}, {2}, "0").append("b.png", "", set.features.select(0));
+  seeds.take("features", folder / "y.npy.partial");
+  write_npy(folder / "ids", from_ids({2, 1}, {1, -2}));
+  seeds.take("npy", folder / "ids");
+}
+
 void words(Seeds& seeds) {
   seeds.write("json", R"({"a": [1, -2.5e3, true, null], "b": {"c": "\u00e9\n\"\\"}, "d": []})");
   seeds.write("json", R"(["\ud83d\ude00", 1e308, 0.1, -0])");
@@ -129,6 +146,7 @@ int main(int count, char** arguments) {
   const TempDir folder;
   scans(seeds, folder);
   checkpoints(seeds, folder);
+  features(seeds, folder);
   words(seeds);
   return 0;
 }

@@ -160,31 +160,25 @@ Checkpoint read_safetensors(const std::string& path, const CheckpointLimits& lim
   return {Weights(std::move(entries), path), std::move(metadata), std::move(skipped)};
 }
 
-void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  std::vector<std::pair<std::string, Tensor>> ordered(tensors.begin(), tensors.end());
-  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
-    return std::pair(-size_of(a.second.dtype), a.second.dtype) < std::pair(-size_of(b.second.dtype), b.second.dtype);
-  });
-
+std::string safetensors_head(const std::vector<SafetensorsEntry>& tensors,
+                             const std::map<std::string, std::string>& metadata, const std::string& path) {
   std::vector<Json::Member> header;
   if (!metadata.empty()) {
     std::vector<Json::Member> texts(metadata.begin(), metadata.end());
     header.emplace_back(kMetadataKey, Json::object(std::move(texts)));
   }
   int64_t filled = 0;
-  for (const auto& [name, tensor] : ordered) {
-    SAT_CHECK(name != kMetadataKey, path, ": a tensor cannot be called '", kMetadataKey, "'");
-    SAT_CHECK(!tensor.empty() && tensor.device == Device::cpu, path, ": tensor ", quoted(name), " has no CPU bytes");
-    const auto type = std::find_if(kTypes.begin(), kTypes.end(), [&, dtype = tensor.dtype](const TypeName& known) {
-      return known.type != StoredType::f64 && dtype_of(known.type) == dtype;
+  for (const SafetensorsEntry& tensor : tensors) {
+    SAT_CHECK(tensor.name != kMetadataKey, path, ": a tensor cannot be called '", kMetadataKey, "'");
+    const auto type = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeName& known) {
+      return known.type != StoredType::f64 && dtype_of(known.type) == tensor.dtype;
     });
     std::vector<Json> shape;
     for (const int64_t size : tensor.shape.sizes()) shape.emplace_back(size);
-    const int64_t end = filled + tensor.bytes();
-    header.emplace_back(name, Json::object({{"dtype", type->name},
-                                            {"shape", Json::array(std::move(shape))},
-                                            {"data_offsets", Json::array({filled, end})}}));
+    const int64_t end = filled + tensor.shape.numel() * size_of(tensor.dtype);
+    header.emplace_back(tensor.name, Json::object({{"dtype", type->name},
+                                                   {"shape", Json::array(std::move(shape))},
+                                                   {"data_offsets", Json::array({filled, end})}}));
     filled = end;
   }
   std::string text = Json::object(std::move(header)).dump();
@@ -192,11 +186,25 @@ void write_safetensors(const std::string& path, const std::map<std::string, Tens
   const int64_t most = CheckpointLimits().header;
   SAT_CHECK(int64_t(text.size()) <= most, path, ": the header would take ", text.size(), " bytes, at most ", most,
             " are taken when it is read");
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+}
+
+void write_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<std::pair<std::string, Tensor>> ordered(tensors.begin(), tensors.end());
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return std::pair(-size_of(a.second.dtype), a.second.dtype) < std::pair(-size_of(b.second.dtype), b.second.dtype);
+  });
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& [name, tensor] : ordered) {
+    SAT_CHECK(!tensor.empty() && tensor.device == Device::cpu, path, ": tensor ", quoted(name), " has no CPU bytes");
+    entries.push_back({name, tensor.shape, tensor.dtype});
+  }
+  const std::string head = safetensors_head(entries, metadata, path);
 
   AtomicFile file(path);
-  const uint64_t length = text.size();
-  file.write(&length, sizeof length);
-  file.write(text);
+  file.write(head);
   for (const auto& [name, tensor] : ordered) {
     if (tensor.bytes() > 0) file.write(tensor.raw(), tensor.bytes());
   }
