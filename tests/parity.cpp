@@ -13,6 +13,7 @@
 #include "tests/support/parity/preprocess_parity.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
+#include "tests/support/parity/vit_parity.h"
 
 namespace sat::test {
 
@@ -25,8 +26,10 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "end-to-end") return compare_end_to_end(folder);
   if (kind == "trained") return compare_trained(folder);
   if (kind == "text") return compare_text(folder);
+  if (kind == "rad-dino-encoder") return compare_vit(folder);
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
-            "'; known are sat, end-to-end, trained, text, preprocess");
+            "'; known are sat, end-to-end, trained, text, "
+            "rad-dino-encoder, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {

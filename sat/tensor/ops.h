@@ -286,6 +286,8 @@ AxisTaps linear_taps(int64_t in, int64_t out, bool aligned = false);
 AxisTaps nearest_taps(int64_t in, int64_t out);  // input floor(i * in / out)
 /// Cubic convolution, a = -0.75, without antialiasing: output i lies at (i + 1/2) * step - 1/2; step 0: in / out.
 AxisTaps cubic_taps(int64_t in, int64_t out, double step = 0);
+/// The same with a = -0.5, widened to cover what each output stands for where the axis shrinks.
+AxisTaps cubic_antialiased_taps(int64_t in, int64_t out);
 /// Means of `out` parts of the axis that cover it: part i is [floor(i * in / out), ceil((i + 1) * in / out)), as
 /// torch.nn.AdaptiveAvgPool2d.
 AxisTaps mean_taps(int64_t in, int64_t out);

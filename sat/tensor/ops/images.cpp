@@ -27,8 +27,7 @@ Tensor second_axis_last(const Tensor& x) {
   return y;
 }
 
-double cubic(double distance) {
-  constexpr double a = -0.75;
+double cubic(double distance, double a) {
   const double s = std::abs(distance);
   if (s <= 1) return ((a + 2) * s - (a + 3)) * s * s + 1;
   return s < 2 ? ((a * s - 5 * a) * s + 8 * a) * s - 4 * a : 0;
@@ -140,7 +139,27 @@ AxisTaps cubic_taps(int64_t in, int64_t out, double step) {
     const auto below = int64_t(std::floor(at));
     for (int64_t tap = below - 1; tap < below + 3; ++tap) {
       sampled.index.push_back(std::clamp<int64_t>(tap, 0, in - 1));
-      sampled.weight.push_back(float(cubic(at - double(tap))));
+      sampled.weight.push_back(float(cubic(at - double(tap), -0.75)));
+    }
+  }
+  return sampled;
+}
+
+AxisTaps cubic_antialiased_taps(int64_t in, int64_t out) {
+  SAT_CHECK(in > 0 && out > 0, "cubic_antialiased_taps: from ", in, " to ", out, " samples");
+  const double step = double(in) / double(out), widened = std::max(step, 1.), support = 2 * widened;
+  AxisTaps sampled = room_for("cubic_antialiased_taps", in, out, 2 * int64_t(std::ceil(support)) + 1);
+  for (int64_t i = 0; i < out; ++i) {
+    const double centre = (double(i) + 0.5) * step;
+    const int64_t first = std::max<int64_t>(0, int64_t(centre - support + 0.5));
+    const int64_t last = std::min(in, int64_t(centre + support + 0.5));
+    double total = 0;
+    const auto weight = [&](int64_t at) { return cubic((double(at) - centre + 0.5) / widened, -0.5); };
+    for (int64_t at = first; at < last; ++at) total += weight(at);
+    for (int64_t tap = 0; tap < sampled.taps; ++tap) {
+      const int64_t at = first + tap;
+      sampled.index.push_back(std::min(at, in - 1));
+      sampled.weight.push_back(at < last ? float(weight(at) / total) : 0.f);
     }
   }
   return sampled;

@@ -11,6 +11,7 @@
 #include "sat/nn/run/segment_volume.h"
 #include "sat/nn/sat/model_file.h"
 #include "tests/support/golden.h"
+#include "tests/support/parity/recorded.h"
 
 namespace sat::test {
 
@@ -24,8 +25,6 @@ constexpr double kStatistics = 1e-4;  // of a recorded tensor's largest magnitud
 constexpr double kRecordedUnetHTokens = 3.2e-5;
 constexpr double kRecordedUnetHLogits = 1.71e-4;
 constexpr double kPerMillion = 10e-6;  // of the voxels of a mask
-
-Json read_json(const std::string& path) { return Json::parse(read_text(path), path); }
 
 /// The larger error; one that is not a number is the largest of all.
 double worse(double error, double other) { return std::isnan(other) ? INFINITY : std::max(error, other); }
