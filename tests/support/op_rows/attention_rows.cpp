@@ -28,6 +28,9 @@ Doubles attention_defined(const Arrays& i, int64_t heads, const Segments& segmen
           double dot = 0;
           for (int64_t c = h * width; c < (h + 1) * width; ++c) dot += q[(first + n) * C + c] * k[(key + t) * C + c];
           dot /= std::sqrt(double(width));
+          if (!segments.regions.empty()) {
+            dot -= segments.regions[size_t(first + n)] == segments.regions[size_t(key + t)] ? 0 : 100;
+          }
           if (kind != Bias::none) dot += i[3][before + (h * N + n) * T + t];
           weights.push_back(dot);
           largest = std::max(largest, dot);
@@ -61,6 +64,39 @@ OpRow attention_row(const std::string& name, int64_t heads, int64_t width, const
     row.inputs.push_back({"bias", {all}, 3});
   }
   return row;
+}
+
+/// Segments of one length whose rows belong to regions, as windows of a shifted grid do; some have one region alone.
+Segments windows(int64_t count, int64_t tokens) {
+  Segments segments = equal_segments(count, tokens, tokens);
+  for (int64_t row = 0; row < count * tokens; ++row) {
+    const int64_t window = row / tokens, at = row % tokens;
+    segments.regions.push_back(uint8_t(window % 3 == 0 ? 7 : at % 7 / 3 + 3 * (at / 7 % 5 / 2)));
+  }
+  return segments;
+}
+
+OpRow map_row(int64_t N, int64_t T, int64_t heads, int64_t width) {
+  const int64_t C = heads * width;
+  return {words("attention_map ", N, " x ", T, ", ", heads, " heads of ", width),
+          {{"q", {N, C}, 2}, {"k", {T, C}, 2}},
+          [=](const Tensors& i) { return attention_map(i[0], i[1], heads); },
+          [=](const Arrays& i) {
+            Doubles y(Shape({heads, N, T}));
+            for (int64_t row = 0; row < heads * N; ++row) {
+              double* weights = &y.values[size_t(row * T)];
+              double total = 0;
+              for (int64_t t = 0; t < T; ++t) {
+                for (int64_t c = row / N * width; c < (row / N + 1) * width; ++c) {
+                  weights[t] += i[0][row % N * C + c] * i[1][t * C + c] / std::sqrt(double(width));
+                }
+              }
+              for (int64_t t = 0; t < T; ++t) total += weights[t] = std::exp(weights[t]);
+              for (int64_t t = 0; t < T; ++t) weights[t] /= total;
+            }
+            return y;
+          },
+          {4e-6, 1e-6}};
 }
 
 /// Relative buckets and padding of texts, as attention() takes them.
@@ -108,6 +144,20 @@ void add_attention_rows(std::vector<OpRow>& rows) {
     rows.push_back(attention_row("of equal segments", 2, 16, equal, kind));
   }
   rows.push_back(attention_row("of equal segments", 2, 16, equal, Bias::shared));
+  for (const auto& [count, tokens, heads, width] :
+       {std::array<int64_t, 4>{1, 1, 1, 2}, {4, 49, 3, 16}, {3, 70, 2, 8}, {2, 343, 1, 16}}) {
+    for (const Bias kind : {Bias::none, Bias::shared}) {
+      rows.push_back(attention_row(words("of ", count, " windows of ", tokens, " with regions"), heads, width,
+                                   windows(count, tokens), kind));
+    }
+  }
+  Segments parts = uneven;
+  parts.keys = parts.queries = {0, 1, 12, 34, 47};
+  for (int64_t row = 0; row < 47; ++row) parts.regions.push_back(uint8_t(row / 4 % 3));
+  rows.push_back(attention_row("of uneven segments with regions", 2, 5, parts, Bias::one_a_segment));
+  rows.push_back(map_row(1, 1, 1, 1));
+  rows.push_back(map_row(7, 31, 2, 3));
+  rows.push_back(map_row(70, 333, 3, 64));
   rows.push_back(bias_row("of one text", 32, 3, {0, 17}));
   rows.push_back(bias_row("of texts of 1, 9 and 4 tokens", 5, 4, {0, 1, 10, 14}));
   rows.push_back(bias_row("of masks alone", 0, 2, {0, 7, 12}));

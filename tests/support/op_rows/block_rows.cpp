@@ -38,7 +38,7 @@ void add_block_row(std::vector<OpRow>& rows, const Case& c, int64_t stride, cons
   };
   const auto defined = [=](const Arrays& i) {
     const Doubles x = taken(i[0], i[1], i[2], i[3], double(kSlope));
-    return normed(convolved(x, i[4], stride, 1), i[5], i[6], double(kEps), double(kSlope));
+    return normed(convolved(x, i[4], {stride, 1}), i[5], i[6], double(kEps), double(kSlope));
   };
   rows.push_back({words("conv3d_norm of ", c.batch, " x [", c.size[0], ", ", c.size[1], ", ", c.size[2], "], ", c.in,
                         " -> ", c.out, ", stride ", stride, ", ", held, method.empty() ? "" : " by ", method),
@@ -69,7 +69,7 @@ void add_deviation_row(std::vector<OpRow>& rows, const Case& c, int64_t stride) 
                     return conv3d_norm({i[0]}, pack_conv_block(i[1], site), {i[2], i[3], kEps, kSlope}).rstd;
                   },
                   [=](const Arrays& i) {
-                    const Doubles y = convolved(i[0], i[1], stride, 1);
+                    const Doubles y = convolved(i[0], i[1], {stride, 1});
                     const int64_t out = c.out, voxels = y.numel() / (c.batch * out);
                     Doubles rstd(Shape({c.batch, out}));
                     for (int64_t n = 0; n < rstd.numel(); ++n) {
@@ -98,7 +98,7 @@ void add_up_row(std::vector<OpRow>& rows, const std::array<int64_t, 3>& low, con
   const auto defined = [](const Arrays& i) {
     const Doubles up = up_sampled(taken(i[0], i[1], i[2], i[3], double(kSlope)), i[8], i[9]);
     const Doubles x = joined(up, taken(i[4], i[5], i[6], i[7], double(kSlope)));
-    return normed(convolved(x, i[10], 1, 1), i[11], i[12], double(kEps), double(kSlope));
+    return normed(convolved(x, i[10], {1, 1}), i[11], i[12], double(kEps), double(kSlope));
   };
   rows.push_back({words("conv3d_norm_up of [", H, ", ", W, ", ", D, "]", method.empty() ? "" : " by ", method),
                   {{"x", {1, H, W, D, in}},
@@ -119,6 +119,54 @@ void add_up_row(std::vector<OpRow>& rows, const std::array<int64_t, 3>& low, con
                   tolerance,
                   !method.empty(),
                   method == info_of(ConvMethod::amx_bf16).name});
+}
+
+/// Residual blocks: the norm of values that are there, and the sum of two volumes with pending norms.
+void add_residual_rows(std::vector<OpRow>& rows) {
+  for (const Shape& grid :
+       {Shape{1, 1, 1, 1, 5}, Shape{2, 3, 17, 4, 21}, Shape{1, 33, 5, 7, 8}, Shape{2, 5, 4, 31, 64}}) {
+    const int64_t channels = grid[4];
+    rows.push_back({words("instance_norm of ", grid),
+                    {{"x", grid, 1, 3}, {"gain", {channels}, 0.3, 1}, {"bias", {channels}, 0.5}},
+                    [](const Tensors& i) {
+                      return materialize(instance_norm(i[0], {i[1], i[2], kEps, kSlope}));
+                    },
+                    [](const Arrays& i) { return normed(i[0], i[1], i[2], double(kEps), double(kSlope)); },
+                    {1e-5, 1e-5}});
+  }
+  const Shape grid{2, 3, 17, 4, 21}, norm{2, 21};
+  const auto summed = [](const Doubles& a, const Doubles& b) {
+    Doubles y(a.shape);
+    for (int64_t at = 0; at < y.numel(); ++at) {
+      const double sum = a[at] + b[at];
+      y[at] = sum < 0 ? double(kSlope) * sum : sum;
+    }
+    return y;
+  };
+  rows.push_back({"sum_features of final values",
+                  {{"a", grid}, {"b", grid}},
+                  [](const Tensors& i) { return materialize(sum_features({i[0]}, {i[1]}, kSlope)); },
+                  [=](const Arrays& i) { return summed(i[0], i[1]); },
+                  {1e-6, 1e-6}});
+  for (const DType first : {DType::f32, DType::f16}) {
+    rows.push_back(
+        {words("sum_features of ", first, " with a pending norm and f32 with another"),
+         {{"a", grid, 1, 0, first},
+          {"a center", norm, 0.2},
+          {"a factor", norm, 0.5, 1},
+          {"a shift", norm, 0.5},
+          {"b", grid},
+          {"b center", norm, 0.2},
+          {"b factor", norm, 0.5, 1},
+          {"b shift", norm, 0.5}},
+         [](const Tensors& i) {
+           return materialize(sum_features({i[0], i[1], i[2], i[3], 1}, {i[4], i[5], i[6], i[7], 0.2f}, kSlope));
+         },
+         [=](const Arrays& i) {
+           return summed(taken(i[0], i[1], i[2], i[3], 1), taken(i[4], i[5], i[6], i[7], double(0.2f)));
+         },
+         {2e-6, 2e-6}});
+  }
 }
 
 Tolerance both(double bound) { return {bound, bound}; }
@@ -142,6 +190,7 @@ void add_block_rows(std::vector<OpRow>& rows) {
     const int64_t stride = std::max<int64_t>(1, info.stride);
     add_block_row(rows, {{7, 9, 6}, 1, 20, 33}, stride, info.name, both(std::max(2e-3, 10 * info.error)), DType::f16);
   }
+  add_residual_rows(rows);
   for (const int64_t stride : {1, 2}) add_deviation_row(rows, {{5, 4, 31}, 2, 16, 24}, stride);
   add_up_row(rows, {30, 3, 4}, "", both(1e-4));
   for (const ConvMethod method :

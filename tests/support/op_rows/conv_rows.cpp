@@ -25,11 +25,28 @@ OpRow conv_row(const Case& c, Tolerance tolerance) {
            {"bias", {c.out}}},
           [options](const Tensors& i) { return conv3d(i[0], pack_conv3d(i[1]), i[2], options); },
           [c](const Arrays& i) {
-            Doubles y = convolved(i[0], i[1], c.stride, c.padding);
+            Doubles y = convolved(i[0], i[1], {c.stride, c.padding});
             for (int64_t at = 0; at < y.numel(); ++at) y[at] += i[2][at % i[2].numel()];
             return y;
           },
           tolerance};
+}
+
+/// Sizes, strides and paddings of each axis by itself.
+void add_uneven_rows(std::vector<OpRow>& rows) {
+  const auto add = [&](const Shape& x, const Shape& weight, const Conv3dOptions& options) {
+    rows.push_back({words("conv3d of ", x, " by ", weight, ", stride ", options.stride[0], ", ", options.stride[1],
+                          ", ", options.stride[2], ", padding ", options.padding[0], ", ", options.padding[1], ", ",
+                          options.padding[2], ", no bias"),
+                    {{"x", x}, {"weight", weight, 0.2, 0, DType::f32, true}},
+                    [options](const Tensors& i) { return conv3d(i[0], pack_conv3d(i[1]), {}, options); },
+                    [options](const Arrays& i) { return convolved(i[0], i[1], options); },
+                    {4e-6, 4e-6}});
+  };
+  add({2, 7, 5, 1, 9}, {11, 9, 3, 3, 1}, {{1, 1, 1}, {1, 1, 0}});
+  add({1, 6, 7, 8, 5}, {33, 5, 1, 2, 3}, {{3, 2, 1}, {0, 1, 2}});
+  add({2, 4, 9, 5, 35}, {17, 35, 2, 5, 1}, {{1, 3, 2}, {1, 0, 0}});
+  add({1, 2, 2, 11, 3}, {70, 3, 2, 1, 7}, {{1, 1, 4}, {0, 2, 3}});
 }
 
 void add_up_rows(std::vector<OpRow>& rows) {
@@ -114,6 +131,7 @@ void add_conv_rows(std::vector<OpRow>& rows) {
                         {{11, 9, 13}, 1, 11, 20, 3, 1, 1}}) {
     rows.push_back(conv_row(c, {4e-6, 4e-6}));
   }
+  add_uneven_rows(rows);
   add_up_rows(rows);
   add_pool_rows(rows);
 }

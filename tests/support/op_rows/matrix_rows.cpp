@@ -53,6 +53,51 @@ void add_linear_rows(std::vector<OpRow>& rows) {
                   {2e-6, 2e-6}});
 }
 
+/// The end of a transformer's block: with and without a bias, with and without a scale.
+OpRow linear_add_row(int64_t n, int64_t in, int64_t out, bool biased, bool scaled) {
+  OpRow row{
+      words("linear_add ", n, " x ", in, " -> ", out, biased ? ", bias" : "", scaled ? ", scale" : ""),
+      {{"residual", {n, out}}, {"x", {n, in}}, {"weight", {out, in}, 2 / std::sqrt(double(in)), 0, DType::f32, true}},
+      [=](const Tensors& i) {
+        return linear_add(i[0], i[1], pack_linear(i[2]), biased ? i[3] : Tensor(), scaled ? i.back() : Tensor());
+      },
+      [=](const Arrays& i) {
+        Doubles y = product(i[1], i[2]);
+        for (int64_t at = 0; at < y.numel(); ++at) {
+          const double value = y[at] + (biased ? i[3][at % out] : 0);
+          y[at] = i[0][at] + (scaled ? i.back()[at % out] : 1) * value;
+        }
+        return y;
+      },
+      {2e-6, 3e-6}};
+  if (biased) row.inputs.push_back({"bias", {out}});
+  if (scaled) row.inputs.push_back({"scale", {out}});
+  return row;
+}
+
+void add_linear_add_rows(std::vector<OpRow>& rows) {
+  for (const auto& [n, in, out] :
+       {std::array<int64_t, 3>{1, 1, 1}, {7, 17, 33}, {33, 130, 96}, {200, 64, 5}, {6, 300, 257}}) {
+    for (const bool biased : {false, true}) {
+      for (const bool scaled : {false, true}) rows.push_back(linear_add_row(n, in, out, biased, scaled));
+    }
+  }
+}
+
+void add_gelu_rows(std::vector<OpRow>& rows) {
+  for (const Shape& shape : {Shape{1}, Shape{3, 17}, Shape{2, 5, 4099}}) {
+    rows.push_back({words("gelu ", shape),
+                    {{"x", shape, 8}},
+                    [](const Tensors& i) { return gelu(i[0]); },
+                    [](const Arrays& i) {
+                      Doubles y(i[0].shape);
+                      for (int64_t at = 0; at < y.numel(); ++at) y[at] = activated(i[0][at], Activation::gelu);
+                      return y;
+                    },
+                    {4e-7, 4e-7}});
+  }
+}
+
 void add_product_rows(std::vector<OpRow>& rows) {
   for (const auto& [n, C, N] : {std::array<int64_t, 3>{1, 1, 1}, {7, 24, 5}, {200, 64, 33}, {33, 300, 17}}) {
     rows.push_back({words("product_transposed ", n, " x ", C, " x ", N),
@@ -83,28 +128,36 @@ void add_sum_rows(std::vector<OpRow>& rows) {
 }
 
 void add_norm_rows(std::vector<OpRow>& rows) {
+  const auto defined = [](const Doubles& x, const Doubles* gain, const Doubles* bias) {
+    const int64_t channels = x.shape[1];
+    Doubles y(x.shape);
+    for (int64_t row = 0; row < x.shape[0]; ++row) {
+      const double* values = &x.values[size_t(row * channels)];
+      double mean = 0, variance = 0;
+      for (int64_t c = 0; c < channels; ++c) mean += values[c] / double(channels);
+      for (int64_t c = 0; c < channels; ++c) {
+        variance += (values[c] - mean) * (values[c] - mean) / double(channels);
+      }
+      for (int64_t c = 0; c < channels; ++c) {
+        const double n = (values[c] - mean) / std::sqrt(variance + double(1e-5f));
+        y[row * channels + c] = gain ? n * (*gain)[c] + (*bias)[c] : n;
+      }
+    }
+    return y;
+  };
+  for (const int64_t C : {2, 31, 768}) {
+    rows.push_back({words("layer_norm of ", C, " channels without gain and bias"),
+                    {{"x", {17, C}, 1, 2}},
+                    [](const Tensors& i) { return layer_norm(i[0], {}, {}, 1e-5f); },
+                    [=](const Arrays& i) { return defined(i[0], nullptr, nullptr); },
+                    {2e-6, 2e-6}});
+  }
   for (const int64_t C : {1, 2, 7, 8, 31, 768}) {
     for (const double offset : {0.0, 1e4}) {
       rows.push_back({words("layer_norm of ", C, " channels about ", offset),
                       {{"x", {17, C}, 1, offset}, {"gain", {C}}, {"bias", {C}}},
                       [](const Tensors& i) { return layer_norm(i[0], i[1], i[2], 1e-5f); },
-                      [](const Arrays& i) {
-                        const int64_t channels = i[0].shape[1];
-                        Doubles y(i[0].shape);
-                        for (int64_t row = 0; row < i[0].shape[0]; ++row) {
-                          const double* x = &i[0].values[size_t(row * channels)];
-                          double mean = 0, variance = 0;
-                          for (int64_t c = 0; c < channels; ++c) mean += x[c] / double(channels);
-                          for (int64_t c = 0; c < channels; ++c) {
-                            variance += (x[c] - mean) * (x[c] - mean) / double(channels);
-                          }
-                          for (int64_t c = 0; c < channels; ++c) {
-                            y[row * channels + c] =
-                                (x[c] - mean) / std::sqrt(variance + double(1e-5f)) * i[1][c] + i[2][c];
-                          }
-                        }
-                        return y;
-                      },
+                      [=](const Arrays& i) { return defined(i[0], &i[1], &i[2]); },
                       {1e-6, 1e-6}});
       // A device takes the mean in f32: half a unit in the last place of 1e4 is 5e-4, and deviations here are below 1.
       if (offset != 0) rows.back().on_device = Tolerance{2e-2, 2e-2};
@@ -116,6 +169,8 @@ void add_norm_rows(std::vector<OpRow>& rows) {
 
 void add_matrix_rows(std::vector<OpRow>& rows) {
   add_linear_rows(rows);
+  add_linear_add_rows(rows);
+  add_gelu_rows(rows);
   add_product_rows(rows);
   add_sum_rows(rows);
   add_norm_rows(rows);

@@ -3,8 +3,6 @@
 
 #include <cmath>
 
-#include "sat/tensor/ops.h"
-
 namespace sat::test {
 
 Doubles::Doubles(const Tensor& x) : Doubles(x.shape) {
@@ -23,6 +21,8 @@ const std::vector<OpRow>& op_rows() {
     add_row_rows(rows);
     add_conv_rows(rows);
     add_block_rows(rows);
+    add_image_rows(rows);
+    add_sequence_rows(rows);
     add_score_rows(rows);
     return rows;
   }();
@@ -80,22 +80,26 @@ Doubles taken(const Doubles& values, const Doubles& center, const Doubles& facto
   return y;
 }
 
-Doubles convolved(const Doubles& x, const Doubles& weight, int64_t stride, int64_t padding) {
-  const int64_t in = x.shape[4], out = weight.shape[0], k = weight.shape[2];
+Doubles convolved(const Doubles& x, const Doubles& weight, const Conv3dOptions& options) {
+  const int64_t in = x.shape[4], out = weight.shape[0], kw = weight.shape[3], kd = weight.shape[4];
+  const int64_t all = weight.shape[2] * kw * kd;
   Shape shape = x.shape.with(4, out);
-  for (int axis = 1; axis < 4; ++axis) shape[axis] = (x.shape[axis] + 2 * padding - k) / stride + 1;
+  for (int axis = 1; axis < 4; ++axis) {
+    const auto a = size_t(axis - 1);
+    shape[axis] = (x.shape[axis] + 2 * options.padding[a] - weight.shape[axis + 1]) / options.stride[a] + 1;
+  }
   std::vector<double> taps(weight.values.size());  // [tap, in, out]
   for (int64_t i = 0; i < weight.numel(); ++i) {
-    const int64_t tap = i % (k * k * k), c = i / (k * k * k) % in, o = i / (k * k * k) / in;
-    taps[size_t((tap * in + c) * out + o)] = weight[i];
+    taps[size_t((i % all * in + i / all % in) * out + i / all / in)] = weight[i];
   }
   Doubles y(shape);
   for (int64_t voxel = 0; voxel < y.numel() / out; ++voxel) {
     const int64_t od = voxel % shape[3], ow = voxel / shape[3] % shape[2], oh = voxel / shape[3] / shape[2] % shape[1];
     const int64_t b = voxel / shape[3] / shape[2] / shape[1];
-    for (int64_t tap = 0; tap < k * k * k; ++tap) {
-      const int64_t h = oh * stride + tap / k / k - padding, w = ow * stride + tap / k % k - padding;
-      const int64_t d = od * stride + tap % k - padding;
+    for (int64_t tap = 0; tap < all; ++tap) {
+      const int64_t h = oh * options.stride[0] + tap / kd / kw - options.padding[0];
+      const int64_t w = ow * options.stride[1] + tap / kd % kw - options.padding[1];
+      const int64_t d = od * options.stride[2] + tap % kd - options.padding[2];
       if (h < 0 || w < 0 || d < 0 || h >= x.shape[1] || w >= x.shape[2] || d >= x.shape[3]) continue;
       const int64_t from = ((b * x.shape[1] + h) * x.shape[2] + w) * x.shape[3] + d;
       for (int64_t c = 0; c < in; ++c) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/ops.h"
 #include "sat/tensor/tensor.h"
 #include "tests/support/golden.h"
 
@@ -76,14 +77,16 @@ std::string words(const Parts&... parts) {
 void add_matrix_rows(std::vector<OpRow>& rows);
 void add_attention_rows(std::vector<OpRow>& rows);
 void add_row_rows(std::vector<OpRow>& rows);
+void add_image_rows(std::vector<OpRow>& rows);
+void add_sequence_rows(std::vector<OpRow>& rows);
 void add_conv_rows(std::vector<OpRow>& rows);
 void add_block_rows(std::vector<OpRow>& rows);
 void add_score_rows(std::vector<OpRow>& rows);
 
 /// What features with a pending norm stand for: values [B, H, W, D, C], the others [B, C].
 Doubles taken(const Doubles& values, const Doubles& center, const Doubles& factor, const Doubles& shift, double slope);
-/// A k x k x k cross-correlation: x [B, H, W, D, in], weight [out, in, k, k, k].
-Doubles convolved(const Doubles& x, const Doubles& weight, int64_t stride, int64_t padding);
+/// A cross-correlation: x [B, H, W, D, in], weight [out, in, kh, kw, kd].
+Doubles convolved(const Doubles& x, const Doubles& weight, const Conv3dOptions& options);
 /// Transposed, kernel = stride = 2: weight [in, out, 2, 2, 2], bias [out].
 Doubles up_sampled(const Doubles& x, const Doubles& weight, const Doubles& bias);
 /// Instance norm and leaky ReLU.

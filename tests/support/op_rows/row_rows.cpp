@@ -67,13 +67,16 @@ void add_copy_rows(std::vector<OpRow>& rows) {
 }
 
 void add_table_rows(std::vector<OpRow>& rows) {
-  const std::vector<int64_t> ids = {5, 0, 5, 12, 1};
-  rows.push_back({"gather_rows",
+  const std::vector<int64_t> ids = {5, 0, -1, 5, 12, -1, 1};
+  rows.push_back({"gather_rows, with rows of zeros",
                   {{"table", {13, 33}}},
                   [=](const Tensors& i) { return gather_rows(i[0], ids); },
                   [=](const Arrays& i) {
                     Doubles y(Shape({int64_t(ids.size()), 33}));
-                    for (int64_t at = 0; at < y.numel(); ++at) y[at] = i[0][ids[size_t(at / 33)] * 33 + at % 33];
+                    for (int64_t at = 0; at < y.numel(); ++at) {
+                      const int64_t id = ids[size_t(at / 33)];
+                      if (id >= 0) y[at] = i[0][id * 33 + at % 33];
+                    }
                     return y;
                   }});
   const std::vector<int64_t> first = {0, 1, 1, 20, 23, 40};

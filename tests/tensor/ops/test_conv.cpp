@@ -30,7 +30,7 @@ TEST_CASE("a voxel's result depends neither on the other samples nor on the size
 TEST_CASE("a sum over many channels keeps single precision") {
   const Tensor x = field("x", {1, 3, 3, 2, 1500}, 1), bias = field("bias", {16}, 1);
   const Tensor weight = field("weight", {16, 1500, 3, 3, 3}, 2 / std::sqrt(1500 * 27.));
-  Doubles want = convolved(Doubles(x), Doubles(weight), 1, 1);
+  Doubles want = convolved(Doubles(x), Doubles(weight), {1, 1});
   for (int64_t i = 0; i < want.numel(); ++i) want[i] += double(bias.data<float>()[i % 16]);
   for (CpuLevel level : levels()) {
     if (level == CpuLevel::plain) continue;  // one long sum: up to 1e-5 off
