@@ -10,6 +10,7 @@
 #include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
+#include "tests/support/parity/heads/segmentation_heads_parity.h"
 #include "tests/support/parity/preprocess_parity.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
@@ -27,9 +28,10 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "trained") return compare_trained(folder);
   if (kind == "text") return compare_text(folder);
   if (kind == "rad-dino-encoder") return compare_vit(folder);
+  if (kind == "rad-dino-heads") return compare_segmentation_heads(folder);
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, "
-            "rad-dino-encoder, preprocess");
+            "rad-dino-encoder, rad-dino-heads, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {
