@@ -15,25 +15,21 @@ TextBackboneConfig bert_base() {
   return config;
 }
 
-namespace {
-
-PostNormLayer read_layer(const Weights& w, const TextBackboneConfig& config) {
+PostNormLayer read_bert_layer(const Weights& w, const TextBackboneConfig& config) {
   const Weights attention = w / "attention", self = attention / "self", output = attention / "output";
   const int64_t C = config.hidden;
   PostNormLayer layer;
-  layer.query = Linear(self / "query", C, C);
-  layer.key = Linear(self / "key", C, C);
-  layer.value = Linear(self / "value", C, C);
-  layer.out = Linear(output / "dense", C, C);
-  layer.attention_norm = LayerNorm(output / "LayerNorm", C, config.eps);
-  layer.up = Linear(w / "intermediate" / "dense", C, config.feedforward);
-  layer.down = Linear(w / "output" / "dense", config.feedforward, C);
-  layer.output_norm = LayerNorm(w / "output" / "LayerNorm", C, config.eps);
-  layer.heads = config.heads;
+  layer.attention.query = Linear(self / "query", C, C);
+  layer.attention.key = Linear(self / "key", C, C);
+  layer.attention.value = Linear(self / "value", C, C);
+  layer.attention.out = Linear(output / "dense", C, C);
+  layer.attention.norm = LayerNorm(output / "LayerNorm", C, config.eps);
+  layer.attention.heads = config.heads;
+  layer.mlp.up = Linear(w / "intermediate" / "dense", C, config.feedforward);
+  layer.mlp.down = Linear(w / "output" / "dense", config.feedforward, C);
+  layer.mlp.norm = LayerNorm(w / "output" / "LayerNorm", C, config.eps);
   return layer;
 }
-
-}  // namespace
 
 Bert::Bert(const Weights& w, const TextBackboneConfig& config)
     : words_(
@@ -44,12 +40,12 @@ Bert::Bert(const Weights& w, const TextBackboneConfig& config)
           (w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
       no_table_(to_compute_device(Tensor({0, config.heads}))) {
-  for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_layer(w / "encoder" / "layer" / l, config));
+  for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_bert_layer(w / "encoder" / "layer" / l, config));
   (w / "embeddings").ignore("position_ids");
   (w / "pooler").ignore_all();
 }
 
-Tensor Bert::operator()(const TokenRows& texts, const HiddenProbe& probe) const {
+Tensor Bert::embed(const TokenRows& texts) const {
   std::vector<int64_t> places;
   for (int64_t text = 0; text < texts.texts(); ++text) {
     for (int64_t i = 0; i < texts.length(text); ++i) places.push_back(i);
@@ -58,17 +54,26 @@ Tensor Bert::operator()(const TokenRows& texts, const HiddenProbe& probe) const 
   // Embeddings: what the token is, where it stands, and that it belongs to the first (and only) sentence.
   const Tensor word = gather_rows(words_, texts.ids());
   const Tensor position = gather_rows(positions_, places);
-  Tensor x = norm_(add(add(word, type_), position));  // [R, C]
-  if (probe) probe(0, x);
+  return norm_(add(add(word, type_), position));  // [R, C]
+}
 
+Tensor Bert::mask_bias(const TokenRows& texts) const {
+  return texts.all_attended() ? Tensor() : attention_bias(no_table_, {}, texts.starts(), texts.attended());
+}
+
+Tensor Bert::encode(Tensor x, const TokenRows& texts, const Tensor& bias, const HiddenProbe& probe) const {
   const Segments segments = texts.segments();
-  Tensor bias;  // masks alone
-  if (!texts.all_attended()) bias = attention_bias(no_table_, {}, texts.starts(), texts.attended());
   for (size_t l = 0; l < layers_.size(); ++l) {
     x = layers_[l](x, segments, bias);
     if (probe) probe(int64_t(l) + 1, x);
   }
   return x;
+}
+
+Tensor Bert::operator()(const TokenRows& texts, const HiddenProbe& probe) const {
+  Tensor x = embed(texts);
+  if (probe) probe(0, x);
+  return encode(std::move(x), texts, mask_bias(texts), probe);
 }
 
 }  // namespace sat

@@ -14,15 +14,15 @@ PostNormLayer read_layer(const Weights& w, const TextBackboneConfig& config) {
   const Weights attention = w / "attention";
   const int64_t C = config.hidden;
   PostNormLayer layer;
-  layer.query = Linear(attention / "attn" / "q", C, C);
-  layer.key = Linear(attention / "attn" / "k", C, C);
-  layer.value = Linear(attention / "attn" / "v", C, C);
-  layer.out = Linear(attention / "attn" / "o", C, C);
-  layer.attention_norm = LayerNorm(attention / "LayerNorm", C, config.eps);
-  layer.up = Linear(w / "intermediate" / "dense", C, config.feedforward);
-  layer.down = Linear(w / "output" / "dense", config.feedforward, C);
-  layer.output_norm = LayerNorm(w / "output" / "LayerNorm", C, config.eps);
-  layer.heads = config.heads;
+  layer.attention.query = Linear(attention / "attn" / "q", C, C);
+  layer.attention.key = Linear(attention / "attn" / "k", C, C);
+  layer.attention.value = Linear(attention / "attn" / "v", C, C);
+  layer.attention.out = Linear(attention / "attn" / "o", C, C);
+  layer.attention.norm = LayerNorm(attention / "LayerNorm", C, config.eps);
+  layer.attention.heads = config.heads;
+  layer.mlp.up = Linear(w / "intermediate" / "dense", C, config.feedforward);
+  layer.mlp.down = Linear(w / "output" / "dense", config.feedforward, C);
+  layer.mlp.norm = LayerNorm(w / "output" / "LayerNorm", C, config.eps);
   return layer;
 }
 

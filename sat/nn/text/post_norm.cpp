@@ -28,10 +28,10 @@ bool TokenRows::all_attended() const {
   return std::all_of(attended_.begin(), attended_.end(), [](uint8_t flag) { return flag != 0; });
 }
 
-Tensor PostNormLayer::operator()(const Tensor& x, const Segments& texts, const Tensor& bias) const {
-  const Tensor mixed = attention(query(x), key(x), value(x), heads, texts, bias);
-  const Tensor a = attention_norm(add(x, out(mixed)));
-  return output_norm(add(a, down(up(a, Activation::gelu))));
+Tensor PostNormAttention::operator()(const Tensor& x, const Segments& texts, const Tensor& bias) const {
+  return norm(add(x, out(attention(query(x), key(x), value(x), heads, texts, bias))));
 }
+
+Tensor PostNormMlp::operator()(const Tensor& x) const { return norm(add(x, down(up(x, Activation::gelu)))); }
 
 }  // namespace sat

@@ -34,17 +34,32 @@ class TokenRows {
   std::vector<int64_t> starts_{0};
 };
 
-/// a = LN(x + O(attention(Q x, K x, V x))), y = LN(a + W2 gelu(W1 a)). Published under two sets of names, so each model
-/// fills its own.
-struct PostNormLayer {
+/// LN(x + O(attention(Q x, K x, V x))). Published under two sets of names, so each model fills its own.
+struct PostNormAttention {
   Linear query, key, value, out;
-  LayerNorm attention_norm;
-  Linear up, down;
-  LayerNorm output_norm;
+  LayerNorm norm;
   int64_t heads = 1;
 
   /// x [R, C] -> [R, C]; bias as attention() takes it.
   Tensor operator()(const Tensor& x, const Segments& texts, const Tensor& bias) const;
+};
+
+/// LN(x + W2 gelu(W1 x)).
+struct PostNormMlp {
+  Linear up, down;
+  LayerNorm norm;
+
+  Tensor operator()(const Tensor& x) const;  // [R, C] -> [R, C]
+};
+
+/// A whole layer: the one behind the other.
+struct PostNormLayer {
+  PostNormAttention attention;
+  PostNormMlp mlp;
+
+  Tensor operator()(const Tensor& x, const Segments& texts, const Tensor& bias) const {
+    return mlp(attention(x, texts, bias));
+  }
 };
 
 /// Sizes of a text backbone, and the one constant in which its layer norms differ.
