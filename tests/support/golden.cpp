@@ -63,6 +63,15 @@ uint32_t fnv(const std::string& name) {
   return hash;
 }
 
+/// Element i of the numbers in [0, 1) that a name's hash starts.
+double unit_at(uint32_t start, int64_t i) {
+  uint32_t bits = start + uint32_t(i) * 0x9E3779B1u;
+  bits = (bits ^ bits >> 15) * 0x2C1B3C6Du;
+  bits = (bits ^ bits >> 12) * 0x297A2D39u;
+  bits ^= bits >> 15;
+  return bits / 4294967296.0;
+}
+
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
@@ -131,15 +140,16 @@ Tensor field(const std::string& name, const Shape& shape, double scale, double o
   float* values = x.data<float>();
   const uint32_t start = fnv(name);
   parallel_for(x.numel(), 1 << 16, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      uint32_t bits = start + uint32_t(i) * 0x9E3779B1u;
-      bits = (bits ^ bits >> 15) * 0x2C1B3C6Du;
-      bits = (bits ^ bits >> 12) * 0x297A2D39u;
-      bits ^= bits >> 15;
-      values[i] = float(offset + scale * (2.0 * (bits / 4294967296.0) - 1.0));
-    }
+    for (int64_t i = first; i < last; ++i) values[i] = float(offset + scale * (2.0 * unit_at(start, i) - 1.0));
   });
   return x;
+}
+
+std::vector<double> unit(const std::string& name, int64_t count) {
+  std::vector<double> values(static_cast<size_t>(count));
+  const uint32_t start = fnv(name);
+  for (int64_t i = 0; i < count; ++i) values[size_t(i)] = unit_at(start, i);
+  return values;
 }
 
 Tensor generated_weight(const std::string& name, const Shape& shape, const std::string& prefix) {

@@ -20,6 +20,8 @@ Tensor read_npz(const std::string& path, const std::string& array);
 
 /// The recorded values' generator (golden/README.md): float32(offset + scale * u), u in [-1, 1) from the name's hash.
 Tensor field(const std::string& name, const Shape& shape, double scale, double offset = 0);
+/// The same generator's numbers in [0, 1), in double.
+std::vector<double> unit(const std::string& name, int64_t count);
 /// A weight of a generated model: scale and offset follow from its name and shape.
 Tensor generated_weight(const std::string& name, const Shape& shape, const std::string& prefix = "");
 
