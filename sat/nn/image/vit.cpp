@@ -87,7 +87,13 @@ Vit::Vit(const Weights& w, const VitConfig& config, VitNaming naming) : config_(
   }
   embeddings.ignore("mask_token");
   for (int64_t i = 0; i < config.depth; ++i) blocks_.emplace_back(block_place(w, i, naming), config, naming);
-  norm_ = LayerNorm(timm ? w / "norm" : w / "layernorm", C, config.eps);
+  if (config.final_norm) norm_ = LayerNorm(timm ? w / "norm" : w / "layernorm", C, config.eps);
+}
+
+Tensor Vit::normed(const Tensor& rows) const {
+  SAT_CHECK(config_.final_norm,
+            "vision transformer: it was fine-tuned without a last norm, so its rows stay as they are");
+  return norm_(rows);
 }
 
 Tensor Vit::positions(std::array<int64_t, 2> grid, PositionRule rule) const {

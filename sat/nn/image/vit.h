@@ -18,6 +18,7 @@ struct VitConfig {
   int64_t patch = 14, channels = 3, registers = 0;
   std::array<int64_t, 2> table{37, 37};  // rows and columns of the stored positions
   bool layer_scale = true, qkv_bias = true;
+  bool final_norm = true;  // ECAMP's fine-tuned networks have none
   float eps = 1e-6f;
 };
 
@@ -65,8 +66,8 @@ class Vit {
   VitRows embed(const Tensor& images, PositionRule rule) const;
   /// Embeds, and runs all blocks; the rows before the last norm. The batch is worked off as one.
   VitRows operator()(const Tensor& images, PositionRule rule, const VitProbe& probe = {}) const;
-  /// The last norm, of any rows.
-  Tensor normed(const Tensor& rows) const { return norm_(rows); }
+  /// The last norm, of any rows. Throws Error where there is none.
+  Tensor normed(const Tensor& rows) const;
 
  private:
   Tensor positions(std::array<int64_t, 2> grid, PositionRule rule) const;  // [grid[0] * grid[1], width]
