@@ -57,3 +57,6 @@
 
 #include "sat/nn/run/model.h"
 #include "sat/nn/run/session.h"
+
+// Encoders of radiographs.
+#include "sat/nn/image/image_model.h"

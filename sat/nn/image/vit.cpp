@@ -31,6 +31,18 @@ Weights block_place(const Weights& w, int64_t index, VitNaming naming) {
 
 }  // namespace
 
+const char* name_of(PositionRule rule) {
+  constexpr const char* kNames[] = {"offset", "size", "size antialiased"};
+  return kNames[size_t(rule)];
+}
+
+PositionRule parse_position_rule(const std::string& name) {
+  for (const PositionRule rule : {PositionRule::offset, PositionRule::size}) {
+    if (name == name_of(rule)) return rule;
+  }
+  fail("interpolation is '", name, "', it should be offset or size");
+}
+
 VitBlock::VitBlock(const Weights& w, const VitConfig& config, VitNaming naming)
     : norm1(w / "norm1", config.width, config.eps),
       norm2(w / "norm2", config.width, config.eps),

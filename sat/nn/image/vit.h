@@ -44,6 +44,9 @@ enum class PositionRule : uint8_t {
   size_antialiased,  // DINOv2 with registers
 };
 
+const char* name_of(PositionRule rule);                     // "offset", "size", "size antialiased"
+PositionRule parse_position_rule(const std::string& name);  // "offset", "size"; throws Error
+
 /// What the transformer has made of a batch: rows of each image in the order class token, registers, patches.
 struct VitRows {
   Tensor rows;                                  // [B * tokens, width]

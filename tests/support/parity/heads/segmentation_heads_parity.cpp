@@ -33,15 +33,14 @@ Tensor sampled(const Tensor& x) {
 /// The mean cross-entropy of logits [B, H, W, K] against int(unit("target") * K).
 double cross_entropy(const Tensor& logits, const std::string& target) {
   const int64_t K = logits.shape[3], pixels = logits.numel() / K;
-  const Tensor u = field(target, {pixels}, 0.5, 0.5);  // unit(target), in f32
+  const std::vector<double> u = unit(target, pixels);
   double sum = 0;
   for (int64_t i = 0; i < pixels; ++i) {
     const float* z = logits.data<float>() + i * K;
     const double top = double(*std::max_element(z, z + K));
     double total = 0;
     for (int64_t k = 0; k < K; ++k) total += std::exp(double(z[k]) - top);
-    const auto label = int64_t(double(u.data<float>()[i]) * double(K));
-    sum += top + std::log(total) - double(z[std::min(label, K - 1)]);
+    sum += top + std::log(total) - double(z[int64_t(u[size_t(i)] * double(K))]);
   }
   return sum / double(pixels);
 }
