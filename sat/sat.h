@@ -48,6 +48,14 @@
 #include "sat/io/pictures/png.h"
 #include "sat/io/pictures/preview.h"
 
+// Radiographs.
+#include "sat/io/images/image.h"
+
+#include "sat/io/images/placement.h"
+#include "sat/io/images/resize.h"
+
+#include "sat/io/images/prepare.h"
+
 // The network over a scan.
 #include "sat/nn/run/windows.h"
 
