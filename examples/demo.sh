@@ -7,7 +7,8 @@ export LC_ALL=C
 cd "$(dirname "$0")/.."
 . cmake/packages.sh
 
-need_packages ca-certificates cmake g++ libcli11-dev libeigen3-dev ninja-build pkg-config zlib1g-dev
+need_packages ca-certificates cmake g++ libcli11-dev \
+  libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build pkg-config zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046
 cmake --preset release $(cache_options) -DSAT_TESTS=OFF -DSAT_EXAMPLES=ON

@@ -27,7 +27,8 @@ mkdir -p "$build"
 build=$(cd "$build" && pwd)
 tests=$build/tests/cuda/sat_cuda_tests counts=$build/tests/cuda/sat_cuda_counts
 open_steps "$build/cuda-steps"
-need_packages binutils cmake doctest-dev g++ libcli11-dev libeigen3-dev ninja-build pkg-config zlib1g-dev || exit 1
+need_packages binutils cmake doctest-dev g++ libcli11-dev \
+  libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build pkg-config zlib1g-dev || exit 1
 
 # Tests that need more than a plain device are in these suites; they run in steps of their own.
 elsewhere='--test-suite-exclude=memory cap,several devices,whole model,two gigabytes,six gigabytes'

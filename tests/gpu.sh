@@ -39,7 +39,7 @@ open_steps "$build/gpu-steps"
 
 if [ "$builds" = yes ]; then
   step "packages" 600 sh -c \
-    '. cmake/packages.sh && need_packages binutils cmake doctest-dev g++ libcli11-dev libeigen3-dev ninja-build zlib1g-dev'
+    '. cmake/packages.sh && need_packages binutils cmake doctest-dev g++ libcli11-dev libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build zlib1g-dev'
   cudnn=OFF
   find /usr/include "${CUDA_HOME:-/usr/local/cuda}/include" -maxdepth 2 -name cudnn.h 2> /dev/null | grep -q . && cudnn=ON
   if [ $cudnn = ON ]; then

@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 preset=${1:-release}
 [ $# -eq 0 ] || shift
 
-need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev libeigen3-dev ninja-build \
+need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev \
+  libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build \
   pkg-config zlib1g-dev
 # The option is a word or nothing.
 # shellcheck disable=SC2046

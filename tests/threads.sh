@@ -6,7 +6,8 @@ export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 . cmake/packages.sh
 
-need_packages ca-certificates cmake doctest-dev g++ libeigen3-dev ninja-build pkg-config zlib1g-dev || exit 1
+need_packages ca-certificates cmake doctest-dev g++ \
+  libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build pkg-config zlib1g-dev || exit 1
 # The option is a word or nothing.
 # shellcheck disable=SC2046
 if ! cmake --preset tsan $(cache_options) -DSAT_TESTS=ON -DSAT_EXAMPLES=OFF "$@" ||

@@ -102,6 +102,11 @@ const std::vector<std::pair<std::string, std::vector<std::string>>> kThirdPartie
     {"cudnn", {"sat/cuda/conv3d/cudnn/conv3d_cudnn.cpp"}},
     {"nvtx3/", {"sat/cuda/device/stream.cpp"}},
     {"CLI/", {"examples/"}},
+    {"dcmtk/", {"examples/sat/images/dicom_file.cpp"}},
+    {"jerror.h", {"examples/sat/images/jpeg_file.cpp"}},
+    {"jpeglib.h", {"examples/sat/images/jpeg_file.cpp"}},
+    {"png.h", {"examples/sat/images/png_file.cpp"}},
+    {"tiffio.h", {"examples/sat/images/tiff_file.cpp"}},
     {"Eigen/", {"sat/io/scans/"}},
 };
 
