@@ -10,8 +10,8 @@
 #include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
-#include "tests/support/parity/ecamp/ecamp_parity.h"
 #include "tests/support/parity/heads/segmentation_heads_parity.h"
+#include "tests/support/parity/image_parity.h"
 #include "tests/support/parity/preprocess_parity.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
@@ -29,15 +29,11 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "trained") return compare_trained(folder);
   if (kind == "text") return compare_text(folder);
   if (kind == "rad-dino-encoder") return compare_vit(folder);
+  if (kind == "rad-dino-preprocess") return compare_rad_dino_preprocess(folder);
   if (kind == "rad-dino-heads") return compare_segmentation_heads(folder);
-  if (kind == "ecamp-pretrain") return compare_ecamp_pretraining(folder);
-  if (kind == "ecamp-classification") return compare_ecamp_classification(folder);
-  if (kind == "ecamp-segmentation") return compare_ecamp_segmentation(folder);
-  if (kind == "ecamp-detection") return compare_ecamp_detection(folder);
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, "
-            "rad-dino-encoder, rad-dino-heads, ecamp-pretrain, ecamp-classification, ecamp-segmentation, "
-            "ecamp-detection, preprocess");
+            "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {
