@@ -10,6 +10,7 @@
 #include "sat/io/words/json.h"
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
+#include "tests/support/parity/heads/probe_parity.h"
 #include "tests/support/parity/heads/segmentation_heads_parity.h"
 #include "tests/support/parity/image_parity.h"
 #include "tests/support/parity/preprocess_parity.h"
@@ -30,7 +31,11 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "text") return compare_text(folder);
   if (kind == "rad-dino-encoder") return compare_vit(folder);
   if (kind == "rad-dino-preprocess") return compare_rad_dino_preprocess(folder);
-  if (kind == "rad-dino-heads") return compare_segmentation_heads(folder);
+  if (kind == "rad-dino-heads") {
+    std::vector<ParityLine> lines = compare_probe(folder);
+    for (ParityLine& line : compare_segmentation_heads(folder)) lines.push_back(std::move(line));
+    return lines;
+  }
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, "
             "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, preprocess");
