@@ -39,7 +39,7 @@ if ! "$build/tests/fuzz/seeds" "$build/seeds"; then
   exit 1
 fi
 
-names=$(for source in tests/fuzz/fuzzers/fuzz_*.cpp; do basename "$source" .cpp | sed 's/^fuzz_//'; done)
+names=$(for source in tests/fuzz/fuzzers/fuzz_*.cpp tests/fuzz/fuzzers/*/fuzz_*.cpp; do basename "$source" .cpp | sed 's/^fuzz_//'; done)
 echo "$names" | xargs -P 2 -I NAME sh tests/fuzz/one.sh NAME "$seconds" "$build"
 
 passed=0 failed=0

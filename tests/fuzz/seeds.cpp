@@ -9,6 +9,7 @@
 #include "sat/io/features/feature_writer.h"
 #include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
+#include "sat/nn/probe/probe_file.h"
 #include "sat/nn/sat/sat_config.h"
 #include "sat/nn/text/embedding_bank.h"
 #include "sat/nn/text/text_encoder.h"
@@ -108,6 +109,17 @@ void features(Seeds& seeds, const TempDir& folder) {
   seeds.take("npy", folder / "ids");
 }
 
+void probes(Seeds& seeds, const TempDir& folder) {
+  ProbeFile file;
+  file.probe = {{"a", "b"},   false,     field("w", {2, 3}, 1), field("b", {2}, 1), field("m", {3}, 1),
+                full({3}, 1), {0.5, 0.5}};
+  file.training = Json::object();
+  write_probe(folder / "probe", file);
+  seeds.take("probe", folder / "probe");
+  seeds.write("probe", "image,a,b\nx.png,1,0\ny.png,,1\n");
+  seeds.write("probe", "image,kind\nx.png,one\n\"y, z\",two\n");
+}
+
 void words(Seeds& seeds) {
   seeds.write("json", R"({"a": [1, -2.5e3, true, null], "b": {"c": "\u00e9\n\"\\"}, "d": []})");
   seeds.write("json", R"(["\ud83d\ude00", 1e308, 0.1, -0])");
@@ -130,6 +142,7 @@ void words(Seeds& seeds) {
        {"segment\nscan.nii.gz\n--prompts\nliver,left kidney\n--modality\nct\n-o\nout\n--threads\n2\n--max-ram\n6G\n",
         "plan\nscan.nii.gz\n--modality\nct\n--prompts-count\n30\n--architecture\nUNET\n--json\n",
         "prompts\nsearch\nkidney\n", "convert\nmodel.pth\nmodel.safetensors\n", "inspect\nmodel.safetensors\n--json\n",
+        "probe\nfit\nf.npy\nl.csv\n-o\np.safetensors\n--candidates\n1,0.1\n--group\npatient\n",
         "bench\n--op\nconv3d_norm\n--size\n96,96,96\n--list\n", "bank\n--help\n", "--version\n"}) {
     seeds.write("command_line", line);
   }
@@ -147,6 +160,7 @@ int main(int count, char** arguments) {
   scans(seeds, folder);
   checkpoints(seeds, folder);
   features(seeds, folder);
+  probes(seeds, folder);
   words(seeds);
   return 0;
 }

@@ -72,6 +72,7 @@ Examples:
   ConvertRequest convert;
   InspectRequest inspect;
   BenchRequest bench;
+  ProbeRequest probe;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
@@ -79,6 +80,7 @@ Examples:
   const CLI::App* convert_command = add_convert(program, convert);
   const CLI::App* inspect_command = add_inspect(program, inspect);
   const CLI::App* bench_command = add_bench(program, bench);
+  const CLI::App* probe_command = add_probe(program, probe);
   try {
     program.parse(count, words);
   } catch (const CLI::Success& page) {
@@ -96,15 +98,17 @@ Examples:
   if (*convert_command) return convert;
   if (*inspect_command) return inspect;
   if (*bench_command) return bench;
+  if (*probe_command) return probe;
   return Page{program.help(), false};
 }
 
 bool wants_json(int count, const char* const* words) {
   for (int i = 1; i < count; ++i) {
     const std::string_view word = words[i];
-    const bool bench = std::string_view(words[1]) == "bench";
+    const std::string_view command = words[1];
+    const bool names_file = command == "bench" || command == "probe";  // --json FILE, or - for stdout
     if (word == "--json=-" ||
-        (word == "--json" && (!bench || (i + 1 < count && std::string_view(words[i + 1]) == "-")))) {
+        (word == "--json" && (!names_file || (i + 1 < count && std::string_view(words[i + 1]) == "-")))) {
       return true;
     }
   }
@@ -137,6 +141,17 @@ std::vector<std::string> paths_of(const Request& request) {
     }
     List operator()(const InspectRequest& one) const { return {one.file, one.config}; }
     List operator()(const BenchRequest& one) const { return {one.json, one.chart}; }
+    List operator()(const ProbeRequest& one) const {
+      return {one.features,
+              one.labels,
+              one.probe,
+              one.output,
+              one.json,
+              one.chart,
+              one.validation_features,
+              one.validation_labels,
+              one.validation_list};
+    }
     List operator()(const Page&) const { return {}; }
   };
   return std::visit(Paths(), request);

@@ -11,6 +11,7 @@
 #include "examples/sat/bench/bench_run.h"
 #include "examples/sat/devices.h"
 #include "examples/sat/output/failure.h"
+#include "examples/sat/probe/probe_request.h"
 #include "examples/sat/segment/case_result.h"
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/nn/run/session.h"
@@ -95,7 +96,7 @@ struct Page {
 };
 
 using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
-                             BenchRequest, Page>;
+                             BenchRequest, ProbeRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -115,5 +116,6 @@ int run(const BankRequest& request);
 int run(const ConvertRequest& request);
 int run(const InspectRequest& request);
 int run(const BenchRequest& request);
+int run(const ProbeRequest& request);
 
 }  // namespace sat::cli

@@ -16,5 +16,6 @@ CLI::App* add_bank(CLI::App& program, BankRequest& request);
 CLI::App* add_convert(CLI::App& program, ConvertRequest& request);
 CLI::App* add_inspect(CLI::App& program, InspectRequest& request);
 CLI::App* add_bench(CLI::App& program, BenchRequest& request);
+CLI::App* add_probe(CLI::App& program, ProbeRequest& request);
 
 }  // namespace sat::cli

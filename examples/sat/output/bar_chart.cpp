@@ -4,22 +4,16 @@
 #include <algorithm>
 #include <cmath>
 
-#include "sat/io/pictures/bitmap_font.h"
+#include "examples/sat/output/chart_style.h"
 
 namespace sat::cli {
 
 namespace {
 
-constexpr int64_t kMargin = 24, kGap = 18, kBarHeight = 18, kGroupGap = 10, kPlotWidth = 560;
-constexpr int64_t kLongestName = 64, kLongestDetail = 24, kSwatch = 15, kLegendText = 24;
-constexpr Colour kGrid{44, 46, 52}, kLine{235, 87, 87};
-constexpr Colour kKinds[] = {{86, 156, 214}, {102, 187, 106}, {224, 168, 66}, {186, 120, 200}};
+using namespace chart;
 
-int64_t width_of(const std::string& text) { return text_width(text, kTextScale); }
-
-void write(Tensor& image, int64_t x, int64_t y, const std::string& text, const Colour& colour) {
-  draw_text(image, x, y, text, kTextScale, colour);
-}
+constexpr int64_t kBarHeight = 18, kGroupGap = 10, kPlotWidth = 560, kLongestName = 64, kLongestDetail = 24;
+constexpr size_t kMostKinds = 4;
 
 /// The step between grid lines: a round share with at most six lines.
 double grid_step(double largest) {
@@ -32,8 +26,7 @@ double grid_step(double largest) {
 
 void check(const BarChart& chart) {
   SAT_CHECK(!chart.bars.empty(), "a chart without bars");
-  SAT_CHECK(chart.legend.size() <= std::size(kKinds), "a chart of ", chart.legend.size(), " kinds, at most ",
-            std::size(kKinds));
+  SAT_CHECK(chart.legend.size() <= kMostKinds, "a chart of ", chart.legend.size(), " kinds, at most ", kMostKinds);
   for (const Bar& bar : chart.bars) {
     SAT_CHECK(std::isfinite(bar.share) && bar.share >= 0, "bar ", bar.name, " has a share of ", bar.share);
     SAT_CHECK(bar.kind < chart.legend.size(), "bar ", bar.name, " is of kind ", bar.kind, " of ", chart.legend.size());
