@@ -92,7 +92,11 @@ ParityLine compare_statistics(const std::string& quantity, const Tensor& anywher
 }
 
 ParityLine compare_array(const std::string& quantity, const Tensor& got, const std::string& npy, double limit) {
-  const Tensor want = read_npy(npy), host = to_host(got);
+  return compare_array(quantity, got, read_npy(npy), limit);
+}
+
+ParityLine compare_array(const std::string& quantity, const Tensor& got, const Tensor& want, double limit) {
+  const Tensor host = to_host(got);
   if (host.shape != want.shape) return {quantity, INFINITY, limit};
   const double error = largest_difference(host, want);
   return {quantity, std::isnan(error) ? INFINITY : error, limit};

@@ -19,6 +19,7 @@ Tensor channels_first(const Tensor& x);  // the way back
 ParityLine compare_statistics(const std::string& quantity, const Tensor& got, const Json& record, double limit);
 /// Against a recorded array: the largest absolute difference; infinite where shapes differ.
 ParityLine compare_array(const std::string& quantity, const Tensor& got, const std::string& npy, double limit);
+ParityLine compare_array(const std::string& quantity, const Tensor& got, const Tensor& want, double limit);
 ParityLine compare_numbers(const std::string& quantity, const std::vector<double>& got, const Json& recorded,
                            double limit);
 ParityLine compare_number(const std::string& quantity, double got, double want, double limit);
