@@ -68,3 +68,6 @@
 
 // Encoders of radiographs.
 #include "sat/nn/image/image_model.h"
+
+#include "sat/nn/image/ecamp/detection/detection.h"
+#include "sat/nn/image/ecamp/ecamp_model.h"

@@ -19,6 +19,7 @@ namespace {
 constexpr double kLimit = 2e-5;      // absolute; the official code in f32 is off by 3e-6
 constexpr double kLossLimit = 1e-5;  // relative
 constexpr double kBoxLimit = 1e-4;   // pixels; the official code in f32 is off by 4e-5
+constexpr double kPixels = 224;      // of the side of the images that boxes lie on
 constexpr double kDiceLimit = 3e-8;  // a pixel more is off by more than that; records are f32
 
 struct Recorded {
@@ -104,13 +105,12 @@ Tensor table_of(const std::vector<std::vector<double>>& rows) {
 
 void compare_yolo_losses(const Recorded& recorded, std::vector<ParityLine>& lines) {
   const std::vector<std::vector<TrueBox>> truth = truth_of(recorded.description["targets"]);
-  const double pixels = 224;
   int64_t size = 7;
   for (size_t scale = 0; scale < 3; ++scale, size *= 2) {
     const std::string grid = std::to_string(size);
     const Json& record = recorded.values["loss"][grid];
     const Tensor numbers = channels_last(field(recorded.prefix + "yolo_" + grid, {recorded.batch, 18, size, size}, 1));
-    const std::vector<YoloCell> cells = assign_boxes(truth, kEcampAnchors[scale], size, 1, pixels);
+    const std::vector<YoloCell> cells = assign_boxes(truth, kEcampAnchors[scale], size, 1, kPixels);
     const YoloLoss loss = yolo_loss(numbers, cells);
     const std::pair<const char*, double> terms[] = {
         {"total", loss.total()},   {"x", loss.x},        {"y", loss.y}, {"w", loss.width}, {"h", loss.height},
@@ -127,7 +127,7 @@ void compare_yolo_losses(const Recorded& recorded, std::vector<ParityLine>& line
   }
 }
 
-void compare_boxes(const Recorded& recorded, const EcampDetector& detector, std::vector<ParityLine>& lines) {
+void compare_boxes(const Recorded& recorded, std::vector<ParityLine>& lines) {
   std::array<Tensor, 3> grids;
   int64_t size = 7;
   for (Tensor& grid : grids) {
@@ -135,7 +135,7 @@ void compare_boxes(const Recorded& recorded, const EcampDetector& detector, std:
     grid = channels_last(field(name, {recorded.batch, 18, size, size}, 1));
     size *= 2;
   }
-  const std::vector<std::vector<Candidate>> images = detector.candidates(grids);
+  const std::vector<std::vector<Candidate>> images = decode_boxes(grids, kPixels);
   std::vector<std::vector<double>> rows;
   for (const std::vector<Candidate>& candidates : images) {
     for (const Candidate& c : candidates) {
@@ -257,8 +257,7 @@ std::vector<ParityLine> compare_ecamp_detection(const std::string& folder) {
   std::vector<ParityLine> lines;
   EcampDetectorConfig config;
   config.encoder = ecamp_base().encoder;
-  const std::vector<int64_t> expansions = recorded.description["expansions"].integers();
-  for (int64_t expansion : expansions) {
+  for (int64_t expansion : recorded.description["expansions"].integers()) {
     const std::string e = std::to_string(expansion);
     for (size_t scale = 0; scale < 3; ++scale) config.bottleneck[scale] = config.pyramid[scale] / expansion;
     const EcampDetector network(generated_downstream(recorded.prefix), config);
@@ -269,8 +268,15 @@ std::vector<ParityLine> compare_ecamp_detection(const std::string& folder) {
       lines.push_back(compare_statistics(name, grid, recorded.values["expansion_" + e]["outputs"][scale], kLimit));
       lines.push_back(compare_array(name + ", all", grid, recorded.array(name), kLimit));
     }
-    if (expansion == expansions.front()) compare_boxes(recorded, network, lines);
   }
+  for (ParityLine& line : compare_ecamp_boxes(folder)) lines.push_back(std::move(line));
+  return lines;
+}
+
+std::vector<ParityLine> compare_ecamp_boxes(const std::string& folder) {
+  const Recorded recorded(folder);
+  std::vector<ParityLine> lines;
+  compare_boxes(recorded, lines);
   compare_yolo_losses(recorded, lines);
   compare_average_precision(recorded, lines);
   return lines;

@@ -14,5 +14,7 @@ std::vector<ParityLine> compare_ecamp_pretraining(const std::string& folder);
 std::vector<ParityLine> compare_ecamp_classification(const std::string& folder);
 std::vector<ParityLine> compare_ecamp_segmentation(const std::string& folder);
 std::vector<ParityLine> compare_ecamp_detection(const std::string& folder);
+/// What of the last one needs no network: decoding, suppression, losses, average precision.
+std::vector<ParityLine> compare_ecamp_boxes(const std::string& folder);
 
 }  // namespace sat::test

@@ -39,7 +39,9 @@ std::vector<std::vector<Candidate>> decode_boxes(const Tensor& grid, const Ancho
   const double stride = pixels / double(columns);
   const Tensor host = to_host(grid);
   const float* values = host.address<float>();
-  std::vector<std::vector<Candidate>> images(size_t(grid.shape[0]), std::vector<Candidate>(size_t(count)));
+  Candidate nowhere;
+  nowhere.scores.assign(size_t(each - 5), 0);
+  std::vector<std::vector<Candidate>> images(size_t(grid.shape[0]), std::vector<Candidate>(size_t(count), nowhere));
   parallel_for(grid.shape[0], 1, [&](int64_t image, int64_t) {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t anchor = i / places, place = i % places;
@@ -50,9 +52,22 @@ std::vector<std::vector<Candidate>> decode_boxes(const Tensor& grid, const Ancho
       box.width = std::exp(double(z[2])) * anchors[size_t(anchor)][0] * pixels / kAnchorFrame;
       box.height = std::exp(double(z[3])) * anchors[size_t(anchor)][1] * pixels / kAnchorFrame;
       box.objectness = sigmoid(double(z[4]));
-      for (int64_t k = 5; k < each; ++k) box.scores.push_back(sigmoid(double(z[k])));
+      for (int64_t k = 5; k < each; ++k) box.scores[size_t(k - 5)] = sigmoid(double(z[k]));
     }
   });
+  return images;
+}
+
+std::vector<std::vector<Candidate>> decode_boxes(const std::array<Tensor, 3>& grids, double pixels) {
+  std::vector<std::vector<Candidate>> images(size_t(grids[0].shape[0]));
+  for (size_t scale = 0; scale < grids.size(); ++scale) {
+    const std::vector<std::vector<Candidate>> found = decode_boxes(grids[scale], kEcampAnchors[scale], pixels);
+    SAT_CHECK(found.size() == images.size(), "decoding boxes: grids of ", images.size(), " and of ", found.size(),
+              " images");
+    for (size_t image = 0; image < found.size(); ++image) {
+      images[image].insert(images[image].end(), found[image].begin(), found[image].end());
+    }
+  }
   return images;
 }
 

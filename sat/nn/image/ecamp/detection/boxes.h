@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "sat/nn/image/ecamp/detection/detection.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
@@ -22,16 +23,12 @@ struct Candidate {
   std::vector<double> scores;  // one a class
 };
 
-/// A box that was kept: corners in pixels of the image that the network saw.
-struct Detection {
-  double left = 0, top = 0, right = 0, bottom = 0;
-  double objectness = 0, score = 0;  // that there is something, and that it is of this class
-  int64_t category = 0;
-};
-
 /// Candidates of each image, in the order (anchor, row, column): grid [B, rows, columns, 3 * (5 + classes)] of an image
 /// `pixels` wide.
 std::vector<std::vector<Candidate>> decode_boxes(const Tensor& grid, const Anchors& anchors, double pixels);
+
+/// The same of all three grids, coarse to fine: one grid's candidates behind the other's.
+std::vector<std::vector<Candidate>> decode_boxes(const std::array<Tensor, 3>& grids, double pixels);
 
 /// Overlap of two boxes by the convention that a side from a to b has b - a + 1 pixels.
 double overlap(const std::array<double, 4>& a, const std::array<double, 4>& b);

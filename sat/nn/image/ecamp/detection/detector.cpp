@@ -118,22 +118,12 @@ std::array<Tensor, 3> EcampDetector::operator()(const Tensor& images) const {
   return grids;
 }
 
-std::vector<std::vector<Candidate>> EcampDetector::candidates(const std::array<Tensor, 3>& grids) const {
-  std::vector<std::vector<Candidate>> images;
-  for (size_t s = 0; s < 3; ++s) {
-    std::vector<std::vector<Candidate>> found = decode_boxes(grids[s], kEcampAnchors[s], double(encoder_.width()));
-    images.resize(found.size());
-    for (size_t image = 0; image < found.size(); ++image) {
-      images[image].insert(images[image].end(), found[image].begin(), found[image].end());
-    }
-  }
-  return images;
-}
-
 std::vector<std::vector<Detection>> EcampDetector::detect(const Tensor& images, double confidence,
                                                           double most_overlap) const {
+  SAT_CHECK(confidence >= 0 && confidence <= 1 && most_overlap > 0 && most_overlap <= 1, "detection: a confidence of ",
+            confidence, " and an overlap of ", most_overlap, ", need 0 to 1, the overlap above 0");
   std::vector<std::vector<Detection>> kept;
-  for (const std::vector<Candidate>& found : candidates((*this)(images))) {
+  for (const std::vector<Candidate>& found : decode_boxes((*this)(images), double(encoder_.width()))) {
     kept.push_back(suppress(found, confidence, most_overlap));
   }
   return kept;

@@ -52,8 +52,6 @@ class EcampDetector {
   /// The network's numbers at each scale, [B, rows, columns, 3 * (5 + classes)]; a place's are ordered (anchor; x, y,
   /// width, height, objectness, classes).
   std::array<Tensor, 3> operator()(const Tensor& images) const;
-  /// All candidates of each image, coarse to fine.
-  std::vector<std::vector<Candidate>> candidates(const std::array<Tensor, 3>& grids) const;
   /// Images [B, height, width, 3] to boxes on each.
   std::vector<std::vector<Detection>> detect(const Tensor& images, double confidence = 0.5,
                                              double most_overlap = 0.5) const;
