@@ -12,6 +12,7 @@ preset=${1:-release}
 need_packages ca-certificates binutils cmake doctest-dev g++ libcli11-dev \
   libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build \
   pkg-config zlib1g-dev
+case " $* " in *" -DSAT_DICOM=ON "*) need_packages libdcmtk-dev ;; esac
 # The option is a word or nothing.
 # shellcheck disable=SC2046
 if ! cmake --preset "$preset" $(cache_options) -DSAT_TESTS=ON -DSAT_EXAMPLES=ON "$@" ||

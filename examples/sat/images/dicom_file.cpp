@@ -28,6 +28,37 @@ void register_decoders() {
   static_cast<void>(done);
 }
 
+/// A file's bytes. DCMTK allocates what an element says it holds before it reads; one that says more than the whole
+/// file has is skipped instead, which the end of the file then stops.
+class BoundedStream : public DcmInputBufferStream {
+ public:
+  explicit BoundedStream(const EncodedImage& file) {
+    setBuffer(file.bytes.data(), offile_off_t(file.size()));
+    setEos();
+  }
+  DcmInputStreamFactory* newFactory() const override { return new NoSecondReading; }
+
+ private:
+  struct NoSecondReading : DcmInputStreamFactory {
+    DcmInputStream* create() const override { return new DcmInputBufferStream; }  // empty
+    DcmInputStreamFactory* clone() const override { return new NoSecondReading; }
+    DcmInputStreamFactoryType ident() const override { return DFT_DcmInputFileStreamFactory; }
+  };
+};
+
+/// DCMTK reads items within items by recursion, and the stack has an end. Items are counted by their mark wherever they
+/// are; a radiograph has some dozens, or one a piece of its compressed pixels.
+void check_items(const EncodedImage& file) {
+  constexpr int kMostItems = 2000;
+  int items = 0;
+  for (const std::string_view mark :
+       {std::string_view("\xFE\xFF\x00\xE0", 4), std::string_view("\xFF\xFE\xE0\x00", 4)}) {
+    for (size_t at = file.bytes.find(mark); at != std::string::npos; at = file.bytes.find(mark, at + 1)) {
+      SAT_CHECK(++items <= kMostItems, file.path, ": a DICOM file of more than ", kMostItems, " items");
+    }
+  }
+}
+
 std::string text_of(DcmDataset& data, const DcmTagKey& tag) {
   OFString text;
   return data.findAndGetOFString(tag, text).good() ? std::string(text.c_str()) : std::string();
@@ -120,12 +151,14 @@ bool reads_dicom() { return true; }
 
 DecodedImage decode_dicom(const EncodedImage& file) {
   register_decoders();
-  DcmInputBufferStream stream;
-  stream.setBuffer(file.bytes.data(), offile_off_t(file.size()));
-  stream.setEos();
+  check_items(file);
+  // Deflated as a whole, its sizes could not be held against the file.
+  SAT_CHECK(file.bytes.substr(0, 4096).find(UID_DeflatedExplicitVRLittleEndianTransferSyntax) == std::string::npos,
+            file.path, ": a DICOM file that is deflated as a whole, which is not read");
+  BoundedStream stream(file);
   DcmFileFormat whole;
   whole.transferInit();
-  const OFCondition parsed = whole.read(stream);
+  const OFCondition parsed = whole.read(stream, EXS_Unknown, EGL_noChange, Uint32(file.size()));
   whole.transferEnd();
   SAT_CHECK(parsed.good(), file.path, ": damaged as DICOM: ", parsed.text());
 

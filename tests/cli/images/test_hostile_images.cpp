@@ -4,7 +4,7 @@
 #include "examples/sat/images/load_image.h"
 #include "sat/io/files/file.h"
 #include "tests/support/golden.h"
-#include "tests/support/image_bytes.h"
+#include "tests/support/images/image_bytes.h"
 
 namespace sat::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include "sat/io/files/file.h"
 #include "sat/io/pictures/png.h"
 #include "tests/support/golden.h"
-#include "tests/support/image_bytes.h"
+#include "tests/support/images/image_bytes.h"
 
 namespace sat::cli {
 namespace {
