@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 . cmake/packages.sh
 seconds=${1:-20}
 
-need_packages clang libclang-rt-14-dev cmake libcli11-dev \
+need_packages clang libclang-rt-14-dev cmake libcli11-dev libdcmtk-dev \
   libeigen3-dev libjpeg-dev libpng-dev libtiff-dev ninja-build pkg-config zlib1g-dev \
   > /dev/null 2>&1
 probe=$(mktemp -d)

@@ -15,6 +15,7 @@
 #include "sat/nn/text/text_encoder.h"
 #include "tests/support/checkpoint_bytes.h"
 #include "tests/support/golden.h"
+#include "tests/support/images/dicom_bytes.h"
 #include "tests/support/tiny_model.h"
 
 using namespace sat;
@@ -120,6 +121,21 @@ void probes(Seeds& seeds, const TempDir& folder) {
   seeds.write("probe", "image,kind\nx.png,one\n\"y, z\",two\n");
 }
 
+void images(Seeds& seeds) {
+  for (const char* name : {"grey1.png", "grey16.png", "interlaced8.png", "palette4.png", "rgba8.png", "rgb_420.jpg",
+                           "progressive.jpg", "turned.jpg", "grey_lzw.tif", "deep_big.tif", "tiles_rgb.tif",
+                           "planes.tif", "palette.tif", "jpeg.tif", "big.tif"}) {
+    seeds.take("image", golden_path(std::string("images/files/") + name));
+  }
+  DicomImage dicom;
+  dicom.columns = 2;
+  dicom.pixels = wide_pixels({3, 700});
+  dicom.slope = "2";
+  dicom.centre = "300";
+  dicom.width = "200";
+  seeds.write("image", dicom.bytes());
+}
+
 void words(Seeds& seeds) {
   seeds.write("json", R"({"a": [1, -2.5e3, true, null], "b": {"c": "\u00e9\n\"\\"}, "d": []})");
   seeds.write("json", R"(["\ud83d\ude00", 1e308, 0.1, -0])");
@@ -159,6 +175,7 @@ int main(int count, char** arguments) {
   const TempDir folder;
   scans(seeds, folder);
   checkpoints(seeds, folder);
+  images(seeds);
   features(seeds, folder);
   probes(seeds, folder);
   words(seeds);
