@@ -16,7 +16,7 @@
 
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/files/file.h"
-#include "sat/nn/sat/unet3d.h"
+#include "sat/nn/sat/backbones/unet3d.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"

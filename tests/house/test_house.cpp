@@ -274,10 +274,11 @@ TEST_CASE("a forbidden arrow between rooms is found") {
   CHECK(judge("sat/tensor/ops.cpp", "#include \"sat/tensor/ops.h\"\n") == "");
   CHECK(judge("sat/tensor/ops.cpp", "#include \"sat/io/files/file.h\"\n") ==
         "sat/tensor/ops.cpp: the architecture has no arrow from tensor to sat/io/files/file.h\n");
-  CHECK(judge("sat/tensor/ops.cpp", "#include \"sat/nn/sat/unet3d.h\"\n").find(arrow) != std::string::npos);
+  CHECK(judge("sat/tensor/ops.cpp", "#include \"sat/nn/sat/backbones/unet3d.h\"\n").find(arrow) != std::string::npos);
   CHECK(judge("sat/tensor/ops.cpp", "  #  include <sat/io/files/file.h>\n").find(arrow) != std::string::npos);
   CHECK(judge("sat/io/files/file.cpp", "#include \"sat/tensor/error.h\"\n") == "");
-  CHECK(judge("sat/io/files/file.cpp", "#include \"sat/nn/sat/unet3d.h\"\n").find(arrow) != std::string::npos);
+  CHECK(judge("sat/io/files/file.cpp", "#include \"sat/nn/sat/backbones/unet3d.h\"\n").find(arrow) !=
+        std::string::npos);
   CHECK(judge("sat/cuda/conv.cu", "#include \"sat/io/files/file.h\"\n").find(arrow) != std::string::npos);
   CHECK(judge("sat/nn/sat/unet3d.cpp", "#include \"sat/io/files/file.h\"\n").find(arrow) != std::string::npos);
   CHECK(judge("sat/nn/run/session.cpp", "#include \"sat/io/files/file.h\"\n") == "");

@@ -69,6 +69,10 @@ TEST_CASE("published parameter counts follow from the configs") {
   CHECK(count("UNET-L", Heads::all) == 477087360);
   CHECK(count("UNET-H", Heads::final_only) == 1154190592);
   CHECK(count("UNET-H", Heads::all) == 1160290048);
+  CHECK(count("UMamba", Heads::final_only) == 116486976);
+  CHECK(count("UMamba", Heads::all) == 117569920);
+  CHECK(count("SwinUNETR", Heads::final_only) == 105227554);
+  CHECK(count("SwinUNETR", Heads::all) == 106261234);
 }
 
 TEST_CASE("a query's mask does not depend on the others asked with it, nor on the threads") {
@@ -150,7 +154,7 @@ TEST_CASE("a window that does not divide, or queries of another width, are refus
 }
 
 TEST_CASE("a config survives its JSON form, and a wrong one is refused by its key") {
-  for (const char* name : {"UNET", "UNET-L", "UNET-H"}) {
+  for (const std::string& name : published_architectures()) {
     const SatConfig config = published_config(name);
     CHECK(to_json(config_from_json(Json::parse(to_json(config).dump(2), name), name)).dump() == to_json(config).dump());
   }
@@ -166,7 +170,10 @@ TEST_CASE("a config survives its JSON form, and a wrong one is refused by its ke
   refused("decoder_blocks", Json::array({1}));
   refused("importance", "f64");
   refused("chanels", 3);
-  refused("backbone", "SwinUNETR");
+  refused("backbone", "SwinUNET");
+  Json swin = to_json(tiny_config());
+  swin.set("backbone", "SwinUNETR");
+  CHECK_THROWS_WITH_AS(config_from_json(swin, "x.json"), "x.json: key 'swin_blocks' is missing", Error);
 }
 
 TEST_CASE("a checkpoint of a published model is recognised from its shapes") {
@@ -174,7 +181,7 @@ TEST_CASE("a checkpoint of a published model is recognised from its shapes") {
   options.dry = true;
   Context context(options);
   UseContext use(context);
-  for (const char* name : {"UNET", "UNET-L", "UNET-H"}) {
+  for (const std::string& name : published_architectures()) {
     std::map<std::string, Tensor> tensors;
     const SatModel model(
         Weights::made([&](const std::string& key, const Shape& shape) { return tensors[key] = Tensor(shape); }),
@@ -186,5 +193,5 @@ TEST_CASE("a checkpoint of a published model is recognised from its shapes") {
     CHECK_THROWS_AS(recognise_config(Weights::from_tensors(tensors)), Error);
   }
   CHECK_THROWS_WITH_AS(recognise_config(Weights::from_tensors({{"conv.weight", Tensor({3})}}, "some.pth")),
-                       doctest::Contains("some.pth: not a SAT U-Net checkpoint"), Error);
+                       doctest::Contains("some.pth: not a SAT checkpoint"), Error);
 }

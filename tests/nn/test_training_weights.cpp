@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "sat/nn/sat/backbones/conv_block.h"
 #include "sat/nn/sat/sat_model.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"

@@ -157,6 +157,13 @@ Tensor generated_weight(const std::string& name, const Shape& shape, const std::
   const std::string seed = prefix + name;
   if (name == "mask_embed_proj.2.bias") return field(seed, shape, 0.02, -0.4);
   if (norm && ends_with(name, "weight")) return field(seed, shape, 0.1, 1);
+  if (ends_with(name, "A_log")) {  // rates of 1, 2, 3, ... along the states
+    Tensor rates = field(seed, shape, 0.1);
+    for (int64_t i = 0; i < rates.numel(); ++i) rates.data<float>()[i] += float(std::log(double(i % shape[-1] + 1)));
+    return rates;
+  }
+  if (ends_with(name, ".D")) return field(seed, shape, 0.1, 1);
+  if (ends_with(name, "dt_proj.bias")) return field(seed, shape, 0.5, -3);
   if (ends_with(name, "bias_table")) return field(seed, shape, 0.2);
   if (ends_with(name, "bias")) return field(seed, shape, 0.02);
   return field(seed, shape, std::sqrt(3.0 / double(shape.drop_front().numel())));

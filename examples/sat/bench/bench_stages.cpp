@@ -11,7 +11,7 @@
 #include "sat/io/scans/resample.h"
 #include "sat/nn/sat/query_decoder.h"
 #include "sat/nn/sat/sat_config.h"
-#include "sat/nn/sat/unet3d.h"
+#include "sat/nn/sat/backbones/unet3d.h"
 
 namespace sat::cli {
 

@@ -10,7 +10,7 @@
 #include "sat/io/words/json.h"
 #include "sat/nn/run/session.h"
 #include "sat/nn/sat/model_file.h"
-#include "sat/nn/sat/unet3d.h"
+#include "sat/nn/sat/backbones/unet3d.h"
 #include "sat/nn/text/text_file.h"
 #include "sat/tensor/memory/machine.h"
 #include "sat/tensor/parallel.h"

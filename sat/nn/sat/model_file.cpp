@@ -130,7 +130,7 @@ Weights canonical_weights(const Weights& weights) {
   for (size_t i = 0; i < entries.size(); ++i) {
     const Weights::Entry& entry = entries[i];
     const std::string plain = without_wrappers(entry.name), name = original_name(plain);
-    if (ends_with(name, "position_ids") || name == "n_averaged") continue;
+    if (ends_with(name, "position_ids") || ends_with(name, "relative_position_index") || name == "n_averaged") continue;
     const bool alias = name != plain;
     const auto [found, added] = kept.emplace(name, Kept{i, alias});
     if (added) continue;
@@ -167,7 +167,7 @@ ModelFile open_model_file(const std::string& path, const std::string& config_pat
     model.config = config_from_json(Json::parse(described, path + " (config in its header)"), path);
   } else {
     const RecognisedConfig recognised = recognise_config(model.weights);
-    SAT_CHECK(recognised.certain, path, ": a SAT U-Net of sizes that were never published and without a description; ",
+    SAT_CHECK(recognised.certain, path, ": a SAT model of sizes that were never published and without a description; ",
               "pass its config.json");
     model.config = recognised.config;
   }

@@ -31,8 +31,8 @@ ModelFile open_model_file(const std::string& path, const std::string& config_pat
 
 /// Canonical names: without the steps of wrappers (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, and `model.` at
 /// the start, in any order and number), without `X.all_modules.{0,1}.*` and `backbone.decoder.encoder.*` beside their
-/// originals (or with their names where the original is absent), without `position_ids` buffers and the `n_averaged` of
-/// an averaged model. Throws Error where two tensors then have one name.
+/// originals (or with their names where the original is absent), without `position_ids` and `relative_position_index`
+/// buffers and the `n_averaged` of an averaged model. Throws Error where two tensors then have one name.
 Weights canonical_weights(const Weights& weights);
 
 /// Writes `model` as safetensors with its description in the header. Deep-supervision heads are left out unless

@@ -20,13 +20,22 @@ struct ModalityConfig {
   Normalisation normalisation;
 };
 
-/// A plain-conv U-Net with SAT's query decoder. The names of the JSON form are those of to_json().
+/// What computes a window's features: a plain-conv U-Net, a residual one with Mamba layers, or a Swin transformer
+/// between residual convolutions.
+enum class BackboneKind : uint8_t { unet, umamba, swin_unetr };
+
+/// An image network with SAT's query decoder. The names of the JSON form are those of to_json().
 struct SatConfig {
-  std::string architecture;  // "UNET", "UNET-L", "UNET-H", or any name for other sizes
+  std::string architecture;  // "UNET", "UNET-L", "UNET-H", "UMamba", "SwinUNETR", or any name for other sizes
+  BackboneKind backbone = BackboneKind::unet;
   int64_t in_channels = 3;
   std::vector<int64_t> channels;        // per encoder stage, full resolution first; at most 8 stages
-  std::vector<int64_t> encoder_blocks;  // convolutions per encoder stage
-  std::vector<int64_t> decoder_blocks;  // convolutions per decoder stage, lowest resolution first
+  std::vector<int64_t> encoder_blocks;  // convolutions per encoder stage, U-Mamba: residual blocks; SwinUNETR: none
+  std::vector<int64_t> decoder_blocks;  // the same per decoder stage, lowest resolution first
+  int64_t mamba_layers = 0;             // U-Mamba: how many of the last encoder stages end in one
+  std::vector<int64_t> swin_blocks;     // SwinUNETR: per stage of the transformer, half resolution first
+  std::vector<int64_t> swin_heads;      // attention heads of each of these stages
+  int64_t swin_window = 0;              // tokens along each side of a window
   int64_t text_dim = 768;               // width of a text query as it comes from the text encoder
   int64_t query_dim = 768;              // width inside the decoder; query_proj bridges the two if they differ
   int64_t heads = 8;
@@ -48,8 +57,11 @@ struct SatConfig {
   const ModalityConfig& modality(const std::string& name) const;
 };
 
-/// The published models: "UNET" (SAT-Nano), "UNET-L" (SAT-Pro), "UNET-H". Throws Error for another name.
+/// The published models: "UNET" (SAT-Nano), "UNET-L" (SAT-Pro), "UNET-H", "UMamba", "SwinUNETR". Throws Error for
+/// another name.
 SatConfig published_config(const std::string& architecture);
+/// All of these names.
+const std::vector<std::string>& published_architectures();
 
 SatConfig config_from_json(const Json& json, const std::string& source);  // throws Error naming the key that is wrong
 Json to_json(const SatConfig& config);

@@ -5,7 +5,7 @@ namespace sat {
 
 SatModel::SatModel(const Weights& weights, const SatConfig& config, Heads heads)
     : config_(config),
-      backbone_(weights / "backbone", config),
+      backbone_(make_backbone(weights / "backbone", config)),
       project_tokens_(weights / "projection_layer", config.pooled_channels(), config.token_hidden, config.query_dim),
       decoder_(weights / "transformer_decoder", config.query_dim, config.heads, config.decoder_layers,
                config.feedforward) {
@@ -48,7 +48,7 @@ ImageFeatures SatModel::encode_image(Tensor windows, const std::function<void(do
   windows = Tensor();
 
   // Visual encoder and pixel decoder.
-  BackboneOutput visual = backbone_(std::move(x), heads_.size() > 1, on_progress, probe);
+  BackboneOutput visual = (*backbone_)(std::move(x), heads_.size() > 1, on_progress, probe);
 
   // Multi-scale image tokens: every scale averaged to the coarsest grid, joined, projected.
   const Tensor joined = concat_channels(visual.pooled);  // [B, h, w, d, sum C_s]
@@ -87,7 +87,9 @@ Tensor SatModel::mask_vectors(const Tensor& decoded, size_t scale) const {
 Tensor SatModel::logits(const Tensor& windows, const Tensor& queries, size_t scale) const {
   const ImageFeatures image = encode_image(windows);
   const Tensor masks = mask_vectors(decode(queries, image.memory), scale);  // [B, N, C]
-  const Tensor voxels = materialize(image.per_voxel.at(scale));             // [B, H, W, D, C]
+  SAT_CHECK(scale < image.per_voxel.size(), config_.architecture, ": its backbone gives no features for scale ", scale,
+            "; it gives ", image.per_voxel.size());
+  const Tensor voxels = materialize(image.per_voxel[scale]);  // [B, H, W, D, C]
   if (windows.shape[0] == 1) return product_transposed(voxels, select(masks, 0));
   Tensor all = zeros(voxels.shape.with(4, masks.shape[1]), DType::f32, voxels.device);
   for (int64_t b = 0; b < windows.shape[0]; ++b) {

@@ -4,18 +4,19 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <vector>
 
+#include "sat/nn/sat/backbones/backbone.h"
 #include "sat/nn/sat/query_decoder.h"
 #include "sat/nn/sat/sat_config.h"
-#include "sat/nn/sat/unet3d.h"
 
 namespace sat {
 
 /// What a batch of windows gives, whatever is asked of it afterwards.
 struct ImageFeatures {
   std::vector<Features> per_voxel;  // [B, H/2^s, W/2^s, D/2^s, C_s], full resolution first; only that unless heads are
-                                    // loaded
+                                    // loaded, and of U-Mamba always
   Tensor tokens;                    // [B, T, Q], the multi-scale image tokens
   ImageMemory memory;               // the query decoder's keys and values of these tokens
 };
@@ -49,7 +50,7 @@ class SatModel {
   Tensor position_of(const std::array<int64_t, 3>& grid) const;  // [T, Q]
 
   SatConfig config_;
-  UNet3d backbone_;
+  std::shared_ptr<const Backbone> backbone_;
   ActivatedMlp project_tokens_;
   std::vector<ActivatedMlp> project_query_;  // one where the widths differ, else none
   QueryDecoder decoder_;
