@@ -73,9 +73,11 @@ Examples:
   InspectRequest inspect;
   BenchRequest bench;
   ProbeRequest probe;
+  EncodeRequest encode;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
+  const CLI::App* encode_command = add_encode(program, encode);
   const CLI::App* bank_command = add_bank(program, bank);
   const CLI::App* convert_command = add_convert(program, convert);
   const CLI::App* inspect_command = add_inspect(program, inspect);
@@ -99,6 +101,7 @@ Examples:
   if (*inspect_command) return inspect;
   if (*bench_command) return bench;
   if (*probe_command) return probe;
+  if (*encode_command) return encode;
   return Page{program.help(), false};
 }
 
@@ -118,6 +121,11 @@ bool wants_json(int count, const char* const* words) {
 std::vector<std::string> paths_of(const Request& request) {
   struct Paths {
     using List = std::vector<std::string>;
+    static void add(List& paths, const ImageModelOptions& options) {
+      for (const std::string& path : {options.model, options.config, options.head, options.connector}) {
+        paths.push_back(path);
+      }
+    }
     List operator()(const SegmentRequest& one) const {
       List paths = one.scans;
       const ModelOptions& options = one.model;
@@ -151,6 +159,12 @@ std::vector<std::string> paths_of(const Request& request) {
               one.validation_features,
               one.validation_labels,
               one.validation_list};
+    }
+    List operator()(const EncodeRequest& one) const {
+      List paths = one.images;
+      for (const std::string& path : {one.output, one.components}) paths.push_back(path);
+      add(paths, one.with.model);
+      return paths;
     }
     List operator()(const Page&) const { return {}; }
   };

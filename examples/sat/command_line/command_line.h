@@ -10,10 +10,12 @@
 
 #include "examples/sat/bench/bench_run.h"
 #include "examples/sat/devices.h"
+#include "examples/sat/images/load_image.h"
 #include "examples/sat/output/failure.h"
 #include "examples/sat/probe/probe_request.h"
 #include "examples/sat/segment/case_result.h"
 #include "sat/io/checkpoints/checkpoint.h"
+#include "sat/nn/image/image_model.h"
 #include "sat/nn/run/session.h"
 #include "sat/nn/text/text_encoder.h"
 
@@ -89,6 +91,23 @@ struct BenchRequest {
   bool list = false;
 };
 
+/// What every command on radiographs is told of the model, of reading images, and of where it computes.
+struct ImageModelChoice {
+  ImageModelOptions model;
+  ImageOptions reading;
+  DeviceChoice device;
+  int64_t size = 0;  // of the square input; 0: what the model was made for
+  int64_t batch = 4;
+};
+
+struct EncodeRequest {
+  std::vector<std::string> images;
+  ImageModelChoice with;
+  EncodeOptions options;
+  std::string output, components;  // features; a picture of their principal components
+  bool overwrite = false, quiet = false, as_json = false;
+};
+
 /// Not a request, but an answer: help or the version. `wanted` is false when it is shown for want of a command.
 struct Page {
   std::string text;
@@ -96,7 +115,7 @@ struct Page {
 };
 
 using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
-                             BenchRequest, ProbeRequest, Page>;
+                             BenchRequest, ProbeRequest, EncodeRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -117,5 +136,6 @@ int run(const ConvertRequest& request);
 int run(const InspectRequest& request);
 int run(const BenchRequest& request);
 int run(const ProbeRequest& request);
+int run(const EncodeRequest& request);
 
 }  // namespace sat::cli

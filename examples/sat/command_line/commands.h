@@ -15,6 +15,7 @@ CLI::App* add_prompts_command(CLI::App& program, PromptsRequest& request);
 CLI::App* add_bank(CLI::App& program, BankRequest& request);
 CLI::App* add_convert(CLI::App& program, ConvertRequest& request);
 CLI::App* add_inspect(CLI::App& program, InspectRequest& request);
+CLI::App* add_encode(CLI::App& program, EncodeRequest& request);
 CLI::App* add_bench(CLI::App& program, BenchRequest& request);
 CLI::App* add_probe(CLI::App& program, ProbeRequest& request);
 

@@ -94,29 +94,37 @@ void ProgressView::update(const Progress& progress) {
     if (last_stage_ != progress.stage) stage(progress.stage);
     return;
   }
-  if (last_stage_ != progress.stage) {
-    last_stage_ = progress.stage;
+  part(progress.stage, "windows", progress.window, progress.windows, progress.fraction);
+}
+
+void ProgressView::count(const char* stage, const char* things, int64_t done, int64_t all) {
+  if (form_ == Form::bar) part(stage, things, done, all, double(done) / double(all));
+}
+
+void ProgressView::part(const char* stage, const char* things, int64_t done, int64_t all, double fraction) {
+  if (last_stage_ != stage) {
+    last_stage_ = stage;
     network_started_ = Clock::now();
-    rate_start_ = progress.fraction;
+    rate_start_ = fraction;
     shown_ = {};
   }
-  const double elapsed = seconds_since(network_started_), gained = progress.fraction - rate_start_;
+  const double elapsed = seconds_since(network_started_), gained = fraction - rate_start_;
   std::string left;
-  if (progress.window < progress.windows && gained > 0.01 && elapsed > 0.5)
-    left = ", " + clock_time(elapsed * (1 - progress.fraction) / gained) + " left";
-  const bool last = progress.window == progress.windows;
-  const int percent = last ? 100 : std::min(int(100 * progress.fraction), 99);
-  const std::string state = std::to_string(progress.window) + " of " + std::to_string(progress.windows) + " windows, " +
-                            std::to_string(percent) + " %" + left;
+  if (done < all && gained > 0.01 && elapsed > 0.5)
+    left = ", " + clock_time(elapsed * (1 - fraction) / gained) + " left";
+  const bool last = done == all;
+  const int percent = last ? 100 : std::min(int(100 * fraction), 99);
+  const std::string state =
+      std::to_string(done) + " of " + std::to_string(all) + " " + things + ", " + std::to_string(percent) + " %" + left;
   if (!terminal_) {
-    const int quarter = last ? 4 : std::min(int(4 * progress.fraction), 3);
+    const int quarter = last ? 4 : std::min(int(4 * fraction), 3);
     if (quarter > quarter_) show(title_, state);
     quarter_ = std::max(quarter, quarter_);
     return;
   }
   if (!last && seconds_since(shown_) < 0.1) return;
   shown_ = Clock::now();
-  show(title_, state, progress.fraction);
+  show(title_, state, fraction);
 }
 
 }  // namespace sat::cli

@@ -219,6 +219,7 @@ int64_t ImageModel::width() const { return state_->vit->config().width; }
 int64_t ImageModel::depth() const { return state_->vit->config().depth; }
 int64_t ImageModel::heads() const { return state_->vit->config().heads; }
 int64_t ImageModel::patch() const { return state_->vit->config().patch; }
+int64_t ImageModel::special_tokens() const { return 1 + state_->vit->config().registers; }
 const char* ImageModel::interpolation() const { return name_of(state_->positions); }
 int64_t ImageModel::input_size() const { return state_->input; }
 bool ImageModel::has_final_norm() const { return state_->vit->config().final_norm; }

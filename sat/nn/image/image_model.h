@@ -76,6 +76,7 @@ class ImageModel {
   int64_t depth() const;
   int64_t heads() const;
   int64_t patch() const;
+  int64_t special_tokens() const;     // class token and registers
   const char* interpolation() const;  // "offset", "size", "size antialiased"
   int64_t input_size() const;         // side of the square image that it was made for
   bool has_final_norm() const;        // ECAMP's fine-tuned encoders have none
