@@ -190,6 +190,25 @@ void CudaRuntime::launch(const Graph& graph) {
   cuda::check(cudaGraphLaunch(static_cast<const CudaGraph&>(graph).run(), stream().handle), "starting a CUDA graph");
 }
 
+std::shared_ptr<void> CudaRuntime::keep_lists() {
+  std::shared_ptr<KeptLists> kept = kept_.lock();
+  if (!kept) kept_ = kept = std::make_shared<KeptLists>();
+  return kept;
+}
+
+Tensor CudaRuntime::uploaded(const void* list, int64_t count, DType type) {
+  const auto bring = [&] {
+    Tensor there({count}, type, device());
+    upload(there.raw(), list, there.bytes());
+    return there;
+  };
+  const std::shared_ptr<KeptLists> kept = kept_.lock();
+  if (!kept) return bring();
+  const std::pair key(type, std::string(static_cast<const char*>(list), size_t(count * size_of(type))));
+  const auto found = kept->find(key);
+  return found != kept->end() ? found->second : kept->emplace(key, bring()).first->second;
+}
+
 // ---- uploads beside the work ---------------------------------------------------------------------------------------
 
 Tensor CudaRuntime::staging(const Shape& shape) {

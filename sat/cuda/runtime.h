@@ -4,8 +4,10 @@
 
 #include <cublas_v2.h>
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sat/cuda/device/device.h"
@@ -59,6 +61,7 @@ class CudaRuntime : public Runtime {
   void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
   void launch(const Graph& graph) override;
+  std::shared_ptr<void> keep_lists() override;
 
   Tensor staging(const Shape& shape) override;
   void start_upload(Tensor& to, const Tensor& staged) override;
@@ -72,15 +75,17 @@ class CudaRuntime : public Runtime {
   const Stream& stream() const;
   cublasHandle_t blas() { return handles_->blas(); }  // not in a dry run
   int* error_flag() const { return handles_ ? handles_->error_flag : nullptr; }
-  /// A list of the CPU's as a tensor of rank 1 on the device. Waits, so it may not stand in captured work.
+  /// A list of the CPU's as a tensor of rank 1 on the device; one that was kept, where an equal one was (keep_lists()).
+  /// Otherwise it waits, and may not stand in captured work.
   template <class T>
   Tensor uploaded(const std::vector<T>& list) {
-    Tensor there({static_cast<int64_t>(list.size())}, DTypeOf<T>::value, device());
-    upload(there.raw(), list.data(), there.bytes());
-    return there;
+    return uploaded(list.data(), static_cast<int64_t>(list.size()), DTypeOf<T>::value);
   }
 
  private:
+  using KeptLists = std::map<std::pair<DType, std::string>, Tensor>;  // by type and bytes
+
+  Tensor uploaded(const void* list, int64_t count, DType type);
   void report_error_flag();
 
   int index_;
@@ -88,6 +93,7 @@ class CudaRuntime : public Runtime {
   Stream stream_;
   std::shared_ptr<BlockAllocator> memory_;
   std::unique_ptr<Handles> handles_;  // none in a dry run
+  std::weak_ptr<KeptLists> kept_;
 };
 
 }  // namespace sat::cuda

@@ -38,6 +38,7 @@ class CpuRuntime : public Runtime {
   void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
   void launch(const Graph& graph) override;
+  std::shared_ptr<void> keep_lists() override { return nullptr; }
   Tensor staging(const Shape& shape) override { return Tensor(shape); }
   void start_upload(Tensor& to, const Tensor& staged) override;
   void take_upload(Tensor& to, const Tensor& from) override;

@@ -36,8 +36,9 @@ struct Replay::State {
   int64_t runs = 0;
   std::vector<Tensor> results;  // of what was captured; in a dry run on the CPU, a pattern of them
   std::unique_ptr<Runtime::Graph> graph;
-  int64_t live_bytes = 0;  // on the device when the work was captured
-  int64_t peak_bytes = 0;  // in a dry run on the CPU: what one run holds
+  std::shared_ptr<void> lists;  // that captured work reads
+  int64_t live_bytes = 0;       // on the device when the work was captured
+  int64_t peak_bytes = 0;       // in a dry run on the CPU: what one run holds
 
   /// Every run takes the same memory, so one is counted aside, and what it held is repeated.
   std::vector<Tensor> count(const Input& input, const Work& work) {
@@ -80,6 +81,7 @@ Replay::~Replay() = default;
 std::vector<Tensor> Replay::run(const Input& input, const Work& work) {
   Runtime& runtime = compute_runtime();
   const bool captures = runtime.captures();
+  if (!state_->lists) state_->lists = runtime.keep_lists();
   std::vector<Tensor> results;
   if (!captures && Context::current().dry()) {
     results = state_->count(input, work);
