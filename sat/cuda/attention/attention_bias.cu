@@ -14,8 +14,8 @@ constexpr float kNever = -1e30f;
 __global__ void __launch_bounds__(kMatrixThreads)
     attention_bias_kernel(float* y, const float* table, const int64_t* buckets, const uint8_t* attended, int64_t tokens,
                           int64_t heads, int64_t longest) {
-  const auto [row, j] = element_of(tokens);
-  if (j >= tokens) return;
+  const auto [row, j, there] = element_of(heads * tokens, tokens);
+  if (!there) return;
   const int64_t head = row / tokens, i = row % tokens;
   const float relative = table ? table[buckets[j - i + longest - 1] * heads + head] : 0.f;
   y[row * tokens + j] = relative + (attended[j] ? 0.f : kNever);
@@ -32,8 +32,8 @@ void CudaBackend::attention_bias(Tensor& y, const Tensor& table, const std::vect
   float* to = y.address<float>();
   for (size_t text = 0; text + 1 < first.size(); ++text) {
     const int64_t tokens = first[text + 1] - first[text];
-    launch(stream, {"attention_bias", matrix_grid(heads * tokens, tokens), kMatrixThreads}, attention_bias_kernel, to,
-           relative, rows.address<int64_t>(), flags.address<uint8_t>() + first[text], tokens, heads, longest);
+    launch(stream, over_matrix("attention_bias", heads * tokens, tokens), attention_bias_kernel, to, relative,
+           rows.address<int64_t>(), flags.address<uint8_t>() + first[text], tokens, heads, longest);
     to += heads * tokens * tokens;
   }
 }

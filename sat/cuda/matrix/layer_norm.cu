@@ -9,7 +9,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 
-/// y [rows, channels] = (x - mean) / sqrt(var + eps) * gain + bias, mean and biased variance of each row.
+/// y [rows, channels] = (x - mean) / sqrt(var + eps) * gain + bias, mean and biased variance of each row; gain and bias
+/// are null for 1 and 0.
 /// One warp a row, lanes 32 channels apart, so a warp reads 128 contiguous bytes; sums a lane, then a tree over lanes:
 /// a row's bits depend on nothing else. Two passes, the mean first. Traffic: 1 read of x (the second and third come
 /// from the L1 cache), 1 write. y may be x.
@@ -28,7 +29,10 @@ __global__ void __launch_bounds__(kThreads)
   float squares = 0;
   for (int64_t c = lane; c < channels; c += 32) squares += (x[c] - mean) * (x[c] - mean);
   const float deviation = sqrtf(warp_sum(squares) / float(channels) + eps);
-  for (int64_t c = lane; c < channels; c += 32) y[c] = (x[c] - mean) / deviation * gain[c] + bias[c];
+  for (int64_t c = lane; c < channels; c += 32) {
+    const float normal = (x[c] - mean) / deviation;
+    y[c] = gain ? normal * gain[c] + bias[c] : normal;
+  }
 }
 
 }  // namespace

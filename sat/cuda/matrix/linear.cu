@@ -1,10 +1,12 @@
-// Dense layers: cuBLAS's product, the rounding of its operands before it, bias and activation behind it.
+// Dense layers: cuBLAS's product, the rounding of its operands before it, and one pass behind it that takes bias,
+// activation, scale and residual together.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstring>
 
 #include "sat/cuda/backend.h"
+#include "sat/cuda/device/half_types.cuh"
 #include "sat/cuda/matrix/matrix_grid.cuh"
 
 namespace sat::cuda {
@@ -19,9 +21,9 @@ __device__ void store(__nv_bfloat16* to, float value) { *to = __float2bfloat16_r
 /// to [rows, padded_columns] = from [rows, columns] rounded to nearest, zeros behind it. Traffic: 1 read, 1 write.
 template <class T>
 __global__ void __launch_bounds__(kMatrixThreads)
-    narrow_kernel(T* to, const float* from, int64_t columns, int64_t padded_columns) {
-  const auto [row, column] = element_of(padded_columns);
-  if (column >= padded_columns) return;
+    narrow_kernel(T* to, const float* from, int64_t rows, int64_t columns, int64_t padded_columns) {
+  const auto [row, column, there] = element_of(rows, padded_columns);
+  if (!there) return;
   store(to + row * padded_columns + column, column < columns ? from[row * columns + column] : 0.f);
 }
 
@@ -32,34 +34,79 @@ __device__ float activated(float x) {
   return x;
 }
 
-/// y [rows, out] = act(y + bias). GELU is the exact form, x * Phi(x). Traffic: 1 read and 1 write of y.
-template <Activation kAct>
-__global__ void __launch_bounds__(kMatrixThreads) bias_act_kernel(float* y, const float* bias, int64_t out) {
-  const auto [row, column] = element_of(out);
-  if (column >= out) return;
-  float* at = y + row * out + column;
-  *at = activated<kAct>(bias ? *at + bias[column] : *at);
+/// What follows a product: y [rows, out] = act(sums + bias), or residual + scale * (sums + bias). Null: no bias, no
+/// residual, no scale. y may lie over sums or over residual.
+struct Finish {
+  float* y;
+  const float *sums, *bias, *residual, *scale;
+  int64_t rows, out;
+};
+
+/// One thread kRun neighbours of a row (4 where they lie at multiples of 16 bytes); GELU is the exact form, x * Phi(x).
+/// Traffic: 1 read of sums and of the residual, 1 write of y; bias and scale come from the caches.
+template <Activation kAct, int kRun>
+__global__ void __launch_bounds__(kMatrixThreads) finish_kernel(const Finish finish) {
+  const auto [row, run, there] = element_of(finish.rows, finish.out / kRun);
+  if (!there) return;
+  const int64_t column = run * kRun, at = row * finish.out + column;
+  float values[kRun], others[kRun];
+  load_run<float>(values, finish.sums + at);
+  if (finish.bias) {
+    load_run<float>(others, finish.bias + column);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) values[i] += others[i];
+  }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) values[i] = activated<kAct>(values[i]);
+  if (finish.residual) {
+    if (finish.scale) {
+      load_run<float>(others, finish.scale + column);
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) values[i] *= others[i];
+    }
+    load_run<float>(others, finish.residual + at);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) values[i] += others[i];
+  }
+  store_run<float>(finish.y + at, values);
+}
+
+/// y [count] = gelu(x). One thread an element; y may be x. Traffic: 1 read, 1 write.
+__global__ void __launch_bounds__(kMatrixThreads) gelu_kernel(float* y, const float* x, int64_t count) {
+  const int64_t i = int64_t(blockIdx.x) * kMatrixThreads + threadIdx.x;
+  if (i < count) y[i] = activated<Activation::gelu>(x[i]);
 }
 
 /// x [rows, in] in a half type, rows filled with zeros up to `width`.
 Tensor narrowed(const Stream& stream, const Tensor& x, int64_t rows, int64_t in, int64_t width, DType dtype) {
   Tensor to({rows, width}, dtype, x.device);
-  const Launch how{"narrow", matrix_grid(rows, width), kMatrixThreads};
+  const Launch how = over_matrix("narrow", rows, width);
   if (dtype == DType::f16) {
-    launch(stream, how, narrow_kernel<__half>, static_cast<__half*>(to.raw()), x.address<float>(), in, width);
+    launch(stream, how, narrow_kernel<__half>, static_cast<__half*>(to.raw()), x.address<float>(), rows, in, width);
   } else {
-    launch(stream, how, narrow_kernel<__nv_bfloat16>, static_cast<__nv_bfloat16*>(to.raw()), x.address<float>(), in,
-           width);
+    launch(stream, how, narrow_kernel<__nv_bfloat16>, static_cast<__nv_bfloat16*>(to.raw()), x.address<float>(), rows,
+           in, width);
   }
   return to;
 }
 
-void add_bias(const Stream& stream, float* y, const float* bias, int64_t rows, int64_t out, Activation act) {
-  const Launch how{"bias_act", matrix_grid(rows, out), kMatrixThreads};
+template <Activation kAct>
+void launch_finish(const Stream& stream, const Finish& finish) {
+  bool fours = finish.out % 4 == 0;
+  for (const float* pointer : {finish.bias, finish.scale})
+    fours = fours && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+  for (const float* pointer : {static_cast<const float*>(finish.y), finish.sums, finish.residual}) {
+    fours = fours && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+  }
+  const Launch how = over_matrix("finish", finish.rows, fours ? finish.out / 4 : finish.out);
+  launch(stream, how, fours ? finish_kernel<kAct, 4> : finish_kernel<kAct, 1>, finish);
+}
+
+void run_finish(const Stream& stream, const Finish& finish, Activation act) {
   switch (act) {
-    case Activation::none: return launch(stream, how, bias_act_kernel<Activation::none>, y, bias, out);
-    case Activation::relu: return launch(stream, how, bias_act_kernel<Activation::relu>, y, bias, out);
-    case Activation::gelu: return launch(stream, how, bias_act_kernel<Activation::gelu>, y, bias, out);
+    case Activation::none: return launch_finish<Activation::none>(stream, finish);
+    case Activation::relu: return launch_finish<Activation::relu>(stream, finish);
+    case Activation::gelu: return launch_finish<Activation::gelu>(stream, finish);
   }
 }
 
@@ -92,8 +139,7 @@ PackedMatrix CudaBackend::pack_linear(const Tensor& weight) {
   return packed;
 }
 
-void CudaBackend::dense(Tensor& y, const Tensor& x, const Tensor& panels, int64_t in, const Tensor& bias,
-                        Activation act) {
+void CudaBackend::multiply(Tensor& y, const Tensor& x, const Tensor& panels, int64_t in) {
   const int64_t rows = x.numel() / std::max<int64_t>(1, in), out = panels.shape[0], width = panels.shape[1];
   if (rows == 0 || out == 0) return;
   const Stream& stream = runtime_.stream();
@@ -108,17 +154,32 @@ void CudaBackend::dense(Tensor& y, const Tensor& x, const Tensor& panels, int64_
                      int(out), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     SAT_CHECK(status == CUBLAS_STATUS_SUCCESS, "linear: cuBLAS says ", cublasGetStatusString(status));
   }
-  if (!bias.empty() || act != Activation::none) {
-    add_bias(stream, y.address<float>(), bias.address<float>(), rows, out, act);
-  }
 }
 
 void CudaBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {
-  dense(y, x, weight.panels, weight.in, bias, act);
+  multiply(y, x, weight.panels, weight.in);
+  if (y.numel() == 0 || (bias.empty() && act == Activation::none)) return;
+  float* to = y.address<float>();
+  run_finish(runtime_.stream(), {to, to, bias.address<float>(), nullptr, nullptr, y.numel() / weight.out, weight.out},
+             act);
 }
 
-void CudaBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) {
-  dense(y, a, b, b.shape[1], Tensor(), Activation::none);
+void CudaBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,
+                             const Tensor& bias, const Tensor& scale) {
+  if (y.numel() == 0) return;
+  Tensor sums = empty_like(y);  // y may lie over the residual
+  multiply(sums, x, weight.panels, weight.in);
+  run_finish(runtime_.stream(),
+             {y.address<float>(), sums.address<float>(), bias.address<float>(), residual.address<float>(),
+              scale.address<float>(), y.numel() / weight.out, weight.out},
+             Activation::none);
 }
+
+void CudaBackend::gelu(Tensor& y, const Tensor& x) {
+  launch(runtime_.stream(), {"gelu", unsigned(divide_up(x.numel(), kMatrixThreads)), kMatrixThreads}, gelu_kernel,
+         y.address<float>(), x.address<float>(), x.numel());
+}
+
+void CudaBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) { multiply(y, a, b, b.shape[1]); }
 
 }  // namespace sat::cuda

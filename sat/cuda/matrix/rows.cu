@@ -6,21 +6,32 @@ namespace sat::cuda {
 
 namespace {
 
-/// y [rows, channels] = table[ids[row]]. Traffic: 1 read, 1 write of y.
+/// y [rows, columns] = table[ids[row]], zeros where the id is -1; an element T is one channel or four.
+/// Traffic: 1 read, 1 write of y.
+template <class T>
 __global__ void __launch_bounds__(kMatrixThreads)
-    gather_rows_kernel(float* y, const float* table, const int64_t* ids, int64_t channels) {
-  const auto [row, column] = element_of(channels);
-  if (column >= channels) return;
-  y[row * channels + column] = table[ids[row] * channels + column];
+    gather_rows_kernel(T* y, const T* table, const int64_t* ids, int64_t rows, int64_t columns) {
+  const auto [row, column, there] = element_of(rows, columns);
+  if (!there) return;
+  const int64_t id = ids[row];
+  y[row * columns + column] = id < 0 ? T{} : table[id * columns + column];
+}
+
+template <class T>
+void gather(const Stream& stream, float* y, const float* table, const int64_t* ids, int64_t rows, int64_t channels) {
+  const int64_t columns = channels / int64_t(sizeof(T) / sizeof(float));
+  launch(stream, over_matrix("gather_rows", rows, columns), gather_rows_kernel<T>, reinterpret_cast<T*>(y),
+         reinterpret_cast<const T*>(table), ids, rows, columns);
 }
 
 /// y [runs, channels] = means over the rows [first[run], first[run + 1]) of x whose flag is set; 0 where none is.
 /// One thread a run and channel, which takes the rows in order, in double: neighbours read neighbours.
 /// Traffic: 1 read of x and of the flags (from the L1 cache but for one thread of a block).
 __global__ void __launch_bounds__(kMatrixThreads)
-    mean_of_rows_kernel(float* y, const float* x, const int64_t* first, const uint8_t* counted, int64_t channels) {
-  const auto [run, column] = element_of(channels);
-  if (column >= channels) return;
+    mean_of_rows_kernel(float* y, const float* x, const int64_t* first, const uint8_t* counted, int64_t runs,
+                        int64_t channels) {
+  const auto [run, column, there] = element_of(runs, channels);
+  if (!there) return;
   double sum = 0;
   int64_t count = 0;
   for (int64_t row = first[run]; row < first[run + 1]; ++row) {
@@ -42,17 +53,22 @@ __global__ void __launch_bounds__(kMatrixThreads)
 
 void CudaBackend::gather_rows(Tensor& y, const Tensor& table, const std::vector<int64_t>& ids) {
   const Tensor there = runtime_.uploaded(ids);
-  const int64_t channels = table.shape[1];
-  launch(runtime_.stream(), {"gather_rows", matrix_grid(y.shape[0], channels), kMatrixThreads}, gather_rows_kernel,
-         y.address<float>(), table.address<float>(), there.address<int64_t>(), channels);
+  const Stream& stream = runtime_.stream();
+  const int64_t rows = y.shape[0], channels = table.shape[1];
+  float* to = y.address<float>();
+  const float* from = table.address<float>();
+  if (channels % 4 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
+    return gather<float4>(stream, to, from, there.address<int64_t>(), rows, channels);
+  }
+  gather<float>(stream, to, from, there.address<int64_t>(), rows, channels);
 }
 
 void CudaBackend::mean_of_rows(Tensor& y, const Tensor& x, const std::vector<int64_t>& first,
                                const std::vector<uint8_t>& counted) {
   const Tensor begins = runtime_.uploaded(first), flags = runtime_.uploaded(counted);
-  const int64_t channels = x.shape[1];
-  launch(runtime_.stream(), {"mean_of_rows", matrix_grid(y.shape[0], channels), kMatrixThreads}, mean_of_rows_kernel,
-         y.address<float>(), x.address<float>(), begins.address<int64_t>(), flags.address<uint8_t>(), channels);
+  const int64_t runs = y.shape[0], channels = x.shape[1];
+  launch(runtime_.stream(), over_matrix("mean_of_rows", runs, channels), mean_of_rows_kernel, y.address<float>(),
+         x.address<float>(), begins.address<int64_t>(), flags.address<uint8_t>(), runs, channels);
 }
 
 void CudaBackend::add(Tensor& y, const Tensor& a, const Tensor& b) {

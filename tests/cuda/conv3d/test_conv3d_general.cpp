@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "sat/cuda/conv3d/general/conv3d_general.h"
 #include "sat/tensor/ops.h"
+#include "tests/cuda/device_array.h"
 #include "tests/cuda/device_context.h"
 #include "tests/support/golden.h"
 
@@ -56,12 +58,51 @@ TEST_CASE("conv3d follows its definition for any kernel, stride and padding, wit
     for (Precision precision : {Precision::exact, Precision::fast}) {  // f32 all the same
       const DeviceContext device(precision);
       for (const Tensor& added : {Tensor(), bias}) {
-        const Tensor y = to_host(conv3d(to_compute_device(x), pack_conv3d(weight), to_compute_device(added),
-                                        {.stride = c.stride, .padding = c.padding}));
+        const Tensor y =
+            to_host(conv3d(to_compute_device(x), pack_conv3d(weight), to_compute_device(added), {c.stride, c.padding}));
         for (int axis = 1; axis < 4; ++axis) CHECK(y.shape[axis] == (c.x[axis] + 2 * c.padding - k) / c.stride + 1);
         CHECK(mismatch(y, expected(x, weight, added, c, y.shape), {1e-6, 1e-6}) == "");
       }
     }
+  }
+}
+
+TEST_CASE("both forms of the general convolution agree, where a tile is full and where most of it is empty") {
+  struct Sizes {
+    std::array<int64_t, 3> grid, kernel, stride, padding;
+    int64_t batch, in, out;
+  };
+  for (const Sizes& c : {Sizes{{9, 15, 1}, {3, 3, 1}, {1, 1, 1}, {1, 1, 0}, 2, 20, 70},
+                         {{4, 3, 5}, {1, 2, 3}, {2, 1, 1}, {0, 1, 2}, 1, 3, 5},
+                         {{16, 10, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, 1, 300, 8}}) {
+    CAPTURE(c.in);
+    cuda::GeneralConv conv{};
+    conv.in_size = c.grid;
+    conv.kernel = c.kernel;
+    conv.stride = c.stride;
+    conv.padding = c.padding;
+    for (size_t a = 0; a < 3; ++a) conv.out_size[a] = (c.grid[a] + 2 * c.padding[a] - c.kernel[a]) / c.stride[a] + 1;
+    conv.batch = c.batch;
+    conv.in = c.in;
+    conv.out = c.out;
+    const int64_t taps = c.kernel[0] * c.kernel[1] * c.kernel[2];
+    const auto made = [](const char* name, int64_t count, double scale) {
+      const Tensor x = field(name, {count}, scale);
+      return DeviceArray<float>(std::vector<float>(x.data<float>(), x.data<float>() + count));
+    };
+    const DeviceArray<float> x = made("x", c.batch * c.grid[0] * c.grid[1] * c.grid[2] * c.in, 1);
+    const DeviceArray<float> weights = made("w", taps * c.in * c.out, 1 / std::sqrt(double(taps * c.in)));
+    const DeviceArray<float> bias = made("b", c.out, 1);
+    conv.x = x.data();
+    conv.weights = weights.data();
+    conv.bias = bias.data();
+    const auto result = [&](auto* variant) {
+      const DeviceArray<float> y(size_t(conv.voxels() * c.out));
+      conv.y = y.data();
+      variant(device_stream(), conv);
+      return from_values({conv.voxels(), c.out}, y.values());
+    };
+    CHECK(mismatch(result(cuda::conv3d_general_tiled), result(cuda::conv3d_general_plain), {2e-6, 2e-6}) == "");
   }
 }
 
