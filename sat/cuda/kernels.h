@@ -117,19 +117,24 @@ Tensor packed_up_sampling(const Tensor& weight, DType input);
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
-enum class AttentionVariant : uint8_t { automatic, plain, fused };
+enum class AttentionVariant : uint8_t { automatic, plain, tiled, fused };
 const char* name_of(AttentionVariant variant);
 AttentionVariant parse_attention_variant(const std::string& name);
 
-/// Sizes of attention() of ops.h, f32 on both sides. `products`: the type in which products are taken.
+/// Sizes of attention() of ops.h, f32 on both sides: segments of equal sizes, one behind another.
 struct Attention {
-  const float *q, *k, *v, *bias;  // bias null for none
+  const float *q, *k, *v, *bias;  // bias [heads, queries, tokens] null for none
   float* y;
-  int64_t queries, tokens, channels, heads;
-  DType products = DType::f32;
+  int64_t queries, tokens, channels, heads;  // of a segment
+  DType products = DType::f32;               // the type in which products are taken
+  int64_t segments = 1;
+  int64_t bias_pitch = 0;            // from a segment's bias to the next one's; 0: all share one
+  const uint8_t* regions = nullptr;  // of each row, where queries and keys are the same rows; null for none
 };
-/// "" or why a variant cannot compute this. `fused` needs half products and a head width of 32, 64 or 96 (others are
-/// padded up to the next).
+/// What is added to the product of rows of different regions.
+inline constexpr float kOtherRegion = -100;
+/// "" or why a variant cannot compute this. `tiled` takes heads of up to 128 channels; `fused` needs half products and a head width of 16, 32, 64 or 96 (others
+/// are padded up to the next).
 std::string attention_refusal(AttentionVariant variant, const Attention& sizes, const DeviceLimits& limits);
 void attention(const Stream& stream, AttentionVariant variant, const Attention& sizes);
 

@@ -210,7 +210,7 @@ TEST_CASE(
   Words with_composed = all;
   with_composed.insert(with_composed.begin() + 5, "composed");
   CHECK(variants["conv3d_norm_up"] == with_composed);
-  CHECK(variants["attention"] == Words{"plain", "fused"});
+  CHECK(variants["attention"] == Words{"plain", "tiled", "fused"});
   for (const char* name : {"linear", "accumulate_mask_scores", "unet"}) CHECK(variants[name] == Words{"exact", "fast"});
   CHECK(variants["layer_norm"] == Words{"exact"});
   CHECK(variants.size() == 8);

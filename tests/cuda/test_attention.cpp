@@ -1,9 +1,10 @@
-// Attention on the device: both variants against the CPU at awkward sizes, segments, masks, names and refusals.
+// Attention on the device: every variant against the CPU at awkward sizes, segments, masks, names and refusals.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 #include <string>
+#include <tuple>
 
 #include "sat/cuda/kernels.h"
 #include "tests/cuda/device_array.h"
@@ -54,6 +55,7 @@ struct Way {
   double bound;
 };
 const Way kWays[] = {{AttentionVariant::plain, DType::f32, 1e-5},
+                     {AttentionVariant::tiled, DType::f32, 1e-5},
                      {AttentionVariant::fused, DType::f16, 2e-3},
                      {AttentionVariant::fused, DType::bf16, 1.5e-2}};
 
@@ -73,7 +75,8 @@ TEST_CASE("attention agrees with the CPU at awkward sizes, with and without a bi
                                            {65, 243, 2, 64},
                                            {33, 64, 2, 33},
                                            {1, 65, 3, 5},
-                                           {15, 17, 1, 32}}) {
+                                           {15, 17, 1, 32},
+                                           {70, 67, 2, 16}}) {
     for (bool biased : {false, true}) {
       const Case x = make_case(N, T, heads, width, biased);
       for (const Way& way : kWays) {
@@ -127,7 +130,7 @@ TEST_CASE("large products do not overflow the softmax") {
   Case x = make_case(5, 40, 1, 32, false);
   x.q = full({5, 32}, 100);
   x.k = field("k", {40, 32}, 10);
-  CHECK(difference(x, kWays[0]) == "");
+  for (size_t way : {0, 1}) CHECK(difference(x, kWays[way]) == "");
   for (DType products : {DType::f16, DType::bf16}) {
     // Weights are near 0 or 1 there and jump with a rounding; what must hold is that a mean of values comes out.
     const Tensor y = on_device(AttentionVariant::fused, x, products);
@@ -182,6 +185,40 @@ TEST_CASE("segments of one call have the bits of each by itself, whatever form t
   }
 }
 
+TEST_CASE("windows with regions agree with the CPU, and have the bits of each by itself") {
+  const auto there = [](const Tensor& x) { return to_compute_device(x); };
+  struct Size {
+    int64_t count, tokens, heads, width;
+  };
+  for (const auto& [precision, half, bound] : {std::tuple{Precision::exact, DType::f16, 1e-5},
+                                               {Precision::fast, DType::f16, 2e-3},
+                                               {Precision::fast, DType::bf16, 1.5e-2}}) {
+    for (const Size& size : {Size{3, 49, 2, 16}, {2, 100, 1, 24}, {2, 130, 2, 7}, {1, 70, 1, 64}}) {
+      CAPTURE(size.tokens);
+      CAPTURE(name_of(half));
+      const int64_t rows = size.count * size.tokens, C = size.heads * size.width;
+      const Tensor q = field("q", {rows, C}, 2), k = field("k", {rows, C}, 2), v = field("v", {rows, C}, 1);
+      const Tensor bias = field("bias", {size.heads, size.tokens, size.tokens}, 3);
+      Segments windows = equal_segments(size.count, size.tokens, size.tokens);
+      for (int64_t row = 0; row < rows; ++row) windows.regions.push_back(uint8_t(row / 5 % 3));
+      const Tensor want = attention(q, k, v, size.heads, windows, bias);
+      cuda::DeviceOptions options;
+      options.half = half;
+      const DeviceContext device(precision, options);
+      const Tensor y = to_host(attention(there(q), there(k), there(v), size.heads, windows, there(bias)));
+      CHECK(mismatch(y, want, {0, bound}) == "");
+      for (int64_t i = 0; i < size.count; ++i) {
+        const int64_t first = i * size.tokens, last = first + size.tokens;
+        Segments one = equal_segments(1, size.tokens, size.tokens);
+        one.regions.assign(windows.regions.begin() + first, windows.regions.begin() + last);
+        const Tensor alone = attention(there(q.slice(first, last)), there(k.slice(first, last)),
+                                       there(v.slice(first, last)), size.heads, one, there(bias));
+        CHECK(mismatch(to_host(alone), y.slice(first, last), {}) == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("the bias inside texts is that of the CPU to the bit, with relative positions and of masks alone") {
   const DeviceContext device(Precision::exact);
   const std::vector<int64_t> first = {0, 5, 6, 9};
@@ -196,11 +233,12 @@ TEST_CASE("the bias inside texts is that of the CPU to the bit, with relative po
 }
 
 TEST_CASE("the variants of attention have names, and say what they cannot do") {
-  for (AttentionVariant variant : {AttentionVariant::automatic, AttentionVariant::plain, AttentionVariant::fused}) {
+  for (AttentionVariant variant :
+       {AttentionVariant::automatic, AttentionVariant::plain, AttentionVariant::tiled, AttentionVariant::fused}) {
     CHECK(cuda::parse_attention_variant(cuda::name_of(variant)) == variant);
   }
   CHECK_THROWS_WITH_AS(cuda::parse_attention_variant("quick"),
-                       "unknown attention variant 'quick'; it is one of automatic, plain, fused", Error);
+                       "unknown attention variant 'quick'; it is one of automatic, plain, tiled, fused", Error);
   const cuda::Stream stream = device_stream();
   cuda::Attention sizes{};
   sizes.queries = sizes.tokens = 2;
@@ -213,6 +251,10 @@ TEST_CASE("the variants of attention have names, and say what they cannot do") {
         "heads are 128 channels wide, it takes up to 96");
   CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, stream.limits) == "");
   CHECK(cuda::attention_refusal(AttentionVariant::automatic, sizes, stream.limits) == "");
+  CHECK(cuda::attention_refusal(AttentionVariant::tiled, sizes, stream.limits) == "");
+  sizes.channels = 129;
+  CHECK(cuda::attention_refusal(AttentionVariant::tiled, sizes, stream.limits) ==
+        "heads are 129 channels wide, it takes up to 128");
   sizes.tokens = int64_t(1) << 20;
   CHECK(cuda::attention_refusal(AttentionVariant::plain, sizes, stream.limits).find("1048576 keys need") == 0);
 }

@@ -86,7 +86,7 @@ cuda::ConvSizes conv_sizes(const CaseSizes& sizes, int64_t in, int64_t joined, i
 }
 
 BenchOperation attention_operation(Reused cpu, const cuda::DeviceOptions& device) {
-  for (const char* name : {"plain", "fused"}) {
+  for (const char* name : {"plain", "tiled", "fused"}) {
     const bool fused = std::string(name) == "fused";
     const Precision precision = fused ? Precision::fast : Precision::exact;
     BenchVariant variant{name, cpu.prepare};

@@ -8,8 +8,10 @@
 namespace sat::cuda {
 
 void attention_plain(const Stream& stream, const Attention& sizes);
+void attention_tiled(const Stream& stream, const Attention& sizes);
 void attention_fused(const Stream& stream, const Attention& sizes);
 std::string attention_plain_refusal(const Attention& sizes, const DeviceLimits& limits);
+std::string attention_tiled_refusal(const Attention& sizes, const DeviceLimits& limits);
 std::string attention_fused_refusal(const Attention& sizes, const DeviceLimits& limits);
 
 }  // namespace sat::cuda

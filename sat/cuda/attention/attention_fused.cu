@@ -36,21 +36,24 @@ struct Rows {
     if constexpr (!kFours) return {one(row, c), one(row + 1, c + 1), one(row + 2, c + 2), one(row + 3, c + 3)};
     return c < width ? *reinterpret_cast<const float4*>(row) : float4{0, 0, 0, 0};
   }
-  __device__ Rows of_head(int64_t head) const { return {values + head * width, pitch, width}; }
+  __device__ Rows from(int64_t row, int64_t head) const { return {values + row * pitch + head * width, pitch, width}; }
 };
 
 /// to [kKeys][pitch_of(kWidth)] = rows [first, first + count), rounded; zeros behind the last row and channel. A warp
 /// takes 16 rows; eight lanes take 32 channels of one, which are 128 contiguous bytes; of 16 lanes, which store
-/// together, the two rows are 4 apart, which puts their 64 bytes each into different banks at every pitch.
+/// together, the two rows are 4 apart, which puts their 64 bytes each into different banks at every pitch. Rows of 16
+/// channels take four lanes each; the four rows that are stored together are 2 apart for the same reason.
 template <class T, int kWidth, bool kFours>
 __device__ void load_tile(T* to, const Rows<kFours>& rows, int64_t first, int count) {
-  const int lane = threadIdx.x % 32, part = lane / 8;
-  const int row = threadIdx.x / 32 * 16 + part / 2 + part % 2 * 4, c = lane % 8 * 4;
+  constexpr int kLanes = kWidth < 32 ? 4 : 8;  // of a row
+  const int lane = threadIdx.x % 32, part = lane / kLanes;
+  const int row = threadIdx.x / 32 * 16 + (kLanes == 4 ? part / 4 + part % 4 * 2 : part / 2 + part % 2 * 4);
+  const int c = lane % kLanes * 4;
   const float* from = rows.values + (first + row) * rows.pitch + c;
   to += row * pitch_of(kWidth) + c;
 #pragma unroll(kFours ? 4 : 1)
-  for (int i = 0; i < 4; ++i) {
-    const int down = i / 2 * 8 + i % 2 * 2;
+  for (int i = 0; i < kLanes / 2; ++i) {
+    const int down = kLanes == 4 ? i * 8 : i / 2 * 8 + i % 2 * 2;
 #pragma unroll
     for (int run = 0; run < kWidth; run += 32) {
       const float4 x = row + down < count ? rows.four(from + down * rows.pitch + run, c + run) : float4{0, 0, 0, 0};
@@ -69,28 +72,42 @@ __device__ float row_sum(float value) {
   return value + __shfl_xor_sync(~0u, value, 2);
 }
 
-/// y [N, C] = softmax(q k^T * scale + bias) v for each head's channels; k, v [T, C], bias [heads, N, T] or null.
-/// A block takes 64 queries of one head, a warp 16 of them, whose rounded values stay in registers. Keys and values
-/// pass by in tiles of 64 rows, rounded to T on their way into shared memory. A warp holds its 16 x 64 products in
-/// registers, adds the bias, and keeps for each row the largest so far and the sum of exp(product - largest); where a
-/// larger one comes, the sum and the weighted values so far are scaled down. The weights, rounded to T, are the left
-/// side of the product with the values as they lie. Everything between products is f32; tiles are taken in order, so a
-/// query's bits do not depend on the other queries. Keys behind the last weigh nothing, groups of 16 of them and warps
-/// without a query are skipped. Products: 4 * N * T * width flop.
-/// Traffic: q, bias and y once; k and v once a block (from the L2 cache but for the first).
-template <class T, int kWidth, bool kFours>
+/// What is added to products, of all segments, as in Attention.
+struct Added {
+  const float* bias;
+  int64_t pitch;
+  const uint8_t* regions;
+};
+
+/// y [N, C] = softmax(q k^T * scale + bias) v for each head's channels of each segment; k, v [T, C], bias [heads, N, T]
+/// or null. kRegions: to products of rows of different regions kOtherRegion is added.
+/// A block takes 64 queries of one head of one segment, a warp 16 of them, whose rounded values stay in registers. Keys
+/// and values pass by in tiles of 64 rows, rounded to T on their way into shared memory. A warp holds its 16 x 64
+/// products in registers, adds the bias, and keeps for each row the largest so far and the sum of exp(product -
+/// largest); where a larger one comes, the sum and the weighted values so far are scaled down. The weights, rounded to
+/// T, are the left side of the product with the values as they lie. Everything between products is f32; tiles are taken
+/// in order, so a query's bits do not depend on the other queries. Keys behind the last weigh nothing, groups of 16 of
+/// them and warps without a query are skipped. Products: 4 * N * T * width flop. Traffic: q, bias and y once; k and v
+/// once a block (from the L2 cache but for the first).
+template <class T, int kWidth, bool kFours, bool kRegions>
 __global__ void __launch_bounds__(kThreads, 3)
     attention_fused_kernel(float* y, const Rows<kFours> q, const Rows<kFours> k, const Rows<kFours> v,
-                           const float* bias, int64_t queries, int64_t tokens, float scale) {
+                           const Added added, int64_t queries, int64_t tokens, float scale) {
   __shared__ __align__(16) T key[kKeys * pitch_of(kWidth)];
   __shared__ __align__(16) T value[kKeys * pitch_of(kWidth)];
+  __shared__ uint8_t region[kRegions ? kKeys : 1];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int64_t head = blockIdx.y;
-  const int64_t first_row = int64_t(blockIdx.x) * kQueries + warp * 16;
+  const int64_t head = blockIdx.y, blocks = (queries + kQueries - 1) / kQueries, segment = int64_t(blockIdx.x) / blocks;
+  const int64_t first_row = int64_t(blockIdx.x) % blocks * kQueries + warp * 16;
   // A lane's two rows of the warp's 16 and its columns of every 8, as multiply_add() lays them out.
   const int64_t rows[2] = {first_row + lane / 4, first_row + lane / 4 + 8};
   const int column = lane % 4 * 2;
-  const Rows<kFours> head_q = q.of_head(head), head_k = k.of_head(head), head_v = v.of_head(head);
+  const Rows<kFours> head_q = q.from(segment * queries, head), head_k = k.from(segment * tokens, head),
+                     head_v = v.from(segment * tokens, head);
+  const float* bias = added.bias ? added.bias + segment * added.pitch + head * queries * tokens : nullptr;
+  const uint8_t* regions = kRegions ? added.regions + segment * queries : nullptr;
+  const int own[2] = {kRegions && rows[0] < queries ? regions[rows[0]] : 0,
+                      kRegions && rows[1] < queries ? regions[rows[1]] : 0};
 
   uint32_t query[kWidth / 16][4];
 #pragma unroll
@@ -111,6 +128,9 @@ __global__ void __launch_bounds__(kThreads, 3)
     __syncthreads();
     load_tile<T, kWidth, kFours>(key, head_k, first, count);
     load_tile<T, kWidth, kFours>(value, head_v, first, count);
+    if constexpr (kRegions) {
+      if (threadIdx.x < count) region[threadIdx.x] = regions[first + threadIdx.x];
+    }
     __syncthreads();
     if (first_row >= queries) continue;
 
@@ -130,13 +150,16 @@ __global__ void __launch_bounds__(kThreads, 3)
 
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float* added = bias && rows[r] < queries ? bias + (head * queries + rows[r]) * tokens + first : nullptr;
+      const float* of_row = bias && rows[r] < queries ? bias + rows[r] * tokens + first : nullptr;
       float top = largest[r];
 #pragma unroll
       for (int i = 0; i < 4 * kGroups; ++i) {
         const int at = i / 2 * 8 + column + i % 2;
         float& x = weight[i / 2][2 * r + i % 2];
-        x = fmaf(x, scale, added && at < count ? added[at] : 0.f);
+        x = fmaf(x, scale, of_row && at < count ? of_row[at] : 0.f);
+        if constexpr (kRegions) {
+          if (at < count && region[at] != own[r]) x += kOtherRegion;
+        }
         if (count < kKeys && at >= count) x = -INFINITY;
         top = fmaxf(top, x);
       }
@@ -175,7 +198,7 @@ __global__ void __launch_bounds__(kThreads, 3)
   for (int r = 0; r < 2; ++r) {
     const float all = row_sum(total[r]);
     if (rows[r] >= queries) continue;
-    float* to = y + rows[r] * q.pitch + head * q.width;
+    float* to = y + (segment * queries + rows[r]) * q.pitch + head * q.width;
 #pragma unroll
     for (int n = 0; n < kWidth / 8; ++n) {
       const int c = n * 8 + column;
@@ -190,28 +213,39 @@ __global__ void __launch_bounds__(kThreads, 3)
   }
 }
 
-template <class T, int kWidth, bool kFours>
+template <class T, int kWidth, bool kFours, bool kRegions>
 void launch_fused(const Stream& stream, const Attention& sizes) {
   const int width = int(sizes.channels / sizes.heads);
   const auto rows = [&](const float* values) { return Rows<kFours>{values, sizes.channels, width}; };
-  const Launch how{
-      "attention_fused", {unsigned(divide_up(sizes.queries, kQueries)), unsigned(sizes.heads), 1}, kThreads};
-  launch(stream, how, attention_fused_kernel<T, kWidth, kFours>, sizes.y, rows(sizes.q), rows(sizes.k), rows(sizes.v),
-         sizes.bias, sizes.queries, sizes.tokens, 1.f / std::sqrt(float(width)));
+  const Launch how{"attention_fused",
+                   {unsigned(sizes.segments * divide_up(sizes.queries, kQueries)), unsigned(sizes.heads), 1},
+                   kThreads};
+  launch(stream, how, attention_fused_kernel<T, kWidth, kFours, kRegions>, sizes.y, rows(sizes.q), rows(sizes.k),
+         rows(sizes.v), Added{sizes.bias, sizes.bias_pitch, sizes.regions}, sizes.queries, sizes.tokens,
+         1.f / std::sqrt(float(width)));
 }
 
-template <class T>
+template <class T, bool kRegions>
 void launch_by_width(const Stream& stream, const Attention& sizes) {
   const int64_t width = sizes.channels / sizes.heads;
   bool fours = width % 4 == 0;
   for (const float* pointer : {sizes.q, sizes.k, sizes.v, static_cast<const float*>(sizes.y)}) {
     fours = fours && reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
   }
-  if (!fours)
-    return width <= 32 ? launch_fused<T, 32, false>(stream, sizes) : launch_fused<T, 96, false>(stream, sizes);
-  if (width <= 32) return launch_fused<T, 32, true>(stream, sizes);
-  if (width <= 64) return launch_fused<T, 64, true>(stream, sizes);
-  launch_fused<T, 96, true>(stream, sizes);
+  if (!fours) {
+    return width <= 32 ? launch_fused<T, 32, false, kRegions>(stream, sizes)
+                       : launch_fused<T, 96, false, kRegions>(stream, sizes);
+  }
+  if (width <= 16) return launch_fused<T, 16, true, kRegions>(stream, sizes);
+  if (width <= 32) return launch_fused<T, 32, true, kRegions>(stream, sizes);
+  if (width <= 64) return launch_fused<T, 64, true, kRegions>(stream, sizes);
+  launch_fused<T, 96, true, kRegions>(stream, sizes);
+}
+
+template <class T>
+void launch_by_regions(const Stream& stream, const Attention& sizes) {
+  if (sizes.regions) return launch_by_width<T, true>(stream, sizes);
+  launch_by_width<T, false>(stream, sizes);
 }
 
 }  // namespace
@@ -229,8 +263,8 @@ std::string attention_fused_refusal(const Attention& sizes, const DeviceLimits& 
 }
 
 void attention_fused(const Stream& stream, const Attention& sizes) {
-  if (sizes.products == DType::f16) return launch_by_width<__half>(stream, sizes);
-  launch_by_width<__nv_bfloat16>(stream, sizes);
+  if (sizes.products == DType::f16) return launch_by_regions<__half>(stream, sizes);
+  launch_by_regions<__nv_bfloat16>(stream, sizes);
 }
 
 }  // namespace sat::cuda
