@@ -8,6 +8,8 @@
 #include <functional>
 
 #include "sat/cuda/conv3d/composed/conv3d_composed.h"
+#include "sat/cuda/conv3d/general/conv3d_general.h"
+#include "sat/cuda/sequences/selective_scan.h"
 #include "tests/cuda/counts/kernel_runs.h"
 #include "tests/cuda/counts/unfused_chain.h"
 
@@ -134,6 +136,70 @@ void count_attention(const Stream& stream, AttentionVariant variant, DType produ
   say("output_bytes", queries * channels * 4);
 }
 
+/// Segments that attend within themselves, heads of one width; with a bias that all share and regions, as windows of a
+/// shifted grid, or without both, as images.
+void count_segments(const Stream& stream, int64_t segments, int64_t tokens, int64_t heads, int64_t width,
+                    bool windows) {
+  const int64_t channels = heads * width, rows = segments * tokens, bias = windows ? heads * tokens * tokens : 0;
+  const Bytes owned = {made_up(DType::f32, rows * channels, 1),
+                       made_up(DType::f32, rows * channels, 2),
+                       made_up(DType::f32, rows * channels, 3),
+                       made_up(DType::f32, bias, 4),
+                       std::make_shared<DeviceBytes>(size_t(rows * channels * 4)),
+                       std::make_shared<DeviceBytes>(std::vector<uint8_t>(size_t(rows), 1))};
+  const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
+  Attention sizes{at(0), at(1), at(2), windows ? at(3) : nullptr, at(4), tokens, tokens, channels, heads, DType::f16};
+  sizes.segments = segments;
+  sizes.regions = windows ? owned[5]->data() : nullptr;
+  attention(stream, AttentionVariant::fused, sizes);
+  const int64_t tiles = divide_up(tokens, 16) * 16, blocks = divide_up(tokens, 64);  // of a segment and head
+  say("rows", rows);
+  say("products", 4 * segments * tiles * tiles * channels);
+  say("input_bytes", (1 + 2 * blocks) * rows * channels * 4 + segments * bias * 4);  // keys and values once a block
+  say("output_bytes", rows * channels * 4);
+}
+
+/// A 3 x 3 convolution of an image.
+void count_image_conv(const Stream& stream, void (*variant)(const Stream&, const GeneralConv&)) {
+  const int64_t side = 32, channels = 64, voxels = side * side;
+  const Bytes owned = {made_up(DType::f32, voxels * channels, 1), made_up(DType::f32, 9 * channels * channels, 2, 0.05),
+                       std::make_shared<DeviceBytes>(size_t(voxels * channels * 4))};
+  const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
+  variant(stream, {{side, side, 1},
+                   {side, side, 1},
+                   {3, 3, 1},
+                   {1, 1, 1},
+                   {1, 1, 0},
+                   1,
+                   channels,
+                   channels,
+                   at(0),
+                   at(1),
+                   nullptr,
+                   at(2)});
+  say("voxels", voxels);
+  say("products", 2 * 9 * channels * channels * voxels);
+  say("input_bytes", (side + 2) * (side + 2) * channels * 4);
+  say("weights_bytes", 9 * channels * channels * 4);
+  say("weight_passes", variant == conv3d_general_tiled ? voxels / 128 : 0);
+  say("output_bytes", voxels * channels * 4);
+}
+
+void count_scan(const Stream& stream, ScanVariant variant) {
+  const int64_t length = 512, channels = 128, states = 16, values = length * channels;
+  const Bytes owned = {made_up(DType::f32, values, 1),          made_up(DType::f32, values, 2),
+                       made_up(DType::f32, values, 3),          made_up(DType::f32, channels * states, 4),
+                       made_up(DType::f32, length * states, 5), made_up(DType::f32, length * states, 6),
+                       made_up(DType::f32, channels, 7),        std::make_shared<DeviceBytes>(size_t(values * 4))};
+  const auto at = [&](size_t i) { return reinterpret_cast<float*>(owned[i]->data()); };
+  const Scan scan{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), 1, length, channels, states};
+  const DeviceBytes workspace(size_t(selective_scan_workspace(variant, scan) * 4));
+  selective_scan(stream, variant, scan, reinterpret_cast<float*>(workspace.data()));
+  say("rows", length);
+  say("input_bytes", (3 * values + 2 * length * states) * 4);
+  say("output_bytes", values * 4);
+}
+
 void count_mask_scores(const Stream& stream, DType dtype, int64_t prompts) {
   const ScoreSizes sizes{{16, 16, 32}, {16, 16, 32}, {16, 16, 32}, 64, prompts};
   const int64_t voxels = voxels_of(sizes.features);
@@ -204,7 +270,14 @@ const std::vector<CountedCase>& counted_cases() {
       {"chain/wgmma/64+64-64/fused", chain(count_fused_chain, ConvVariant::wgmma, true)},
       {"chain/wgmma/64+64-64/unfused", chain(count_unfused_chain, ConvVariant::wgmma, true)},
       {"attention/plain", attention(AttentionVariant::plain, DType::f32)},
+      {"attention/tiled", attention(AttentionVariant::tiled, DType::f32)},
       {"attention/fused", attention(AttentionVariant::fused, DType::f16)},
+      {"attention/windows", [](const Stream& stream) { count_segments(stream, 2, 343, 2, 16, true); }},
+      {"attention/images", [](const Stream& stream) { count_segments(stream, 2, 257, 2, 64, false); }},
+      {"conv2d/plain/64-64", [](const Stream& stream) { count_image_conv(stream, conv3d_general_plain); }},
+      {"conv2d/tiled/64-64", [](const Stream& stream) { count_image_conv(stream, conv3d_general_tiled); }},
+      {"selective_scan/plain", [](const Stream& stream) { count_scan(stream, ScanVariant::plain); }},
+      {"selective_scan/chunked", [](const Stream& stream) { count_scan(stream, ScanVariant::chunked); }},
       {"mask_scores/plain/32", [](const Stream& stream) { count_mask_scores(stream, DType::f32, 32); }},
       {"mask_scores/mma/32", [](const Stream& stream) { count_mask_scores(stream, DType::f16, 32); }},
       {"mask_bits/mma/64", [](const Stream& stream) { count_mask_bits(stream, 64); }},

@@ -119,7 +119,7 @@ void volumes(Bits& bits) {
 
 void tokens(Bits& bits) {
   const Stream& stream = bits.stream();
-  for (AttentionVariant variant : {AttentionVariant::plain, AttentionVariant::fused}) {
+  for (AttentionVariant variant : {AttentionVariant::plain, AttentionVariant::tiled, AttentionVariant::fused}) {
     for (DType products : {DType::f32, DType::f16, DType::bf16}) {
       for (int64_t width : {64, 96}) {
         const std::string name =

@@ -42,6 +42,14 @@ std::vector<std::string> op_bits() {
     const std::string of_type = std::string("/") + name_of(type);
     lines.push_back(line("linear" + of_type, {linear(made("x", {17, 24}), pack_linear(field("weight", {48, 24}, 0.2)),
                                                      made("bias", {48}), Activation::gelu)}));
+    Segments windows = equal_segments(2, 49, 49);
+    for (int64_t row = 0; row < 98; ++row) windows.regions.push_back(uint8_t(row / 5 % 3));
+    const Tensor x = made("x", {98, 32});
+    const Features volume = made_features({2, 3, 5, 7, 24}, type);
+    lines.push_back(line("blocks" + of_type, {attention(x, x, x, 2, windows, made("relative", {2, 49, 49})),
+                                              linear_add(x, x, pack_linear(field("weight", {32, 32}, 0.2)),
+                                                         made("bias", {32}), made("scale", {32})),
+                                              sum_features(volume, {made("other", {2, 3, 5, 7, 24})}, 0.01f).values}));
     lines.push_back(line("materialize" + of_type, {materialize(made_features({2, 3, 5, 7, 24}, type))}));
     lines.push_back(line("avg_pool3d" + of_type, {avg_pool3d(made_features({2, 4, 6, 2, 24}, type), 2)}));
   }
@@ -59,9 +67,20 @@ std::vector<std::string> op_bits() {
   lines.push_back(line("attention", {bias, attention(rows, rows, rows, 3, {first, first}, bias)}));
   lines.push_back(
       line("conv3d", {conv3d(made("x", {2, 5, 6, 7, 3}), pack_conv3d(field("weight", {40, 3, 5, 5, 5}, 0.1)),
-                             made("bias", {40}), {.stride = 2, .padding = 1}),
+                             made("bias", {40}), {2, 1}),
                       conv_transpose3d(made("x", {2, 3, 4, 5, 12}),
                                        pack_conv_transpose3d(field("up", {12, 7, 2, 2, 2}, 0.3)), Tensor())}));
+  const Tensor image = made("image", {2, 9, 7, 20});
+  const Features normed = instance_norm(made("volume", {2, 9, 7, 5, 20}), {made("gain", {20}), made("shift", {20})});
+  lines.push_back(
+      line("images", {conv2d(image, pack_conv2d(field("weight", {40, 20, 3, 3}, 0.1)), made("bias", {40})),
+                      split_patches(image, 2), join_patches(image, 2), max_pool2d(image, 3), gelu(image),
+                      resample2d(image, cubic_taps(9, 13), mean_taps(7, 4)), normed.center, normed.factor}));
+  const Tensor steps = made("steps", {2, 150, 40}), states = made("states", {2, 150, 16}), direct = made("d", {40});
+  lines.push_back(
+      line("sequences", {causal_conv1d_silu(steps, made("weight", {40, 4}), direct),
+                         selective_scan(steps, steps, made("log_a", {40, 16}), states, states, direct, steps),
+                         attention_map(rows, rows, 3)}));
   Tensor weights = made("weights", {5, 7, 9}, 0.4, 1), scores = made("scores", {5, 7, 9, 3});
   ScoreRegion region;
   region.size = {5, 6, 7};
