@@ -114,6 +114,11 @@ bool belongs_to(char32_t c, CharClass which) {
   return false;
 }
 
+bool is_white_space(char32_t c) {
+  return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
 std::u32string decompose(std::u32string_view text) {
   std::u32string out;
   out.reserve(text.size());

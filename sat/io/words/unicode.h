@@ -23,6 +23,9 @@ enum class CharClass : uint8_t {
 };
 bool belongs_to(char32_t c, CharClass which);
 
+/// Unicode's White_Space property.
+bool is_white_space(char32_t c);
+
 /// Canonical decomposition with marks in canonical order (NFD), as of Unicode 9.0.
 std::u32string decompose(std::u32string_view text);
 

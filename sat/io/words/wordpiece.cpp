@@ -13,13 +13,6 @@ namespace sat {
 namespace {
 
 constexpr int64_t kMaxVocabularyBytes = int64_t(16) << 20;
-constexpr size_t kMaxWordCharacters = 100;
-
-/// Unicode's White_Space property, which decides what a <mask> takes from its left.
-bool is_white_space(char32_t c) {
-  return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
 
 /// Cleaned, ideographs between spaces, accents removed, each character lower-cased by itself.
 std::u32string normalise(std::u32string_view text) {
@@ -93,8 +86,8 @@ std::vector<std::string> mpnet_vocabulary(const std::vector<std::string>& bert) 
 
 std::vector<std::u32string> split_words(std::u32string_view text) { return words_of(normalise(text)); }
 
-WordPiece::WordPiece(const std::vector<std::string>& entries, TokenizerFamily family, std::string source)
-    : family_(family), source_(std::move(source)) {
+Pieces::Pieces(const std::vector<std::string>& entries, std::string source, PieceRules rules)
+    : source_(std::move(source)), rules_(std::move(rules)) {
   ids_.reserve(entries.size());
   for (size_t id = 0; id < entries.size(); ++id) {
     const auto [place, is_new] = ids_.emplace(entries[id], int64_t(id));
@@ -102,6 +95,45 @@ WordPiece::WordPiece(const std::vector<std::string>& entries, TokenizerFamily fa
               id + 1);
     longest_entry_ = std::max(longest_entry_, entries[id].size());
   }
+  unknown_ = id_of(rules_.unknown);
+}
+
+std::optional<int64_t> Pieces::find(const std::string& entry) const {
+  const auto found = ids_.find(entry);
+  return found == ids_.end() ? std::nullopt : std::optional(found->second);
+}
+
+int64_t Pieces::id_of(const std::string& entry) const {
+  const std::optional<int64_t> found = find(entry);
+  SAT_CHECK(found, source_, ": a vocabulary of ", ids_.size(), " entries without ", quoted(entry));
+  return *found;
+}
+
+void Pieces::append(std::vector<int64_t>& ids, std::u32string_view word) const {
+  const size_t before = ids.size();
+  const auto give_up = [&] {
+    ids.resize(before);
+    ids.push_back(unknown_);
+  };
+  if (int64_t(word.size()) > rules_.most_characters) return give_up();
+  for (size_t start = 0; start < word.size();) {
+    std::string piece = start == 0 ? "" : rules_.continued;
+    std::vector<size_t> lengths;  // of the piece in bytes, after each further character
+    for (size_t i = start; i < word.size() && piece.size() < longest_entry_; ++i) {
+      append_utf8(piece, word[i]);
+      lengths.push_back(piece.size());
+    }
+    size_t taken = lengths.size();
+    auto found = ids_.end();
+    while (taken > 0 && (found = ids_.find(piece.substr(0, lengths[taken - 1]))) == ids_.end()) --taken;
+    if (taken == 0) return give_up();
+    ids.push_back(found->second);
+    start += taken;
+  }
+}
+
+WordPiece::WordPiece(const std::vector<std::string>& entries, TokenizerFamily family, std::string source)
+    : pieces_(entries, std::move(source)), family_(family) {
   std::vector<std::string> whole;
   if (family == TokenizerFamily::mpnet) {
     whole = {"<s>", "<pad>", "</s>", "<mask>", "[UNK]"};
@@ -113,19 +145,12 @@ WordPiece::WordPiece(const std::vector<std::string>& entries, TokenizerFamily fa
   for (const std::string& text : whole) {
     specials_.push_back({decode_utf8(text, "a special string"), id_of(text), text == "<mask>"});
   }
-  unknown_ = id_of("[UNK]");
 }
 
 WordPiece WordPiece::read(const std::string& path, TokenizerFamily family) {
   const std::vector<std::string> entries = read_vocabulary(path);
   const bool extend = family == TokenizerFamily::mpnet && entries.front() != "<s>";
   return WordPiece(extend ? mpnet_vocabulary(entries) : entries, family, path);
-}
-
-int64_t WordPiece::id_of(const std::string& entry) const {
-  const auto found = ids_.find(entry);
-  SAT_CHECK(found != ids_.end(), source_, ": a vocabulary of ", ids_.size(), " entries without ", quoted(entry));
-  return found->second;
 }
 
 const WordPiece::Special* WordPiece::special_at(std::u32string_view text) const {
@@ -170,30 +195,9 @@ void WordPiece::append_normal(std::vector<Token>& out, std::u32string_view text)
 }
 
 void WordPiece::append_words(std::vector<Token>& out, const std::u32string& normalised) const {
-  for (const std::u32string& word : words_of(normalised)) append_pieces(out, word);
-}
-
-void WordPiece::append_pieces(std::vector<Token>& out, const std::u32string& word) const {
-  const size_t before = out.size();
-  const auto give_up = [&] {
-    out.resize(before);
-    out.push_back({unknown_, false});
-  };
-  if (word.size() > kMaxWordCharacters) return give_up();
-  for (size_t start = 0; start < word.size();) {
-    std::string piece = start == 0 ? "" : "##";
-    std::vector<size_t> lengths;  // of the piece in bytes, after each further character
-    for (size_t i = start; i < word.size() && piece.size() < longest_entry_; ++i) {
-      append_utf8(piece, word[i]);
-      lengths.push_back(piece.size());
-    }
-    size_t taken = lengths.size();
-    auto found = ids_.end();
-    while (taken > 0 && (found = ids_.find(piece.substr(0, lengths[taken - 1]))) == ids_.end()) --taken;
-    if (taken == 0) return give_up();
-    out.push_back({found->second, false});
-    start += taken;
-  }
+  std::vector<int64_t> ids;
+  for (const std::u32string& word : words_of(normalised)) pieces_.append(ids, word);
+  for (const int64_t id : ids) out.push_back({id, false});
 }
 
 }  // namespace sat
