@@ -15,6 +15,7 @@
 #include "tests/support/parity/heads/segmentation_heads_parity.h"
 #include "tests/support/parity/image_parity.h"
 #include "tests/support/parity/preprocess_parity.h"
+#include "tests/support/parity/report_parity.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
 #include "tests/support/parity/vit_parity.h"
@@ -37,14 +38,15 @@ std::vector<ParityLine> compare(const std::string& folder) {
     for (ParityLine& line : compare_segmentation_heads(folder)) lines.push_back(std::move(line));
     return lines;
   }
+  if (kind == "ecamp-masking") return compare_report_masking(folder);
   if (kind == "ecamp-pretrain") return compare_ecamp_pretraining(folder);
   if (kind == "ecamp-classification") return compare_ecamp_classification(folder);
   if (kind == "ecamp-segmentation") return compare_ecamp_segmentation(folder);
   if (kind == "ecamp-detection") return compare_ecamp_detection(folder);
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, "
-            "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, ecamp-pretrain, ecamp-classification, "
-            "ecamp-segmentation, ecamp-detection, preprocess");
+            "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, ecamp-masking, ecamp-pretrain, "
+            "ecamp-classification, ecamp-segmentation, ecamp-detection, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {

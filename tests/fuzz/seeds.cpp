@@ -147,6 +147,26 @@ void words(Seeds& seeds) {
   seeds.write("vocabulary", vocabulary);
   seeds.write("prompts", "liver\nleft kidney\n# a comment\n\nspleen\n");
   seeds.write("prompts", "\xEF\xBB\xBFliver, left kidney,\"a, b\"\r\nspleen");
+  std::string report = R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[)";
+  std::string vocabulary_of_reports;
+  const std::vector<std::string> entries = {"[PAD]", "[UNK]", "[CLS]",    "[MASK]", "[SEP]", ".",   "there",
+                                            "is",    "no",    "evidence", "of",     "edema", "##s", "mild"};
+  for (size_t id = 0; id < entries.size(); ++id) {
+    const std::string comma = id > 0 ? "," : "", number = std::to_string(id);
+    vocabulary_of_reports += comma + "\"" + entries[id] + "\":" + number;
+    if (id >= 5) continue;
+    report += comma + "{\"id\":" + number + ",\"content\":\"" + entries[id] +
+              R"(","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false})";
+  }
+  report += R"(],"normalizer":{"type":"Sequence","normalizers":[{"type":"Lowercase"},{"type":"NFKD"},)"
+            R"({"type":"StripAccents"}]},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Whitespace"},)"
+            R"({"type":"Digits","individual_digits":false}]},"post_processor":null,"decoder":null,"model":{)"
+            R"("type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##",)"
+            R"("max_input_chars_per_word":100,"vocab":{)" +
+            vocabulary_of_reports + "}}}";
+  seeds.write("report_tokenizer",
+              report + '\0' + "Mild edema. There is no evidence of edemas.. [MASK] 2.5 \xEF\xAC\x81");
+  seeds.write("report_tokenizer", report);
   seeds.write("csv", "img_path,report,llm_output\np/1.jpg,\"Heart, \"\"big\"\".\nLungs clear.\",There is no edema.\n");
   seeds.write("csv", "\xEF\xBB\xBFimage,a\r\nx,1\r\n\r\ny,\r\n");
   seeds.write(

@@ -152,6 +152,10 @@ std::vector<double> unit(const std::string& name, int64_t count) {
   return values;
 }
 
+std::function<double()> unit_stream(const std::string& name) {
+  return [start = fnv(name), i = int64_t(0)]() mutable { return unit_at(start, i++); };
+}
+
 Tensor generated_weight(const std::string& name, const Shape& shape, const std::string& prefix) {
   const bool norm = name.find("norm") != std::string::npos || name.find("Norm") != std::string::npos;
   const std::string seed = prefix + name;

@@ -1,6 +1,7 @@
 // What tests share: recorded values, the generator they were made with, and one way to compare.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ Tensor read_npz(const std::string& path, const std::string& array);
 Tensor field(const std::string& name, const Shape& shape, double scale, double offset = 0);
 /// The same generator's numbers in [0, 1), in double.
 std::vector<double> unit(const std::string& name, int64_t count);
+std::function<double()> unit_stream(const std::string& name);  // the same, one after the other
 /// A weight of a generated model: scale and offset follow from its name and shape.
 Tensor generated_weight(const std::string& name, const Shape& shape, const std::string& prefix = "");
 
