@@ -13,10 +13,11 @@ struct Linear {
   Tensor bias;
 
   Linear() = default;
-  Linear(const Weights& w, int64_t in, int64_t out) : Linear(w, w.get("weight", {out, in}), w.get("bias", {out})) {}
+  Linear(const Weights& w, int64_t in, int64_t out, const DenseSite& site = {})
+      : Linear(w, w.get("weight", {out, in}), w.get("bias", {out}), site) {}
   /// Of tensors that were read from `w` under other names.
-  Linear(const Weights& w, const Tensor& published_weight, const Tensor& published_bias)
-      : weight(pack_linear(published_weight)), bias(to_compute_device(published_bias)) {
+  Linear(const Weights& w, const Tensor& published_weight, const Tensor& published_bias, const DenseSite& site = {})
+      : weight(pack_linear(published_weight, site)), bias(to_compute_device(published_bias)) {
     weight.published = w.kept(published_weight);
   }
 

@@ -59,14 +59,22 @@ enum class Activation : uint8_t { none, relu, gelu };
 struct PackedMatrix {
   Tensor panels;
   int64_t in = 0, out = 0;
+  int variant = 0;         // the backend's own number
   Tensor published{};  // what it was packed from, where a model is built for training
 };
+/// Where a dense layer stands in a network: what a backend chooses its method by.
+struct DenseSite {
+  /// Usual number of rows of one matrix, where the rows of a matrix may be combined with each other (fast algorithms of
+  /// multiplication do that); 0: a row's result must not depend on the other rows.
+  int64_t rows = 0;
+};
 /// weight [out, in], as torch.nn.Linear publishes it, on the CPU.
-PackedMatrix pack_linear(const Tensor& weight);
+PackedMatrix pack_linear(const Tensor& weight, const DenseSite& site = {});
 
 /// y = act(x * weight^T + bias), as torch.nn.Linear.
 ///   x [..., in]; bias [out] or empty; returns [..., out].
-/// Work: 2 * rows * in * out flop. A row's result does not depend on the other rows.
+/// Work: 2 * rows * in * out flop. A row's result does not depend on the other rows; or where the weight was packed for
+/// a site of many rows, only on those of its own matrix, which is the last two axes of x.
 Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act = Activation::none);
 
 /// a * b^T of two computed matrices: a [..., C], b [N, C] -> [..., N].

@@ -116,7 +116,7 @@ cudaDataType type_of(DType dtype) {
 
 }  // namespace
 
-PackedMatrix CudaBackend::pack_linear(const Tensor& weight) {
+PackedMatrix CudaBackend::pack_linear(const Tensor& weight, const DenseSite&) {
   PackedMatrix packed;
   packed.out = weight.shape[0];
   packed.in = weight.shape[1];

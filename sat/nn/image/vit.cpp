@@ -3,15 +3,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace sat {
 
 namespace {
 
 /// A square dense layer: part `part` of `parts` that are published in one piece, one behind another.
-Linear read_part(const Weights& w, int64_t width, int64_t part, int64_t parts, bool bias) {
+Linear read_part(const Weights& w, const VitConfig& config, int64_t part, int64_t parts) {
+  const int64_t width = config.width;
   const auto of = [&](const Tensor& whole) { return slice(whole, part * width, (part + 1) * width).clone(); };
-  return Linear(w, of(w.get("weight", {parts * width, width})), bias ? of(w.get("bias", {parts * width})) : Tensor());
+  return Linear(w, of(w.get("weight", {parts * width, width})),
+                config.qkv_bias ? of(w.get("bias", {parts * width})) : Tensor(), {config.tokens});
 }
 
 /// Where block `index` stands in timm's naming: blocks.{index}, or blocks.{chunk}.{index} in files of DINOv2's
@@ -46,8 +49,8 @@ PositionRule parse_position_rule(const std::string& name) {
 VitBlock::VitBlock(const Weights& w, const VitConfig& config, VitNaming naming)
     : norm1(w / "norm1", config.width, config.eps),
       norm2(w / "norm2", config.width, config.eps),
-      up(w / "mlp" / "fc1", config.width, config.hidden),
-      down(w / "mlp" / "fc2", config.hidden, config.width),
+      up(w / "mlp" / "fc1", config.width, config.hidden, {config.tokens}),
+      down(w / "mlp" / "fc2", config.hidden, config.width, {config.tokens}),
       heads(config.heads) {
   const int64_t C = config.width;
   const bool timm = naming == VitNaming::timm;
@@ -55,23 +58,26 @@ VitBlock::VitBlock(const Weights& w, const VitConfig& config, VitNaming naming)
   Linear* const parts[] = {&query, &key, &value};
   const char* const names[] = {"query", "key", "value"};
   for (size_t i = 0; i < 3; ++i) {
-    *parts[i] = timm ? read_part(attention / "qkv", C, int64_t(i), 3, config.qkv_bias)
-                     : read_part(attention / names[i], C, 0, 1, config.qkv_bias);
+    *parts[i] =
+        timm ? read_part(attention / "qkv", config, int64_t(i), 3) : read_part(attention / names[i], config, 0, 1);
   }
-  out = Linear(timm ? attention / "proj" : w / "attention" / "output" / "dense", C, C);
+  out = Linear(timm ? attention / "proj" : w / "attention" / "output" / "dense", C, C, {config.tokens});
   if (!config.layer_scale) return;
   scale1 = to_compute_device(timm ? (w / "ls1").get("gamma", {C}) : (w / "layer_scale1").get("lambda1", {C}));
   scale2 = to_compute_device(timm ? (w / "ls2").get("gamma", {C}) : (w / "layer_scale2").get("lambda1", {C}));
 }
 
 Tensor VitBlock::operator()(Tensor x, const Segments& images) const {
+  const Shape rows = x.shape, by_image{images.count(), rows[0] / images.count(), rows[1]};
+  x = reshape(std::exchange(x, Tensor()), by_image);
   {
     const Tensor y = norm1(x);
-    const Tensor mixed = attention(query(y), key(y), value(y), heads, images);
+    const auto flat = [&](const Linear& layer) { return reshape(layer(y), rows); };
+    const Tensor mixed = reshape(attention(flat(query), flat(key), flat(value), heads, images), by_image);
     x = linear_add(std::move(x), mixed, out.weight, out.bias, scale1);
   }
   const Tensor hidden = up(norm2(x), Activation::gelu);
-  return linear_add(std::move(x), hidden, down.weight, down.bias, scale2);
+  return reshape(linear_add(std::move(x), hidden, down.weight, down.bias, scale2), rows);
 }
 
 Tensor VitBlock::attention_weights(const Tensor& x) const {
@@ -179,6 +185,7 @@ VitFound recognise_vit(const Weights& w, int64_t heads) {
   config.table = {side, side};
   config.registers = embeddings.has("register_tokens") ? embeddings.shape_of("register_tokens")[1] : 0;
   const auto block = [&](int64_t i) { return block_place(w, i, found.naming); };
+  config.tokens = places[1] + config.registers;
   config.depth = 0;
   while ((block(config.depth) / "norm1").has("weight")) ++config.depth;
   SAT_CHECK(config.depth > 0, w.source(), ": a vision transformer without blocks");

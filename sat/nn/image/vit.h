@@ -17,6 +17,7 @@ struct VitConfig {
   int64_t width = 768, depth = 12, heads = 12, hidden = 3072;
   int64_t patch = 14, channels = 3, registers = 0;
   std::array<int64_t, 2> table{37, 37};  // rows and columns of the stored positions
+  int64_t tokens = 0;  // usual number of rows of an image, where dense layers may combine them; 0: unknown
   bool layer_scale = true, qkv_bias = true;
   bool final_norm = true;  // ECAMP's fine-tuned networks have none
   float eps = 1e-6f;
@@ -32,7 +33,8 @@ struct VitBlock {
   int64_t heads = 0;
 
   VitBlock(const Weights& w, const VitConfig& config, VitNaming naming);
-  Tensor operator()(Tensor x, const Segments& images) const;  // [R, width]
+  /// x [images * tokens, width]: every image has as many tokens. An image's rows depend on that image alone.
+  Tensor operator()(Tensor x, const Segments& images) const;
   /// The attention of one image's rows: [heads, R, R].
   Tensor attention_weights(const Tensor& x) const;
 };

@@ -4,19 +4,20 @@
 #include <vector>
 
 #include "sat/tensor/cpu/backend.h"
-#include "sat/tensor/cpu/matrix.h"
-#include "sat/tensor/cpu/vector/product.h"
+#include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
+#include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kQueriesAPiece = 16;     // of the plain form
-constexpr int64_t kScoreFloats = 1 << 18;  // 1 MB a thread: the scores of one head's run of queries
+constexpr int64_t kQueriesAPiece = 16;  // of the plain form
+constexpr int64_t kQueriesARun = 96;    // of one head that a thread takes on; a multiple of kTileRows
 
-constexpr float kOtherRegion = -100.f;  // what is added to the product of rows of two regions
+constexpr int64_t kSpan = kTilePanels * kPanel;  // outputs of a tile
+constexpr float kOtherRegion = -100.f;           // what is added to the product of rows of two regions
 
 /// One segment: pointers to its first rows, its bias [heads, queries, tokens] or null, and its rows' regions or null.
 struct Job {
@@ -87,73 +88,108 @@ void run_plain(const Job& job, int64_t channels, int64_t heads) {
   });
 }
 
-/// Floats of one head's packed keys and of its packed values.
-int64_t key_floats(const Job& job, int64_t width) { return divide_up(job.tokens, kPanel) * kPanel * width; }
-int64_t value_floats(const Job& job, int64_t width) { return divide_up(width, kPanel) * kPanel * job.tokens; }
+/// One head's keys and values as streams of a tile's weights: keys [spans of 64 tokens][width][up to 64], then values
+/// [spans of 64 channels][tokens][up to 64], both filled up to 16 with zeros.
+struct Streams {
+  int64_t tokens, width;
 
-/// `rows` queries of one head from `first_query` on; panels are the head's packed keys and, behind them, its values.
-void run_head(const Simd& simd, const Job& job, const float* panels, int64_t channels, int64_t width, int64_t head,
-              int64_t first_query, int64_t rows) {
-  const int64_t tokens = job.tokens;
-  const float scale = 1.f / std::sqrt(float(width));
-  std::vector<float> scores(size_t(rows * tokens)), totals(size_t(rows), 0.f);
-  const auto store_scores = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                                const float* sums) {
-    std::copy_n(sums, outputs, scores.data() + (group.first + row) * tokens + first);
-  };
-  run_product(simd, {panels, rows, 1, tokens, {width, 0}},
-              MatrixRows{job.q + first_query * channels + head * width, channels}, store_scores);
-  std::vector<float> with_regions(job.regions ? size_t(tokens) : 0);
-  for (int64_t row = 0; row < rows; ++row) {
-    const float* added = job.bias ? job.bias + (head * job.queries + first_query + row) * tokens : nullptr;
-    if (job.regions) {
-      for (int64_t t = 0; t < tokens; ++t) with_regions[size_t(t)] = job.added(head, first_query + row, t);
-      added = with_regions.data();
+  int64_t key_floats() const { return divide_up(tokens, kPanel) * kPanel * width; }
+  int64_t value_floats() const { return divide_up(width, kPanel) * kPanel * tokens; }
+  int64_t floats() const { return key_floats() + value_floats(); }
+  /// Floats of a row of scores.
+  int64_t score_stride() const { return divide_up(tokens, kPanel) * kPanel; }
+};
+
+/// to [spans][depth][up to 64] of x [count, depth], element (i, d) at x[i * count_stride + d * depth_stride].
+void pack_stream(float* to, const float* x, int64_t count, int64_t depth, int64_t count_stride, int64_t depth_stride) {
+  for (int64_t first = 0; first < count; first += kSpan) {
+    const int64_t some = std::min(kSpan, count - first), width = divide_up(some, kPanel) * kPanel;
+    for (int64_t d = 0; d < depth; ++d, to += width) {
+      for (int64_t i = 0; i < some; ++i) to[i] = x[(first + i) * count_stride + d * depth_stride];
+      std::fill(to + some, to + width, 0.f);
     }
-    totals[size_t(row)] = avx2::exponentials(scores.data() + row * tokens, added, scale, tokens);
   }
-  const auto store_mean = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                              const float* sums) {
-    float* to = job.y + (first_query + group.first + row) * channels + head * width + first;
-    const float total = totals[size_t(group.first + row)];
-    for (int64_t o = 0; o < outputs; ++o) to[o] = sums[o] / total;
-  };
-  run_product(simd, {panels + key_floats(job, width), rows, 1, width, {tokens, 0}}, MatrixRows{scores.data(), tokens},
-              store_mean);
+}
+
+/// The product of a tile's rows and a stream of `count` outputs: [6, stride].
+void multiply(const Simd& simd, float* to, int64_t stride, const float* const* rows, const float* stream, int64_t count,
+              int64_t depth) {
+  for (int64_t first = 0; first < count; first += kSpan) {
+    const int64_t panels = divide_up(std::min(kSpan, count - first), kPanel);
+    const TileTarget target{to + first, stride, 1, true};
+    simd.tile_onto(&target, 1, rows, {stream, depth, panels, stream + panels * kPanel * depth});
+    stream += panels * kPanel * depth;
+  }
+}
+
+/// Up to 6 queries of one head from `first` on. room: scores of the tile's rows, their results, and a bias row.
+void run_tile(const Simd& simd, const Job& job, const Streams& streams, const float* packed, int64_t channels,
+              int64_t head, int64_t first, float* room) {
+  const int64_t width = streams.width, stride = streams.score_stride(),
+                count = std::min(kTileRows, job.queries - first);
+  const int64_t result_stride = divide_up(width, kPanel) * kPanel;
+  float *scores = room, *results = scores + kTileRows * stride, *bias_row = results + kTileRows * result_stride;
+  const float *queries[kTileRows], *weights[kTileRows];
+  for (int64_t r = 0; r < kTileRows; ++r) {
+    queries[r] = job.q + (first + std::min(r, count - 1)) * channels + head * width;
+    weights[r] = scores + r * stride;
+  }
+  multiply(simd, scores, stride, queries, packed, job.tokens, width);
+  float totals[kTileRows];
+  const float scale = 1.f / std::sqrt(float(width));
+  for (int64_t r = 0; r < count; ++r) {
+    const float* added = job.bias ? job.bias + (head * job.queries + first + r) * job.tokens : nullptr;
+    if (job.regions) {
+      for (int64_t t = 0; t < job.tokens; ++t) bias_row[t] = job.added(head, first + r, t);
+      added = bias_row;
+    }
+    totals[r] = avx2::exponentials(scores + r * stride, added, scale, job.tokens);
+  }
+  multiply(simd, results, result_stride, weights, packed + streams.key_floats(), width, job.tokens);
+  for (int64_t r = 0; r < count; ++r) {
+    float* to = job.y + (first + r) * channels + head * width;
+    for (int64_t c = 0; c < width; ++c) to[c] = results[r * result_stride + c] / totals[r];
+  }
 }
 
 void run_vector(const Simd& simd, const std::vector<Job>& jobs, int64_t channels, int64_t heads) {
   const int64_t width = channels / heads;
   struct Run {
     size_t job;
-    int64_t first_query, rows;
+    int64_t first, last;  // queries
   };
   std::vector<Run> runs;
   std::vector<int64_t> place{0};  // of each job's packed keys and values
+  int64_t most_tokens = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    const int64_t most = std::clamp(kScoreFloats / jobs[i].tokens, kTileRows, kGroupRows);
-    for (int64_t first = 0; first < jobs[i].queries; first += most) {
-      runs.push_back({i, first, std::min(most, jobs[i].queries - first)});
+    for (int64_t first = 0; first < jobs[i].queries; first += kQueriesARun) {
+      runs.push_back({i, first, std::min(jobs[i].queries, first + kQueriesARun)});
     }
-    place.push_back(place[i] + heads * (key_floats(jobs[i], width) + value_floats(jobs[i], width)));
+    place.push_back(place[i] + heads * Streams{jobs[i].tokens, width}.floats());
+    most_tokens = std::max(most_tokens, jobs[i].tokens);
   }
   Tensor packed({place.back()});
-  float* panels = packed.address<float>();
-  const auto panels_of = [&](size_t job, int64_t head) {
-    return panels + place[job] + head * (key_floats(jobs[job], width) + value_floats(jobs[job], width));
-  };
+  float* streams = packed.address<float>();
   parallel_for(int64_t(jobs.size()) * heads, 1, [&](int64_t item, int64_t) {
     const auto at = size_t(item / heads);
     const int64_t head = item % heads;
     const Job& job = jobs[at];
-    float* keys = panels_of(at, head);
-    pack_panels(keys, job.k + head * width, job.tokens, width, channels, 1);
-    pack_panels(keys + key_floats(job, width), job.v + head * width, width, job.tokens, 1, channels);
+    const Streams sizes{job.tokens, width};
+    float* keys = streams + place[at] + head * sizes.floats();
+    pack_stream(keys, job.k + head * width, job.tokens, width, channels, 1);
+    pack_stream(keys + sizes.key_floats(), job.v + head * width, width, job.tokens, 1, channels);
   });
+  const Streams largest{most_tokens, width};
+  Workspace workspace((kTileRows + 1) * largest.score_stride() + kTileRows * divide_up(width, kPanel) * kPanel);
   parallel_for(int64_t(runs.size()) * heads, 1, [&](int64_t item, int64_t) {
     const Run& run = runs[size_t(item) % runs.size()];
     const int64_t head = item / int64_t(runs.size());
-    run_head(simd, jobs[run.job], panels_of(run.job, head), channels, width, head, run.first_query, run.rows);
+    const Job& job = jobs[run.job];
+    const Streams sizes{job.tokens, width};
+    Workspace::Use room(workspace);
+    for (int64_t first = run.first; first < run.last; first += kTileRows) {
+      run_tile(simd, job, sizes, streams + place[run.job] + head * sizes.floats(), channels, head, first, room.data());
+    }
   });
 }
 

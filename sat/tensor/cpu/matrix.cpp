@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/dense/dense.h"
+#include "sat/tensor/cpu/dense/strassen.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/parallel.h"
@@ -13,31 +15,8 @@ namespace sat::cpu {
 
 namespace {
 
+constexpr int kStrassen = 1;  // PackedMatrix::variant; 0 is the blocked product
 constexpr int64_t kRowsAPiece = 16, kElementsAPiece = 1 << 15;
-
-float activated(float x, Activation act) {
-  switch (act) {
-    case Activation::none: return x;
-    case Activation::relu: return std::max(x, 0.f);
-    case Activation::gelu: return 0.5f * x * (1.f + std::erf(x * 0.70710678118654752f));
-  }
-  return x;
-}
-
-/// One dense layer: y [rows, out] = act(x [rows, in] * panels + bias), or with a residual, residual + scale * (the
-/// same). Null where there is no bias, no residual, no scale.
-struct Dense {
-  float* y;
-  const float *x, *panels, *bias;
-  int64_t rows, in, out;
-  Activation act;
-  const float *residual = nullptr, *scale = nullptr;
-
-  float finished(float sum, int64_t row, int64_t o) const {
-    const float value = activated(bias ? sum + bias[o] : sum, act);
-    return residual ? residual[row * out + o] + (scale ? scale[o] * value : value) : value;
-  }
-};
 
 void run_plain(const Dense& layer) {
   parallel_for(layer.rows, kRowsAPiece, [&](int64_t first, int64_t last) {
@@ -62,25 +41,22 @@ void run_plain(const Dense& layer) {
 
 void run_vector(const Simd& simd, const Dense& layer) {
   const auto epilogue = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                            const float* sums) {
-    float* to = layer.y + (group.first + row) * layer.out + first;
-    if (layer.residual) {
-      for (int64_t o = 0; o < outputs; ++o) to[o] = layer.finished(sums[o], group.first + row, first + o);
-      return;
-    }
-    for (int64_t o = 0; o < outputs; ++o) to[o] = layer.bias ? sums[o] + layer.bias[first + o] : sums[o];
-    if (layer.act == Activation::relu) {
-      for (int64_t o = 0; o < outputs; ++o) to[o] = std::max(to[o], 0.f);
-    } else if (layer.act == Activation::gelu) {
-      avx2::gelu(to, outputs);
-    }
-  };
+                            const float* sums) { layer.finish(group.first + row, first, outputs, sums); };
   run_product(simd, {layer.panels, layer.rows, 1, layer.out, {layer.in, 0}}, MatrixRows{layer.x, layer.in}, epilogue);
 }
 
-void run(const Dense& layer) {
-  if (const Simd* simd = current_simd()) return run_vector(*simd, layer);
+void run(const Dense& layer, int variant = 0, int64_t matrices = 1) {
+  const Simd* simd = current_simd();
+  SAT_CHECK(simd || variant == 0, "linear: a weight that was packed for vector instructions, on the plain level");
+  if (variant == kStrassen) return run_strassen(*simd, layer, matrices);
+  if (simd) return run_vector(*simd, layer);
   run_plain(layer);
+}
+
+/// Matrices that lie one behind another in x [.., rows, in].
+int64_t matrices_of(const Shape& x) {
+  const int64_t rows = x.rank() > 1 ? x[-2] : 1;
+  return rows > 0 && x[-1] > 0 ? x.numel() / (rows * x[-1]) : 0;
 }
 
 }  // namespace
@@ -108,21 +84,25 @@ Tensor packed_panels(const Tensor& weight) {
   return panels;
 }
 
-PackedMatrix CpuBackend::pack_linear(const Tensor& weight) {
-  return {packed_panels(weight), weight.shape[1], weight.shape[0]};
+PackedMatrix CpuBackend::pack_linear(const Tensor& weight, const DenseSite& site) {
+  const int64_t out = weight.shape[0], in = weight.shape[1];
+  if (current_simd() && strassen_fits(in, out, site.rows)) return {strassen_panels(weight), in, out, kStrassen};
+  return {packed_panels(weight), in, out};
 }
 
 void CpuBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {
   const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
   run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
-       weight.out, act});
+       weight.out, act},
+      weight.variant, matrices_of(x.shape));
 }
 
 void CpuBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,
                             const Tensor& bias, const Tensor& scale) {
   const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
   run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
-       weight.out, Activation::none, residual.address<float>(), scale.address<float>()});
+       weight.out, Activation::none, residual.address<float>(), scale.address<float>()},
+      weight.variant, matrices_of(x.shape));
 }
 
 void CpuBackend::gelu(Tensor& y, const Tensor& x) {
@@ -134,7 +114,7 @@ void CpuBackend::gelu(Tensor& y, const Tensor& x) {
       if (to != from) std::copy(from + first, from + last, to + first);
       return avx2::gelu(to + first, last - first);
     }
-    for (int64_t i = first; i < last; ++i) to[i] = activated(from[i], Activation::gelu);
+    for (int64_t i = first; i < last; ++i) to[i] = 0.5f * from[i] * (1.f + std::erf(from[i] * 0.70710678118654752f));
   });
 }
 

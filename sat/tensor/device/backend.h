@@ -16,7 +16,7 @@ namespace sat {
 /// backend decides where it lies.
 #define SAT_BACKEND_OPS(...)                                                                                          \
   /* matrices */                                                                                                      \
-  virtual PackedMatrix pack_linear(const Tensor& weight) __VA_ARGS__;                                                 \
+  virtual PackedMatrix pack_linear(const Tensor& weight, const DenseSite& site) __VA_ARGS__;                          \
   virtual void linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act)     \
       __VA_ARGS__;                                                                                                    \
   virtual void linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,             \

@@ -3,10 +3,10 @@
 
 namespace sat {
 
-PackedMatrix pack_linear(const Tensor& weight) {
+PackedMatrix pack_linear(const Tensor& weight, const DenseSite& site) {
   SAT_CHECK(weight.shape.rank() == 2, "pack_linear: weight has shape ", weight.shape, ", needs [out, in]");
   check_published("pack_linear", {&weight});
-  return packing_backend().pack_linear(weight);
+  return packing_backend().pack_linear(weight, site);
 }
 
 Tensor linear(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {

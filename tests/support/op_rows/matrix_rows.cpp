@@ -26,6 +26,32 @@ Doubles product(const Doubles& a, const Doubles& b) {
   return y;
 }
 
+/// Of a site of many rows, which a backend may combine with each other: matrices that do and do not fill the groups,
+/// several runs of inputs, outputs that do not fill a tile.
+void add_site_rows(std::vector<OpRow>& rows) {
+  struct Case {
+    int64_t matrices, count, in, out;
+  };
+  for (const Case& c : {Case{1, 1, 16, 32}, {2, 330, 64, 160}, {3, 49, 1088, 32}, {2, 97, 2064, 96}}) {
+    for (const Activation act : {Activation::none, Activation::gelu}) {
+      rows.push_back({words("linear of a site of many rows, ", c.matrices, " x ", c.count, " x ", c.in, " -> ", c.out,
+                            ", activation ", int(act)),
+                      {{"x", {c.matrices, c.count, c.in}},
+                       {"weight", {c.out, c.in}, 2 / std::sqrt(double(c.in)), 0, DType::f32, true},
+                       {"bias", {c.out}}},
+                      [act](const Tensors& i) { return linear(i[0], pack_linear(i[1], {1370}), i[2], act); },
+                      [act](const Arrays& i) {
+                        Doubles y = product(i[0], i[1]);
+                        for (int64_t at = 0; at < y.numel(); ++at) {
+                          y[at] = activated(y[at] + i[2][at % i[2].numel()], act);
+                        }
+                        return y;
+                      },
+                      {5e-6, 5e-6}});
+    }
+  }
+}
+
 void add_linear_rows(std::vector<OpRow>& rows) {
   const std::vector<std::pair<int64_t, int64_t>> sizes = {{1, 1}, {3, 17}, {96, 64}, {300, 130}, {513, 31}};
   for (const int64_t n : {1, 5, 6, 7, 33, 200}) {
@@ -46,6 +72,7 @@ void add_linear_rows(std::vector<OpRow>& rows) {
       }
     }
   }
+  add_site_rows(rows);
   rows.push_back({"linear without a bias, of three axes",
                   {{"x", {3, 5, 70}}, {"weight", {90, 70}, 0.2, 0, DType::f32, true}},
                   [](const Tensors& i) { return linear(i[0], pack_linear(i[1]), {}); },

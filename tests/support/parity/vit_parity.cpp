@@ -43,6 +43,7 @@ std::vector<ParityLine> compare_vit(const std::string& folder) {
   const std::string prefix = recorded["prefix"].string();
   VitConfig config;
   config.table = {recorded["table"][0].integer(), recorded["table"][1].integer()};
+  config.tokens = 1 + config.table[0] * config.table[1];
   const Vit vit(generated_vit(prefix), config, VitNaming::hugging_face);
   std::vector<ParityLine> lines;
   for (const Json& each : recorded["cases"].items()) {

@@ -49,6 +49,19 @@ TEST_CASE("a row's result does not depend on the other rows") {
   }
 }
 
+TEST_CASE("where rows are combined with each other, a matrix still depends on itself alone") {
+  const Tensor weight = field("weight", {192, 128}, 0.2), x = field("x", {3, 345, 128}, 1);
+  for (CpuLevel level : levels()) {
+    CAPTURE(name_of(level));
+    const auto run = [&](const Tensor& matrices, int threads) {
+      return computed(level, threads, [&] { return linear(matrices, pack_linear(weight, {345}), {}); });
+    };
+    const Tensor all = run(x, 1);
+    CHECK(same_bits(run(x, 3), all));
+    CHECK(same_bits(run(x.slice(1, 2), 1).select(0), all.select(1)));
+  }
+}
+
 TEST_CASE("softmax survives large scores, and a masked token weighs nothing") {
   const Tensor q = full({2, 4}, 100), k = field("k", {40, 4}, 1000), v = field("v", {40, 4}, 1);
   Tensor want({2, 4});  // of scores this large, the largest takes all

@@ -24,11 +24,29 @@ struct TileWeights {
   int64_t lines = 0;
 };
 
+/// Weights [channels, panels * 16], in the order in which they are read.
+struct StreamWeights {
+  const float* first;
+  int64_t channels, panels;
+  const float* soon;  // a cache line from here is fetched for each channel
+};
+
+/// Where a tile's sums go: 6 rows of panels * 16, `stride` floats from one to the next, = sign * sums where `afresh`,
+/// else += sign * sums.
+struct TileTarget {
+  float* to;
+  int64_t stride;
+  float sign;
+  bool afresh;
+};
+
 struct Simd {
   /// sums[r][o] = (first ? 0 : sums[r][o]) + sum over taps t and channels i of rows[t * 6 + r][i] * weight[t][i][o],
   /// for the 6 rows of a tile. The sum over taps and channels is taken in order, by fused multiply-adds, from zero.
   ///   sums [6, panels * 16], rows [taps][6] pointers to `channels` floats
   void (*tile)(float* sums, const float* const* rows, const TileWeights& weights, bool first);
+  /// sum over channels i of rows[r][i] * weight[i][o], added to each of `count` targets; weights lie as one stream.
+  void (*tile_onto)(const TileTarget* targets, int64_t count, const float* const* rows, const StreamWeights& weights);
 };
 
 extern const Simd kAvx2, kAvx512;

@@ -146,6 +146,23 @@ void gelu(float* x, int64_t count) {
   transform(x, count, [](__m256 value) { return gelu_of(value); });
 }
 
+void add_scaled(float* y, const float* residual, const float* x, const float* bias, const float* scale, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = bias ? x[i] + bias[i] : x[i];
+    y[i] = scale ? __builtin_fmaf(scale[i], value, residual[i]) : residual[i] + value;
+  }
+}
+
+void combine(float* y, const float* const* x, const float* sign, int64_t terms, int64_t count) {
+  __m256 signs[4];
+  for (int64_t t = 0; t < terms; ++t) signs[t] = _mm256_set1_ps(sign[t]);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    __m256 sum = _mm256_mul_ps(signs[0], _mm256_loadu_ps(x[0] + i));
+    for (int64_t t = 1; t < terms; ++t) sum = _mm256_fmadd_ps(signs[t], _mm256_loadu_ps(x[t] + i), sum);
+    _mm256_storeu_ps(y + i, sum);
+  }
+}
+
 float exponentials(float* x, const float* bias, float scale, int64_t count) {
   const float lowest = -__builtin_inff();
   __m256 largest = _mm256_set1_ps(lowest);
