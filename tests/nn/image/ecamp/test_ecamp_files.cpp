@@ -228,3 +228,32 @@ TEST_CASE("values that are no weights are refused, naming their tensor") {
   says(refusal(with(segmenter, "decoder.decoder_2.1.running_var", holding({10}, -1))),
        "the running variance of 'decoder.decoder_2.1' is -1 at channel 5");
 }
+
+TEST_CASE("pre-training checkpoints that are no whole network are refused, naming what is missing or foreign") {
+  const Tensors whole = tensors_of(tiny_ecamp());
+  const auto said = [](const Tensors& tensors) -> std::string {
+    const File written(tensors);
+    try {
+      const EcampFile file = open_ecamp_file(written.path);
+      const EcampPretraining network(file.weights, recognise_ecamp_config(file.weights));
+      check_all_read(file.weights, file.kind);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "nothing was wrong";
+  };
+  const std::string bert = "bert_encoder.model.bert.", words = bert + "embeddings.word_embeddings.weight";
+  CHECK(said(whole) == "nothing was wrong");
+  says(said(without(whole, "mask_token")), "tensor 'mask_token' of shape [1, 1, 32] is missing");
+  says(said(without(whole, "decoder_blocks.0.norm1.weight")), "an image decoder without blocks");
+  says(said(without(whole, "decoder_embed.weight")), "tensor 'decoder_embed.weight' is missing");
+  says(said(without(whole, bert + "encoder.layer.0.intermediate.dense.weight")), "a report encoder without layers");
+  says(said(without(whole, bert + "context_fusion_layer.gap_mlp.bias")), "context_fusion_layer.gap_mlp.bias");
+  says(said(without(whole, "bert_encoder.model.cls.predictions.bias")), "cls.predictions.bias' of shape [40]");
+  says(said(with(whole, words, zeros({40, 48}))), "the report encoder has 48 channels, the image encoder 64");
+  says(said(with(whole, words, zeros({40}))), "has shape [40], needs two axes");
+  says(said(with(whole, "decoder_pos_embed", zeros({1, 16, 32}))), "the model needs [1, 17, 32]");
+  says(said(with(whole, "super_res.conv3.weight", zeros({3, 3, 3, 3}))),
+       "1 tensors do not belong to a pre-training checkpoint: 'super_res.conv3.weight'");
+  says(said(with(whole, "mask_token", holding({1, 1, 32}, NAN))), "tensor 'mask_token' holds 1 of 32 values");
+}

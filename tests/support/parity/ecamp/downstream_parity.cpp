@@ -1,4 +1,6 @@
 // The fine-tuned networks: what they give, their losses and scores, boxes and what is kept of them.
+#include <numeric>
+
 #include "sat/nn/image/ecamp/classifier.h"
 #include "sat/nn/image/ecamp/detection/average_precision.h"
 #include "sat/nn/image/ecamp/detection/detector.h"
@@ -88,6 +90,7 @@ std::vector<std::vector<TrueBox>> truth_of(const Json& targets) {
     truth.emplace_back();
     for (const Json& row : image.items()) {
       const std::vector<double> box = row.numbers();
+      if (std::accumulate(box.begin(), box.end(), 0.) == 0) continue;  // padding
       truth.back().push_back({int64_t(box.at(0)), box.at(1), box.at(2), box.at(3), box.at(4)});
     }
   }
