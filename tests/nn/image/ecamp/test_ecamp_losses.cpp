@@ -34,7 +34,7 @@ struct Example {
     made.sharpened = field("sharpened", {1, 28, 28, 3}, 1);
     made.logits = field("logits", {2, 3}, 2);
     targets.images = field("large", {1, 28, 28, 3}, 1);
-    targets.windows = {{1, 2}};
+    targets.focuses = {{1, 2}};
     targets.words = {2, 0};
     targets.word_weights = {1, 0.05f};
   }
@@ -56,7 +56,7 @@ TEST_CASE("pixels count where they were not seen, divided by all of them") {
         doctest::Approx(want).epsilon(1e-12));
 }
 
-TEST_CASE("sharpness counts in the report's window, its first number the row, clipped at the edge") {
+TEST_CASE("sharpness counts in the report's focus, its first number the row, clipped at the edge") {
   const Example example;
   double want = 0;
   for (int64_t i = 0; i < 28 * 28 * 3; ++i) {
@@ -83,15 +83,15 @@ TEST_CASE("every word counts by its weight, divided by all tokens") {
   CHECK(losses.total() == losses.pixels + losses.sharpness + losses.words);
 }
 
-TEST_CASE("windows, words and weights that do not belong to the forward pass are refused") {
+TEST_CASE("focuses, words and weights that do not belong to the forward pass are refused") {
   const auto refused = [](const auto& spoil, const char* words) {
     Example example;
     spoil(example);
     CHECK_THROWS_WITH_AS(pretraining_losses(example.made, example.masks, example.targets), doctest::Contains(words),
                          Error);
   };
-  refused([](Example& e) { e.targets.windows[0].top = 14; }, "a window at 14, 2 of a grid of 14");
-  refused([](Example& e) { e.targets.windows.clear(); }, "0 windows");
+  refused([](Example& e) { e.targets.focuses[0].top = 14; }, "a focus at 14, 2 of a grid of 14");
+  refused([](Example& e) { e.targets.focuses.clear(); }, "0 focuses");
   refused([](Example& e) { e.targets.words[0] = 3; }, "label 3 of 3 classes");
   refused([](Example& e) { e.targets.words.pop_back(); }, "1 labels");
   refused([](Example& e) { e.targets.images = zeros({1, 14, 14, 3}); }, "targets of shape [1, 14, 14, 3]");

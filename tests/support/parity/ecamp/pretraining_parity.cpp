@@ -54,7 +54,7 @@ Batch batch_of(const Json& recorded, const EcampConfig& config) {
       attended.push_back(t < length);
     }
     batch.reports.append(ids, attended);
-    batch.targets.windows.push_back({recorded["column"][size_t(b)].integer(), recorded["row"][size_t(b)].integer()});
+    batch.targets.focuses.push_back({recorded["column"][size_t(b)].integer(), recorded["row"][size_t(b)].integer()});
   }
   batch.masks = mask_patches({noise.begin(), noise.end()}, B);
   const Tensor grey = field(prefix + "big_image", {B, 1, 2 * config.height(), 2 * config.width()}, 1.6);

@@ -1,4 +1,4 @@
-// Squared errors over masked pixels and windows, in double and in a fixed order.
+// Squared errors over masked pixels and in focus, in double and in a fixed order.
 #include "sat/nn/image/ecamp/pretraining/pretraining_losses.h"
 
 #include "sat/nn/image/losses.h"
@@ -34,13 +34,12 @@ double masked_squares(const Tensor& a, const Tensor& b, const Counts& counts) {
 
 EcampLosses pretraining_losses(const EcampForward& made, const PatchMasks& masks, const EcampTargets& targets) {
   const int64_t B = masks.images, H = made.sharpened.shape[1], W = made.sharpened.shape[2];
-  SAT_CHECK(targets.images.shape == made.sharpened.shape && int64_t(targets.windows.size()) == B,
-            "ECAMP's losses: targets of shape ", targets.images.shape, " with ", targets.windows.size(),
-            " windows for images of shape ", made.sharpened.shape);
-  for (const ReportWindow& window : targets.windows) {
-    SAT_CHECK(
-        window.top >= 0 && window.left >= 0 && window.top < ReportWindow::kGrid && window.left < ReportWindow::kGrid,
-        "ECAMP's losses: a window at ", window.top, ", ", window.left, " of a grid of ", ReportWindow::kGrid);
+  SAT_CHECK(targets.images.shape == made.sharpened.shape && int64_t(targets.focuses.size()) == B,
+            "ECAMP's losses: targets of shape ", targets.images.shape, " with ", targets.focuses.size(),
+            " focuses for images of shape ", made.sharpened.shape);
+  for (const ReportFocus& focus : targets.focuses) {
+    SAT_CHECK(focus.top >= 0 && focus.left >= 0 && focus.top < ReportFocus::kGrid && focus.left < ReportFocus::kGrid,
+              "ECAMP's losses: a focus at ", focus.top, ", ", focus.left, " of a grid of ", ReportFocus::kGrid);
   }
   const int64_t rows = made.image.shape[1], columns = made.image.shape[2], values = made.predicted.shape[2];
   int64_t patch = 1;
@@ -53,9 +52,9 @@ EcampLosses pretraining_losses(const EcampForward& made, const PatchMasks& masks
     return masks.removed[size_t(b * masks.patches + y / patch * across + x / patch)] != 0;
   });
   losses.sharpness = masked_squares(made.sharpened, targets.images, [&](int64_t b, int64_t y, int64_t x) {
-    const ReportWindow& window = targets.windows[size_t(b)];
-    const int64_t row = y * ReportWindow::kGrid / H - window.top, column = x * ReportWindow::kGrid / W - window.left;
-    return row >= 0 && row < ReportWindow::kSide && column >= 0 && column < ReportWindow::kSide;
+    const ReportFocus& focus = targets.focuses[size_t(b)];
+    const int64_t row = y * ReportFocus::kGrid / H - focus.top, column = x * ReportFocus::kGrid / W - focus.left;
+    return row >= 0 && row < ReportFocus::kSide && column >= 0 && column < ReportFocus::kSide;
   });
   losses.words = cross_entropy(made.logits, targets.words, targets.word_weights);
   return losses;
