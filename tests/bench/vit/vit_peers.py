@@ -1,0 +1,182 @@
+"""Times our ViT-B/14 and the frameworks' on a batch of 518 x 518 images in turns, checks that the features agree.
+
+Started by peers.sh --network vit, which brings the Python packages; docs/benchmarks.md says what each column means.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import peers  # noqa: E402
+import vit_network as network  # noqa: E402
+
+# name: (label, precision, arguments of vit_server.py)
+PEERS = {
+    "torch": ("PyTorch", "f32", ["torch"]),
+    "torch-compile": ("PyTorch compile", "f32", ["torch", "--compile"]),
+    "openvino": ("OpenVINO", "f32", ["openvino"]),
+    "onnxruntime": ("ONNX Runtime", "f32", ["onnxruntime"]),
+    "torch-bf16": ("PyTorch", "bf16", ["torch"]),
+    "torch-bf16-compile": ("PyTorch compile", "bf16", ["torch", "--compile"]),
+    "openvino-bf16": ("OpenVINO", "bf16", ["openvino"]),
+}
+
+
+def make_programs(options, names, folder):
+    """Ours first, exact before fast, then the peers."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TORCHINDUCTOR_COMPILE_THREADS": "1",
+                   "TORCHINDUCTOR_CACHE_DIR": str(Path(sys.prefix) / "inductor")}
+    files = ["--weights", str(folder / "weights.safetensors"), "--images", str(folder / "images.safetensors")]
+    programs = []
+    for precision in options.precision:
+        command = [options.bench, "--threads", str(options.threads), "--precision", precision, *files]
+        if options.cpu:
+            command += ["--cpu", options.cpu]
+        programs.append(peers.Program("sat" if precision == "exact" else "sat-" + precision, "sat", precision, command,
+                                      environment))
+    if options.isa == "avx2":
+        environment = {**environment, **peers.AVX2_ONLY}
+    for name in names:
+        label, precision, arguments = PEERS[name]
+        command = [sys.executable, str(HERE / "vit_server.py"), *arguments, "--threads", str(options.threads),
+                   "--precision", precision, "--isa", options.isa, *files, "--onnx", str(folder / "vit.onnx")]
+        programs.append(peers.Program(name, label, precision, command, environment))
+    return programs
+
+
+def difference(folder, name, reference):
+    """Rms difference from ours, in standard deviations of it."""
+    theirs, ours = (np.load(folder / f"{who}.0.npy").astype(np.float64) for who in (name, reference))
+    if theirs.shape != ours.shape:
+        raise peers.ProgramFailed(f"the result has shape {theirs.shape}, ours {ours.shape}")
+    return float(np.sqrt(np.mean(np.square(theirs - ours))) / ours.std())
+
+
+def guarded(programs, action):
+    for program in programs:
+        if program.failure:
+            continue
+        try:
+            action(program)
+        except peers.ProgramFailed as failure:
+            program.failure = str(failure)[:100]
+            peers.say(f"{program.name} failed: {failure}")
+            program.stop()
+            if program is programs[0]:
+                sys.exit(f"peers.sh: nothing to compare with: {program.failure}")
+
+
+def compare(options, names, folder):
+    from safetensors.numpy import save_file
+
+    weights = network.make_weights()
+    save_file(weights, folder / "weights.safetensors")
+    save_file({"x": network.make_images(options.batch)}, folder / "images.safetensors")
+    network.save_onnx(str(folder / "vit.onnx"), weights, options.batch)
+    programs = make_programs(options, names, folder)
+    limit = int(0.95 * peers.meminfo("MemAvailable"))
+
+    def check(program):
+        program.start([], folder, limit)
+        seconds, _ = program.run()
+        program.ask(f"write {folder / program.name}")
+        program.forget_peak()
+        program.errors = difference(folder, program.name, programs[0].name)
+        peers.say(f"{program.name}: {program.version}; first run {seconds:.2f} s, difference {program.errors:.1e}")
+
+    def measure(program):
+        for series, figure in zip((program.seconds, program.others), program.run()):
+            series.append(figure)
+
+    try:
+        guarded(programs, check)
+        for number in range(options.rounds):
+            guarded(programs, measure)
+            latest = [f"{p.name} {p.seconds[-1]:.2f}" for p in programs if not p.failure]
+            peers.say(f"round {number + 1}: " + ", ".join(latest))
+    finally:
+        for program in programs:
+            program.stop()
+    return programs
+
+
+def report(options, programs):
+    print(f"\nViT-B/14, {options.batch} x {network.SIDE} x {network.SIDE}, {options.threads} threads, medians of "
+          f"{options.rounds} rounds")
+    by_precision = {p.precision: p for p in programs if p.label == "sat"}
+    rows = [["program", "precision", "median s", "min s", "max s", "others", "peak GB", "/ exact", "/ fast", "error",
+             "version"]]
+    well = True
+    for p in programs:
+        if p.failure:
+            rows.append([p.label, p.precision] + ["-"] * 8 + [p.failure])
+            continue
+        agrees = p.errors <= peers.BOUNDS[p.precision]
+        well = well and agrees
+        rows.append([p.label, p.precision, f"{statistics.median(p.seconds):.3f}", f"{min(p.seconds):.3f}",
+                     f"{max(p.seconds):.3f}", f"{max(p.others):.0%}", f"{p.peak_bytes * 1e-9:.2f}",
+                     peers.ratio(p, by_precision.get("exact")), peers.ratio(p, by_precision.get("fast")),
+                     f"{p.errors:.1e}", p.version + ("" if agrees else "  DISAGREES")])
+    peers.table(rows)
+    return well
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="peers.sh --network vit",
+                                     description="Compares our ViT-B/14 with the frameworks' on this CPU.")
+    parser.add_argument("--bench", required=True, metavar="FILE", help="the built sat_bench_vit")
+    parser.add_argument("--batch", type=int, default=1, help="images (default: 1)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="NAME",
+                        help="default: all that the processor can run, of " + " ".join(PEERS))
+    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
+                        help="ours, exact first (default: exact)")
+    parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
+    parser.add_argument("--isa", choices=("native", "avx2"), default="native",
+                        help="avx2: everybody is kept from wider instructions (default: native)")
+    parser.add_argument("--json", metavar="FILE", help="where to write all figures")
+    options = parser.parse_args()
+    if options.batch < 1 or options.rounds < 1 or options.threads < 1:
+        parser.error("at least one image, one round and one thread")
+    if options.precision[0] != "exact":
+        parser.error("the peers are compared with exact: name it first")
+    if options.isa == "avx2":
+        options.cpu = options.cpu or "avx2"
+    return options
+
+
+def main():
+    options = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that clears up
+    sys.stdout.reconfigure(line_buffering=True)
+    name, flags = peers.processor()
+    has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
+    runnable = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    print(f"{name}, {os.cpu_count()} CPUs" + (", restricted to AVX2" if options.isa == "avx2" else ""))
+    folder = Path(tempfile.mkdtemp(prefix="sat-peers-"))
+    try:
+        programs = compare(options, runnable if options.peers is None else options.peers, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    well = report(options, programs)
+    if options.json:
+        entries = [{"program": p.name, "precision": p.precision, "version": p.version, "failure": p.failure,
+                    "seconds": p.seconds, "peak_bytes": p.peak_bytes, "error": p.errors} for p in programs]
+        Path(options.json).write_text(json.dumps({"processor": name, "batch": options.batch, "programs": entries},
+                                                 indent=1) + "\n")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
