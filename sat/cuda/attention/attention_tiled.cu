@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "sat/cuda/attention/attention.h"
+#include "sat/cuda/device/token_mma.cuh"
 
 namespace sat::cuda {
 
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(kThreads) attention_tiled_kernel(const Attenti
   const uint8_t* regions = all.regions ? all.regions + segment * queries : nullptr;
   load_tile<kWidth>(query, pitch_of(kWidth), all.q + first_query, channels, queries - n0, width);
 
+  const bool in_pairs = width % 2 == 0 && reinterpret_cast<uintptr_t>(all.y) % 8 == 0;  // which memory takes at once
   float sums[kRun][2 * kPairs] = {}, largest[kRun], total[kRun] = {};
 #pragma unroll
   for (int i = 0; i < kRun; ++i) largest[i] = -INFINITY;
@@ -160,9 +162,15 @@ __global__ void __launch_bounds__(kThreads) attention_tiled_kernel(const Attenti
     if (n0 + row0 + i >= queries) continue;
     float* to = all.y + first_query + (row0 + i) * channels;
 #pragma unroll
-    for (int c = 0; c < 2 * kPairs; ++c) {
-      const int channel = 2 * x + c / 2 * 2 * kAcross + c % 2;
-      if (channel < width) to[channel] = sums[i][c] / sum;
+    for (int pair = 0; pair < kPairs; ++pair) {
+      const int channel = 2 * x + pair * 2 * kAcross;
+      const float2 mean{sums[i][2 * pair] / sum, sums[i][2 * pair + 1] / sum};
+      if (in_pairs) {
+        if (channel < width) store_global(to + channel, mean.x, mean.y);
+      } else {
+        if (channel < width) to[channel] = mean.x;
+        if (channel + 1 < width) to[channel + 1] = mean.y;
+      }
     }
   }
 }
