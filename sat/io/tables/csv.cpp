@@ -176,7 +176,8 @@ CsvTable read_csv(const std::string& path, const CsvLimits& limits) {
 }
 
 void append_csv_field(std::string& line, std::string_view text) {
-  if (!text.empty() && text.find_first_of(",\"\r\n") == std::string_view::npos) {
+  const bool marked = text.substr(0, kByteOrderMark.size()) == kByteOrderMark;  // lost where it begins a file
+  if (!text.empty() && !marked && text.find_first_of(",\"\r\n") == std::string_view::npos) {
     line += text;
     return;
   }

@@ -117,6 +117,9 @@ TEST_CASE("a written field is read back as the same text") {
     append_csv_field(text, fields[i]);
   }
   CHECK(rows_of(text).back() == fields);
+  std::string marked;
+  append_csv_field(marked, "\xEF\xBB\xBFname");
+  CHECK(rows_of(marked) == Rows{{"\xEF\xBB\xBFname"}});
 }
 
 TEST_CASE("tables made to be slow or large end promptly") {
