@@ -1,9 +1,14 @@
 // sat inspect: what a checkpoint is, and what belongs to it.
+#include <algorithm>
+#include <string_view>
+
 #include "examples/sat/command_line/command_line.h"
 #include "examples/sat/output/output.h"
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/files/hash.h"
 #include "sat/io/words/text.h"
+#include "sat/nn/image/ecamp/ecamp_file.h"
+#include "sat/nn/image/image_file.h"
 #include "sat/nn/sat/model_file.h"
 #include "sat/nn/sat/recognise_config.h"
 #include "sat/nn/text/embedding_bank.h"
@@ -56,6 +61,35 @@ void describe_text(Json& report, const std::string& path, const CheckpointLimits
   report.set("from_pretraining", text.pretraining);
 }
 
+/// Has it a class token, as encoders of images have?
+bool is_image_model(const Weights& weights) {
+  const std::vector<Weights::Entry> entries = weights.entries();
+  return std::any_of(entries.begin(), entries.end(), [](const Weights::Entry& entry) {
+    constexpr std::string_view kToken = "cls_token";
+    return entry.name.size() >= kToken.size() &&
+           entry.name.compare(entry.name.size() - kToken.size(), kToken.size(), kToken) == 0;
+  });
+}
+
+void describe_image_model(Json& report, const InspectRequest& request) {
+  report.set("kind", "image model");
+  const ImageFile file = open_image_file(request.file, request.config, request.limits);
+  const VitConfig& config = file.config;
+  report.set("architecture", file.kind);
+  if (file.kind == "ecamp") report.set("network", name_of(open_ecamp_file(request.file, request.limits).kind));
+  report.set("identity", file.identity).set("remark", or_null(file.remark));
+  report.set("config", Json::object()
+                           .set("width", config.width)
+                           .set("depth", config.depth)
+                           .set("heads", config.heads)
+                           .set("hidden", config.hidden)
+                           .set("patch", config.patch)
+                           .set("registers", config.registers)
+                           .set("layer_scale", config.layer_scale)
+                           .set("positions", Json::array({config.table[0], config.table[1]}))
+                           .set("input", file.input));
+}
+
 /// What a checkpoint seems to be although it cannot be used.
 void describe_damaged(Json& report, const Weights& weights) {
   try {
@@ -102,6 +136,8 @@ int describe(Json& report, const Checkpoint& checkpoint, const InspectRequest& r
       describe_bank(report, request.file);
     } else if (is_text_file(checkpoint.weights)) {
       describe_text(report, request.file, request.limits);
+    } else if (is_image_model(checkpoint.weights)) {
+      describe_image_model(report, request);
     } else {
       describe_model(report, checkpoint.weights, request);
     }
