@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "sat/tensor/cpu/attention_windows.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
@@ -197,8 +198,14 @@ void run_vector(const Simd& simd, const std::vector<Job>& jobs, int64_t channels
 
 void CpuBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
                            const Segments& segments, const Tensor& bias) {
-  const std::vector<Job> jobs = jobs_of(y, q, k, v, heads, segments, bias);
-  if (const Simd* simd = current_simd()) return run_vector(*simd, jobs, q.shape[1], heads);
+  std::vector<Job> jobs = jobs_of(y, q, k, v, heads, segments, bias);
+  if (const Simd* simd = current_simd()) {
+    attention_windows(y, q, k, v, heads, segments, bias);
+    const auto is_done = [&](const Job& job) { return is_window(job.queries, job.tokens, q.shape[1] / heads); };
+    jobs.erase(std::remove_if(jobs.begin(), jobs.end(), is_done), jobs.end());
+    if (!jobs.empty()) run_vector(*simd, jobs, q.shape[1], heads);
+    return;
+  }
   for (const Job& job : jobs) run_plain(job, q.shape[1], heads);
 }
 
