@@ -11,6 +11,8 @@
 #include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/conv/feature_reader.h"
+#include "sat/tensor/cpu/vector/simd.h"
+#include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/cpu/winograd/winograd.h"
 #include "sat/tensor/half.h"
 #include "sat/tensor/memory/memory.h"
@@ -22,8 +24,9 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kCountedVoxels = 4096;  // whose statistics are counted in one go
+constexpr int64_t kCountedVoxels = 1024;  // whose statistics are counted in one go
 constexpr int64_t kSummedVoxels = 64;     // read in one go
+constexpr int64_t kSummedAPiece = 16 * kSummedVoxels;
 
 constexpr int kHalfWidthHalvings = 2;  // fast precision holds the results of the two highest resolutions in f16: the
                                        // others are too small to matter for memory, and matter for accuracy
@@ -233,10 +236,17 @@ Features CpuBackend::instance_norm(Tensor x, const NormWeights& norm) {
   const int64_t groups = divide_up(voxels, kCountedVoxels);
   std::vector<Moments> parts(size_t(samples * groups * channels)), statistics(size_t(samples * channels));
   const float* from = x.address<float>();
+  const bool vector = current_simd() != nullptr;
   parallel_for(samples * groups, 1, [&](int64_t group, int64_t) {
     const int64_t first = group % groups * kCountedVoxels, count = std::min(kCountedVoxels, voxels - first);
     const float* values = from + (group / groups * voxels + first) * channels;
     Moments* part = parts.data() + group * channels;
+    if (vector) {
+      std::vector<double> mean(static_cast<size_t>(channels)), m2(mean.size());
+      avx2::moments(mean.data(), m2.data(), values, count, channels);
+      for (int64_t c = 0; c < channels; ++c) part[c] = {double(count), mean[size_t(c)], m2[size_t(c)]};
+      return;
+    }
     for (int64_t c = 0; c < channels; ++c) part[c] = {double(count), 0, 0};
     for (int64_t i = 0; i < count * channels; ++i) part[i % channels].mean += double(values[i]) / double(count);
     for (int64_t i = 0; i < count * channels; ++i) {
@@ -256,7 +266,7 @@ void CpuBackend::sum_features(Tensor& y, const Features& a, const Features& b, f
   for (int64_t sample = 0; sample < shape[0]; ++sample) {
     const FeatureReader first_reader(a, sample), second_reader(b, sample);
     float* to = y.address<float>() + sample * voxels * channels;
-    parallel_for(voxels, kSummedVoxels, [&](int64_t first, int64_t last) {
+    parallel_for(voxels, kSummedAPiece, [&](int64_t first, int64_t last) {
       std::vector<float> one(size_t(kSummedVoxels * channels)), other(one.size());
       for (int64_t voxel = first; voxel < last; voxel += kSummedVoxels) {
         const int64_t count = std::min(kSummedVoxels, last - voxel);
