@@ -1,8 +1,9 @@
-// Times the U-Net and its convolutions on this machine, by itself or as one side of tests/bench/peers.sh.
+// Times a backbone of SAT and its convolutions on this machine, by itself or as one side of tests/bench/peers.sh.
 //   sat_bench_unet [--size H W D] [--repeats N] [OPTION...]       a window with random weights, and each op's share
 //   sat_bench_unet --layers | --layer IN SKIP OUT STRIDE          convolutions of the network, or one, at --size
 //   sat_bench_unet --serve [--weights FILE --window FILE]         stays alive and takes commands, see serve()
-// Options: --threads N, --cpu plain|avx2|avx512, --precision exact|fast. The network is SAT-Nano's backbone.
+// Options: --threads N, --cpu plain|avx2|avx512, --precision exact|fast, --network UNET|UMamba|SwinUNETR (default:
+// UNET, SAT-Nano's backbone) or any other published architecture.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -16,7 +17,7 @@
 
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/files/file.h"
-#include "sat/nn/sat/backbones/unet3d.h"
+#include "sat/nn/sat/backbones/backbone.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
@@ -31,7 +32,7 @@ struct Arguments {
   int repeats = 3;
   std::vector<int64_t> layer;  // in, skip, out, stride
   bool layers = false, serve = false;
-  std::string weights, window;
+  std::string network = "UNET", weights, window;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -58,6 +59,8 @@ Arguments parse(int argc, char** argv) {
       a.serve = true;
     } else if (option == "--weights") {
       a.weights = value();
+    } else if (option == "--network") {
+      a.network = value();
     } else if (option == "--window") {
       a.window = value();
     } else if (option == "--precision") {
@@ -97,12 +100,12 @@ double median_seconds(int repeats, Body body) {
 }
 
 /// Random weights of a trained network's scale.
-UNet3d make_unet() {
-  return UNet3d(Weights::made([](const std::string& name, const Shape& shape) {
-                  if (name.find("norm.weight") != std::string::npos) return full(shape, 1);
-                  return noise(shape, shape.rank() == 1 ? 0.1f : 0.3f / float(shape[1]));
-                }),
-                published_config("UNET"));
+std::shared_ptr<const Backbone> make_network(const Arguments& a) {
+  return make_backbone(Weights::made([](const std::string& name, const Shape& shape) {
+                         if (name.find("norm.weight") != std::string::npos) return full(shape, 1);
+                         return noise(shape, shape.rank() == 1 ? 0.1f : 0.3f / float(shape[1]));
+                       }),
+                       published_config(a.network));
 }
 
 /// One convolution as the network runs it: by the method that it chooses, with the norm and leaky ReLU of what it reads
@@ -188,14 +191,14 @@ Tensor grey(const Tensor& window) {
 }
 
 /// The full-resolution output, its last norm taken, and the pooled stages.
-std::vector<Tensor> run(const UNet3d& unet, const Tensor& x) {
-  BackboneOutput output = unet(x);
+std::vector<Tensor> run(const Backbone& network, const Tensor& x) {
+  BackboneOutput output = network(x);
   std::vector<Tensor> results = {materialize(std::move(output.per_voxel[0]))};
   results.insert(results.end(), output.pooled.begin(), output.pooled.end());
   return results;
 }
 
-void bench_unet(Arguments a) {
+void bench_network(Arguments a) {
   std::map<std::string, double> shares;
   bool recording = false;
   a.context.on_profile = [&](const ProfileEvent& event) {
@@ -203,14 +206,14 @@ void bench_unet(Arguments a) {
   };
   Context context(a.context);
   UseContext use(context);
-  const UNet3d unet = make_unet();
-  const Tensor x = noise({1, a.size[0], a.size[1], a.size[2], 3}, 1);
-  const double time = median_seconds(a.repeats, [&] { run(unet, x); });
+  const auto network = make_network(a);
+  const Tensor x = noise({1, a.size[0], a.size[1], a.size[2], 1}, 1);
+  const double time = median_seconds(a.repeats, [&] { run(*network, x); });
   recording = true;
-  run(unet, x);
-  std::printf("U-Net %lldx%lldx%lld, %s, %s, %d threads: median %.3f s, peak %.2f GB\n", (long long)a.size[0],
-              (long long)a.size[1], (long long)a.size[2], name_of(a.context.precision), name_of(a.context.cpu),
-              context.threads().size(), time, double(context.memory()->peak_bytes()) * 1e-9);
+  run(*network, x);
+  std::printf("%s %lldx%lldx%lld, %s, %s, %d threads: median %.3f s, peak %.2f GB\n", a.network.c_str(),
+              (long long)a.size[0], (long long)a.size[1], (long long)a.size[2], name_of(a.context.precision),
+              name_of(a.context.cpu), context.threads().size(), time, double(context.memory()->peak_bytes()) * 1e-9);
   for (const auto& [name, share] : shares) std::printf("  %-26s %8.1f ms\n", name.c_str(), share * 1e3);
 }
 
@@ -237,10 +240,10 @@ void write_npy(const std::string& path, const Tensor& tensor) {
 void serve(const Arguments& a) {
   Context context(a.context);
   UseContext use(context);
-  std::unique_ptr<UNet3d> unet;
+  std::shared_ptr<const Backbone> network;
   Tensor window;
   if (!a.weights.empty()) {
-    unet = std::make_unique<UNet3d>(open_checkpoint(a.weights).weights, published_config("UNET"));
+    network = make_backbone(open_checkpoint(a.weights).weights, published_config(a.network));
     const Weights file = open_checkpoint(a.window).weights;
     window = grey(file.get("x", file.shape_of("x")));
   }
@@ -258,9 +261,9 @@ void serve(const Arguments& a) {
     std::istringstream words(line);
     std::string command;
     words >> command;
-    if (command == "run" && unet) {
+    if (command == "run" && network) {
       results.clear();
-      timed([&] { results = run(*unet, window); });
+      timed([&] { results = run(*network, window); });
     } else if (command == "write") {
       std::string stem;
       words >> stem;
@@ -296,7 +299,7 @@ int main(int argc, char** argv) {
       if (a.layers) bench_layers(a);
       if (!a.layer.empty()) bench_layer(a, 1, a.layer[0], a.layer[1], a.layer[2], a.layer[3]);
     } else {
-      bench_unet(a);
+      bench_network(a);
     }
     return 0;
   } catch (const std::exception& error) {

@@ -1,7 +1,7 @@
 """U-Mamba and SwinUNETR of SAT in PyTorch, from their definition, with the published names of tensors.
 
-Modules give what the U-Net of peer_server.py gives: the features at full resolution, and every encoder stage averaged to
-the coarsest grid by the `pool` that they are handed. Mamba's selective scan is the loop over steps that its authors
+Modules give what the U-Net of peer_server.py gives: the features at full resolution, and every encoder stage averaged
+to the coarsest grid by the `pool` that they are handed. Mamba's selective scan is the loop over steps that its authors
 publish for machines without their CUDA kernel. Swin's parts are MONAI's, which SAT's network was made from.
 """
 import torch

@@ -7,6 +7,8 @@ peer_server.py.
 """
 import numpy as np
 
+NETWORKS = {"unet": ("U-Net of SAT-Nano", "UNET"), "umamba": ("U-Mamba of SAT", "UMamba"),
+            "swin": ("SwinUNETR of SAT", "SwinUNETR")}  # what it is, and its published name
 WIDTHS = (64, 64, 128, 256, 512, 768)
 BLOCKS = 2
 INPUTS = 3
@@ -55,6 +57,28 @@ def make_weights():
         normal(name + ".bias", (outputs,), 0, 0.05)
         for index in range(BLOCKS):
             block(*decoder_block(depth, index))
+    return weights
+
+
+def make_backbone_weights(network):
+    """The same for a network of peer_backbones.py, by the names and shapes that it asks for."""
+    import peer_backbones
+
+    rng = np.random.default_rng(1)
+    weights = {}
+    for name, tensor in peer_backbones.NETWORKS[network](INPUTS, None).state_dict().items():
+        shape = tuple(tensor.shape)
+        if not tensor.is_floating_point():
+            weights[name] = tensor.numpy()  # Swin's table of indices
+        elif name.endswith("A_log"):
+            weights[name] = np.broadcast_to(np.log(np.arange(1, shape[-1] + 1, dtype=np.float32)), shape).copy()
+        else:
+            fan_in = int(np.prod(shape[1:]))
+            mean = 1 if name.endswith(".D") or (len(shape) == 1 and "norm" in name and name.endswith("weight")) else 0
+            mean = -3 if name.endswith("dt_proj.bias") else mean
+            deviation = 0.1 if len(shape) == 1 else (2 / fan_in) ** 0.5 if len(shape) == 5 else fan_in**-0.5
+            normal = rng.standard_normal(shape, dtype=np.float32)
+            weights[name] = (mean + deviation * normal).astype(np.float32)
     return weights
 
 

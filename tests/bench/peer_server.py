@@ -33,7 +33,7 @@ class Torch:
         self.layer_key = None
         if arguments.weights is None:
             return
-        model = self.build().eval()
+        model = self.build(arguments.network).eval()
         from safetensors.torch import load_file
 
         model.load_state_dict(load_file(arguments.weights), strict=True)
@@ -58,8 +58,13 @@ class Torch:
         x = x.reshape(batch, h // side, side, w // side, side, d // side, side, channels)
         return x.mean((2, 4, 6)).permute(0, 4, 1, 2, 3)
 
-    def build(self):
+    def build(self, name):
         from torch import nn
+
+        if name != "unet":
+            import peer_backbones
+
+            return peer_backbones.NETWORKS[name](network.INPUTS, self.pool)
 
         torch, pool = self.torch, self.pool
 
@@ -207,6 +212,7 @@ def main():
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--network", choices=network.NETWORKS, default="unet")
     parser.add_argument("--channels-last", action="store_true", help="PyTorch: memory format channels_last_3d")
     parser.add_argument("--compile", action="store_true", help="PyTorch: torch.compile with frozen weights")
     parser.add_argument("--isa", choices=("native", "avx2"), default="native")

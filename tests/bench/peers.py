@@ -1,4 +1,4 @@
-"""Times our U-Net and the frameworks' on one window in turns, checks that the results agree, prints tables of medians.
+"""Times our network and the frameworks' on one window in turns, checks that the results agree, prints tables of medians.
 
 Started by peers.sh, which brings the Python packages; docs/benchmarks.md says what each column means.
 """
@@ -168,10 +168,12 @@ class Comparison:
         self.options, self.size, self.programs, self.folder = options, size, programs, folder
         from safetensors.numpy import save_file
 
-        weights = network.make_weights()
+        is_unet = options.network == "unet"
+        weights = network.make_weights() if is_unet else network.make_backbone_weights(options.network)
         save_file(weights, folder / "weights.safetensors")
         save_file({"x": network.make_window(size)}, folder / "window.safetensors")
-        network.save_onnx(folder / "unet.onnx", weights, size)
+        if is_unet:
+            network.save_onnx(folder / "unet.onnx", weights, size)
         available = meminfo("MemAvailable")
         self.limit_bytes = int(options.memory * 1e9) if options.memory else int(0.95 * available)
         features_bytes = 4 * network.WIDTHS[0] * size[0] * size[1] * size[2]
@@ -249,7 +251,8 @@ def make_programs(options, names):
     environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # more are processes of their own, which outlive it
     programs = []
     for precision in options.precision:
-        command = [options.bench, "--serve", "--threads", str(options.threads), "--precision", precision]
+        command = [options.bench, "--serve", "--threads", str(options.threads), "--precision", precision,
+                   "--network", network.NETWORKS[options.network][1]]
         if options.cpu:
             command += ["--cpu", options.cpu]
         programs.append(Program("sat" if precision == "exact" else "sat-" + precision, "sat", precision, command,
@@ -259,7 +262,7 @@ def make_programs(options, names):
     for name in names:
         label, precision, arguments = PEERS[name]
         command = [sys.executable, str(HERE / "peer_server.py"), *arguments, "--threads", str(options.threads),
-                   "--precision", precision, "--isa", options.isa]
+                   "--precision", precision, "--isa", options.isa, "--network", options.network]
         programs.append(Program(name, label, precision, command, environment))
     return programs
 
@@ -283,7 +286,8 @@ def report_window(comparison):
     """Prints the table of one window; returns its JSON form and whether all is well."""
     options, programs = comparison.options, comparison.programs
     size = "x".join(map(str, comparison.size))
-    print(f"\nU-Net of SAT-Nano, window {size}, {options.threads} threads, medians of {options.rounds} rounds"
+    print(f"\n{network.NETWORKS[options.network][0]}, window {size}, {options.threads} threads, medians of "
+          f"{options.rounds} rounds"
           + (", each program alone in memory" if comparison.alone else ""))
     by_precision = {p.precision: p for p in programs if p.label == "sat"}
     header = ["program", "precision", "median s", "min s", "max s", "others", "peak GB", "/ exact", "/ fast", "error",
@@ -361,6 +365,8 @@ def parse():
     parser = argparse.ArgumentParser(prog="peers.sh",
                                      description="Compares our U-Net with the frameworks' on this CPU.")
     parser.add_argument("--bench", required=True, metavar="FILE", help="the built sat_bench_unet")
+    parser.add_argument("--network", choices=network.NETWORKS, default="unet",
+                        help="U-Mamba and SwinUNETR are compared with PyTorch alone (default: unet)")
     parser.add_argument("--size", type=int, nargs=3, default=(96, 96, 96), metavar=("H", "W", "D"),
                         help=f"window, multiples of {network.TOTAL_STRIDE} (default: 96 96 96)")
     parser.add_argument("--fallback", type=int, nargs=3, default=(96, 96, 96), metavar=("H", "W", "D"),
@@ -388,6 +394,8 @@ def parse():
         parser.error("at least one round and one thread")
     if options.precision[0] != "exact":
         parser.error("the peers are compared with exact: name it first")
+    if options.network != "unet" and not {"torch", "torch-cl"}.issuperset(options.peers or ()):
+        parser.error(f"--network {options.network} is compared with torch and torch-cl")
     if options.isa == "avx2":
         options.cpu = options.cpu or "avx2"
     return options
@@ -400,6 +408,8 @@ def main():
     name, flags = processor()
     has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
     runnable = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    if options.network != "unet":
+        runnable = [peer for peer in runnable if peer in ("torch", "torch-cl")]
     names = runnable if options.peers is None else options.peers
     features = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     print(f"{name} ({' '.join(features)}), {os.cpu_count()} CPUs, {meminfo('MemTotal') * 1e-9:.0f} GB"

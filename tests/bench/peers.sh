@@ -1,6 +1,7 @@
 #!/bin/sh
-# Compares the U-Net with PyTorch's, OpenVINO's and ONNX Runtime's on this machine: the same weights, the same window,
-# the programs taking turns. docs/benchmarks.md explains the tables.
+# Compares the U-Net with PyTorch's, OpenVINO's and ONNX Runtime's on this machine, or U-Mamba and SwinUNETR with
+# PyTorch's (--network umamba|swin): the same weights, the same window, the programs taking turns. docs/benchmarks.md
+# explains the tables.
 #   peers.sh [--venv DIR] [--bench FILE] [OPTION...]
 # DIR is a Python virtual environment, made if it is missing and kept (default: sat-peers in the user's cache folder);
 # FILE is the built sat_bench_unet (default: build/tests/bench/sat_bench_unet). Other options are those of peers.py:
@@ -30,6 +31,11 @@ fi
 if ! "$venv/bin/python" -c 'import numpy, onnx, onnxruntime, openvino, safetensors' 2> /dev/null; then
   "$venv/bin/python" -m pip install --quiet numpy onnx onnxruntime openvino safetensors
 fi
+case " $* " in
+  *" --network swin "*)  # the peer is made of MONAI's parts
+    "$venv/bin/python" -c 'import einops, monai' 2> /dev/null || "$venv/bin/python" -m pip install --quiet einops monai
+    ;;
+esac
 
 if [ ! -x "$bench" ]; then
   echo "peers.sh: no program at $bench; build it with: cmake --build build --target sat_bench_unet" >&2
