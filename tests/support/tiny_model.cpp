@@ -29,13 +29,33 @@ SatConfig tiny_config() {
   return config;
 }
 
-void write_tiny_model(const std::string& model_path, const std::string& bank_path, int64_t phrases) {
+SatConfig tiny_config(BackboneKind backbone) {
+  SatConfig config = tiny_config();
+  config.backbone = backbone;
+  if (backbone == BackboneKind::umamba) {
+    config.mamba_layers = 2;
+    config.encoder_blocks = {1, 2, 1};
+  }
+  if (backbone == BackboneKind::swin_unetr) {
+    config.channels = {4, 4, 8, 16};
+    config.encoder_blocks.clear();
+    config.decoder_blocks.clear();
+    config.swin_blocks = {2, 1};
+    config.swin_heads = {2, 4};
+    config.swin_window = 3;
+    config.modalities["*"].window = {24, 16, 8};
+  }
+  return config;
+}
+
+void write_tiny_model(const std::string& model_path, const std::string& bank_path, int64_t phrases,
+                      BackboneKind backbone) {
   std::map<std::string, Tensor> tensors;
   const SatModel model(Weights::made([&](const std::string& name, const Shape& shape) {
                          return tensors[name] = generated_weight(name, shape);
                        }),
-                       tiny_config());
-  SatConfig config = tiny_config();
+                       tiny_config(backbone));
+  SatConfig config = tiny_config(backbone);
   config.mid_mask_hidden.clear();
   write_safetensors(
       model_path, tensors,
