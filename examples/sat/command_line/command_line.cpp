@@ -74,10 +74,18 @@ Examples:
   BenchRequest bench;
   ProbeRequest probe;
   EncodeRequest encode;
+  ClassifyRequest classify;
+  Segment2dRequest segment2d;
+  DetectRequest detect;
+  NearestRequest nearest;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
   const CLI::App* encode_command = add_encode(program, encode);
+  const CLI::App* classify_command = add_classify(program, classify);
+  const CLI::App* segment2d_command = add_segment2d(program, segment2d);
+  const CLI::App* detect_command = add_detect(program, detect);
+  const CLI::App* nearest_command = add_nearest(program, nearest);
   const CLI::App* bank_command = add_bank(program, bank);
   const CLI::App* convert_command = add_convert(program, convert);
   const CLI::App* inspect_command = add_inspect(program, inspect);
@@ -102,6 +110,10 @@ Examples:
   if (*bench_command) return bench;
   if (*probe_command) return probe;
   if (*encode_command) return encode;
+  if (*classify_command) return classify;
+  if (*segment2d_command) return segment2d;
+  if (*detect_command) return detect;
+  if (*nearest_command) return nearest;
   return Page{program.help(), false};
 }
 
@@ -121,10 +133,11 @@ bool wants_json(int count, const char* const* words) {
 std::vector<std::string> paths_of(const Request& request) {
   struct Paths {
     using List = std::vector<std::string>;
-    static void add(List& paths, const ImageModelOptions& options) {
-      for (const std::string& path : {options.model, options.config, options.head, options.connector}) {
-        paths.push_back(path);
-      }
+    static List all(List paths, const ImageModelChoice& choice, const List& more) {
+      const ImageModelOptions& model = choice.model;
+      paths.insert(paths.end(), more.begin(), more.end());
+      paths.insert(paths.end(), {model.model, model.config, model.head, model.connector});
+      return paths;
     }
     List operator()(const SegmentRequest& one) const {
       List paths = one.scans;
@@ -160,11 +173,12 @@ std::vector<std::string> paths_of(const Request& request) {
               one.validation_labels,
               one.validation_list};
     }
-    List operator()(const EncodeRequest& one) const {
-      List paths = one.images;
-      for (const std::string& path : {one.output, one.components}) paths.push_back(path);
-      add(paths, one.with.model);
-      return paths;
+    List operator()(const EncodeRequest& one) const { return all(one.images, one.with, {one.output, one.components}); }
+    List operator()(const ClassifyRequest& one) const { return all(one.images, one.with, {one.probe, one.output}); }
+    List operator()(const Segment2dRequest& one) const { return all(one.images, one.with, {one.output}); }
+    List operator()(const DetectRequest& one) const { return all(one.images, one.with, {one.output, one.pictures}); }
+    List operator()(const NearestRequest& one) const {
+      return all(one.queries, one.with, {one.in, one.folder, one.output});
     }
     List operator()(const Page&) const { return {}; }
   };

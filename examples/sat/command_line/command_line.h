@@ -108,14 +108,45 @@ struct EncodeRequest {
   bool overwrite = false, quiet = false, as_json = false;
 };
 
+struct ClassifyRequest {
+  std::vector<std::string> images, labels;  // labels: names of ECAMP's classes
+  ImageModelChoice with;
+  std::string probe, output;  // output: a table; empty: stdout
+  bool one_class = false, quiet = false, as_json = false;
+};
+
+struct Segment2dRequest {
+  std::vector<std::string> images, labels;
+  ImageModelChoice with;
+  std::string output;
+  bool each = false, overwrite = false, quiet = false, as_json = false;
+};
+
+struct DetectRequest {
+  std::vector<std::string> images, labels;
+  ImageModelChoice with;
+  std::string output, pictures;  // a table (empty: stdout); a folder
+  double confidence = 0.5, overlap = 0.5;
+  bool quiet = false, as_json = false;
+};
+
+struct NearestRequest {
+  std::vector<std::string> queries;
+  std::string in, folder, output;  // features or a folder; where the images of features lie; a sheet of pictures
+  ImageModelChoice with;
+  int64_t count = 5;
+  bool quiet = false, as_json = false;
+};
+
 /// Not a request, but an answer: help or the version. `wanted` is false when it is shown for want of a command.
 struct Page {
   std::string text;
   bool wanted = true;
 };
 
-using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
-                             BenchRequest, ProbeRequest, EncodeRequest, Page>;
+using Request =
+    std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest, BenchRequest,
+                 ProbeRequest, EncodeRequest, ClassifyRequest, Segment2dRequest, DetectRequest, NearestRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -137,5 +168,9 @@ int run(const InspectRequest& request);
 int run(const BenchRequest& request);
 int run(const ProbeRequest& request);
 int run(const EncodeRequest& request);
+int run(const ClassifyRequest& request);
+int run(const Segment2dRequest& request);
+int run(const DetectRequest& request);
+int run(const NearestRequest& request);
 
 }  // namespace sat::cli

@@ -16,6 +16,10 @@ CLI::App* add_bank(CLI::App& program, BankRequest& request);
 CLI::App* add_convert(CLI::App& program, ConvertRequest& request);
 CLI::App* add_inspect(CLI::App& program, InspectRequest& request);
 CLI::App* add_encode(CLI::App& program, EncodeRequest& request);
+CLI::App* add_classify(CLI::App& program, ClassifyRequest& request);
+CLI::App* add_segment2d(CLI::App& program, Segment2dRequest& request);
+CLI::App* add_detect(CLI::App& program, DetectRequest& request);
+CLI::App* add_nearest(CLI::App& program, NearestRequest& request);
 CLI::App* add_bench(CLI::App& program, BenchRequest& request);
 CLI::App* add_probe(CLI::App& program, ProbeRequest& request);
 

@@ -111,7 +111,9 @@ CLI::App* add_plan(CLI::App& program, PlanRequest& request) {
       ->excludes("--prompts-file");
   CLI::Option* model = add_file(command, "--model", request.model, "segmentation model; default: the shipped one");
   add_file(command, "--config", request.config, "JSON description of a model that has none of its own");
-  command->add_option("--architecture", request.architecture, "a published model: UNET, UNET-L, UNET-H, UMamba or SwinUNETR")
+  command
+      ->add_option("--architecture", request.architecture,
+                   "a published model: UNET, UNET-L, UNET-H, UMamba or SwinUNETR")
       ->type_name("NAME")
       ->excludes(model);
   add_file(command, "--text-model", request.text_model, "the text encoder, where prompts are encoded in the run");

@@ -4,10 +4,10 @@
 #include "examples/sat/command_line/command_line.h"
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/failure.h"
-#include "examples/sat/output/output.h"
 #include "examples/sat/output/progress.h"
 #include "examples/sat/radiographs/feature_pictures.h"
 #include "examples/sat/radiographs/image_encoder.h"
+#include "examples/sat/radiographs/input/image_reports.h"
 #include "sat/io/features/feature_writer.h"
 #include "sat/io/files/hash.h"
 #include "sat/io/words/safe_name.h"
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 /// An image's features.
 Shape row_shape(const ImageEncoder& encoder, const EncodeRequest& request) {
   const ImageModel& model = encoder.model();
-  const int64_t side = encoder.preparation().size / model.patch(), patches = side * side;
+  const int64_t side = encoder.reader().preparation.size / model.patch(), patches = side * side;
   if (model.connector_width() > 0) return {patches, model.connector_width()};
   const auto layers = int64_t(std::max<size_t>(1, request.options.layers.size()));
   const int64_t C = model.width() * layers;
@@ -50,6 +50,7 @@ class Encoding {
         encoder_(encoder),
         images_(std::move(images)),
         view_(view),
+        reports_(view, request.as_json, int64_t(images_.size())),
         writer_(request.output, source_of(encoder, request), row_shape(encoder, request), SAT_VERSION,
                 request.overwrite) {
     std::vector<std::string> names;
@@ -64,15 +65,16 @@ class Encoding {
     steps.wanted = [&](const ListedImage& image) { return wanted(image); };
     steps.batch = [&](const std::vector<ReadyImage>& ready) { encode(ready); };
     steps.failed = [&](const ListedImage& image, const std::exception& error) { failed(image, error); };
-    steps.progress = [&](int64_t done) { view_.count("images", "images", done, int64_t(images_.size())); };
-    in_batches(encoder_, images_, batch, steps);
+    steps.progress = [&](int64_t looked_at) { reports_.progress(looked_at); };
+    in_batches(encoder_.reader(), images_, batch, steps);
 
     std::vector<std::string> names;
     for (const ListedImage& image : images_) names.push_back(image.name);
     view_.stage("writing");
     const int64_t rows = failing_as(FailureKind::output, [&] { return writer_.finish(names); });
-    summarise(rows);
-    return failed_ == 0 ? kDone : kSomeFailed;
+    reports_.finish(request_.output + ": ", {{"features", request_.output}, {"images", rows}},
+                    encoder_.model().remark());
+    return reports_.status();
   }
 
  private:
@@ -80,8 +82,7 @@ class Encoding {
     const std::string identity = image.error.empty() ? sha256_of_file(image.path) : "";
     if (identity.empty() || !writer_.has(image.name, identity)) return true;
     if (!attention_folder_.empty() && !fs::exists(attention_file(image.name, ".png"))) return true;
-    ++skipped_;
-    report(image.name, "skipped");
+    reports_.skipped(image);
     return false;
   }
 
@@ -95,45 +96,22 @@ class Encoding {
     }
     for (size_t i = 0; i < ready.size(); ++i) {
       const ReadyImage& image = ready[i];
-      for (const std::string& warning : image.loaded.warnings) view_.line("warning: " + warning);
       failing_as(FailureKind::output, [&] {
         writer_.append(image.listed.name, image.identity, encoded.features.select(int64_t(i)));
         if (!attention_folder_.empty()) {
           const AttentionMaps maps = class_attention(encoded, int64_t(i));
-          fs::create_directories(attention_folder_);
+          make_folder(attention_folder_);
           write_attention(maps, image, request_.options, encoder_.model().remark(),
                           attention_file(image.listed.name, ""));
         }
       });
-      ++done_;
-      report(image.listed.name, "done");
+      reports_.done(image);
     }
   }
 
   void failed(const ListedImage& image, const std::exception& error) {
-    ++failed_;
-    const std::string message = message_of(error);
-    writer_.append_failure(image.name, "", message);
-    view_.line("failed: " + message);
-    if (!request_.as_json) return;
-    const Json failure = failure_json(kind_of(error), message, {image.path});
-    print_now(Json::object({{"image", image.name}, {"status", "failed"}, {"error", failure}}).dump() + "\n");
-  }
-
-  void report(const std::string& image, const char* status) {
-    if (request_.as_json) print_now(Json::object({{"image", image}, {"status", status}}).dump() + "\n");
-  }
-
-  void summarise(int64_t rows) {
-    const std::string& remark = encoder_.model().remark();
-    if (request_.as_json) {
-      Json line = Json::object({{"features", request_.output}, {"images", rows}, {"failed", failed_}});
-      if (!remark.empty()) line.set("remark", remark);
-      print_now(line.dump() + "\n");
-    }
-    view_.line(request_.output + ": features of " + std::to_string(rows) + (rows == 1 ? " image" : " images") + " (" +
-               std::to_string(done_) + " encoded, " + std::to_string(skipped_) + " already there, " +
-               std::to_string(failed_) + " failed)" + (remark.empty() ? "" : "; " + remark));
+    writer_.append_failure(image.name, "", message_of(error));
+    reports_.failed(image, error);
   }
 
   std::string attention_file(const std::string& name, const char* extension) const {
@@ -145,10 +123,10 @@ class Encoding {
   const ImageEncoder& encoder_;
   std::vector<ListedImage> images_;
   ProgressView& view_;
+  ImageReports reports_;
   FeatureWriter writer_;
   std::map<std::string, std::string> file_names_;
   std::string attention_folder_;
-  int64_t done_ = 0, skipped_ = 0, failed_ = 0;
 };
 
 }  // namespace

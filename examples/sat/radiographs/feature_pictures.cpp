@@ -74,7 +74,7 @@ void write_components(const ImageEncoder& encoder, const std::vector<ListedImage
   };
   steps.failed = [](const ListedImage&, const std::exception&) {};  // said when they were encoded
   steps.progress = [](int64_t) {};
-  in_batches(encoder, images, 1, steps);
+  in_batches(encoder.reader(), images, 1, steps);
   SAT_CHECK(!kept.empty(), path, ": no image could be read");
 
   const int64_t count = patches[0].shape[0], C = patches[0].shape[1];

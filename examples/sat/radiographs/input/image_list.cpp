@@ -1,5 +1,5 @@
 // Listing folders and naming images.
-#include "examples/sat/radiographs/image_list.h"
+#include "examples/sat/radiographs/input/image_list.h"
 
 #include <algorithm>
 #include <filesystem>
