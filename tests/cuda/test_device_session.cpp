@@ -25,8 +25,8 @@ struct Case {
   Volume scan = tiny_scan({26, 20, 14});
   std::vector<std::string> prompts;
 
-  explicit Case(int64_t count = 3) {
-    write_tiny_model(folder / "model.safetensors", folder / "bank.safetensors", count);
+  explicit Case(int64_t count = 3, BackboneKind backbone = BackboneKind::unet) {
+    write_tiny_model(folder / "model.safetensors", folder / "bank.safetensors", count, backbone);
     for (int64_t i = 0; i < count; ++i) prompts.push_back("prompt " + std::to_string(i));
   }
 
@@ -121,6 +121,19 @@ TEST_CASE("windows that are captured once and launched again give the probabilit
   CHECK(found.windows == expected.windows);
   CHECK(largest_difference(here, there) <= 1e-5);
   CHECK(found.device_peak_bytes == found.plan.device_bytes);
+}
+
+TEST_CASE("captured windows of U-Mamba and SwinUNETR give the probabilities of the CPU, and hold what is planned") {
+  for (const BackboneKind backbone : {BackboneKind::umamba, BackboneKind::swin_unetr}) {
+    CAPTURE(int(backbone));
+    const Case one(2, backbone);
+    std::vector<float> here, there;
+    one.run(nullptr, Precision::exact, &here);
+    const Segmentation found = one.run(cuda::open_device(), Precision::exact, &there);
+    CHECK(found.windows > 2);  // the second is captured, the third launched
+    CHECK(largest_difference(here, there) <= 1e-4);
+    CHECK(found.device_peak_bytes == found.plan.device_bytes);
+  }
 }
 
 TEST_CASE("fast precision on a device stays close to exact") {
