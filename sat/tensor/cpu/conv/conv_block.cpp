@@ -263,6 +263,7 @@ Features CpuBackend::instance_norm(Tensor x, const NormWeights& norm) {
 void CpuBackend::sum_features(Tensor& y, const Features& a, const Features& b, float slope) {
   const Shape& shape = a.values.shape;
   const int64_t voxels = shape[1] * shape[2] * shape[3], channels = shape[4];
+  const bool vector = current_simd() != nullptr;
   for (int64_t sample = 0; sample < shape[0]; ++sample) {
     const FeatureReader first_reader(a, sample), second_reader(b, sample);
     float* to = y.address<float>() + sample * voxels * channels;
@@ -272,6 +273,10 @@ void CpuBackend::sum_features(Tensor& y, const Features& a, const Features& b, f
         const int64_t count = std::min(kSummedVoxels, last - voxel);
         first_reader.read(one.data(), voxel, count);
         second_reader.read(other.data(), voxel, count);
+        if (vector) {
+          avx2::add_leaky_relu(to + voxel * channels, one.data(), other.data(), slope, count * channels);
+          continue;
+        }
         for (int64_t i = 0; i < count * channels; ++i) {
           const float sum = one[size_t(i)] + other[size_t(i)];
           to[voxel * channels + i] = sum < 0 ? slope * sum : sum;

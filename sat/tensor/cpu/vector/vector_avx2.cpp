@@ -244,6 +244,19 @@ void normalise_leaky_relu(float* y, const float* x, const float* center, const f
   }
 }
 
+void add_leaky_relu(float* y, const float* a, const float* b, float slope, int64_t count) {
+  const __m256 leak = _mm256_set1_ps(slope);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+    _mm256_storeu_ps(y + i, _mm256_blendv_ps(sum, _mm256_mul_ps(sum, leak), sum));
+  }
+  for (; i < count; ++i) {
+    const float sum = a[i] + b[i];
+    y[i] = sum < 0 ? slope * sum : sum;
+  }
+}
+
 void widen(float* y, const f16* x, int64_t count) {
   const auto* from = reinterpret_cast<const uint16_t*>(x);
   int64_t i = 0;

@@ -33,6 +33,9 @@ void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t c
 void normalise_leaky_relu(float* y, const float* x, const float* center, const float* factor, const float* shift,
                           float slope, int64_t voxels, int64_t channels);
 
+/// y = leaky_relu(a + b); y may be a or b.
+void add_leaky_relu(float* y, const float* a, const float* b, float slope, int64_t count);
+
 /// Between f32 and f16; to the latter rounded to nearest even and held within +-kLargestF16 (half.h).
 void widen(float* y, const f16* x, int64_t count);
 void narrow(f16* y, const float* x, int64_t count);
