@@ -62,7 +62,8 @@ class LateEncoder {
 
 /// Features [C] of each image that can be read, by its place in the list.
 std::map<std::string, Tensor> encode(const ImageEncoder& encoder, const EncodeOptions& options,
-                                     const std::vector<ListedImage>& images, ImageReports& reports) {
+                                     const std::vector<ListedImage>& images, ImageReports& reports,
+                                     ProgressView& view) {
   UseContext use(encoder.context());
   std::map<std::string, Tensor> rows;
   BatchSteps steps;
@@ -72,12 +73,12 @@ std::map<std::string, Tensor> encode(const ImageEncoder& encoder, const EncodeOp
     for (size_t i = 0; i < ready.size(); ++i) rows[ready[i].listed.path] = features.select(int64_t(i)).clone();
   };
   steps.failed = [&](const ListedImage& image, const std::exception& error) { reports.failed(image, error); };
-  steps.progress = [&](int64_t looked_at) { reports.progress(looked_at); };
+  steps.progress = [&](int64_t looked_at) { view.count("encoding", "images", looked_at, int64_t(images.size())); };
   in_batches(encoder.reader(), images, encoder.batch(&options), steps);
   return rows;
 }
 
-Gallery gallery_of(const NearestRequest& request, LateEncoder& encoder, ImageReports& reports) {
+Gallery gallery_of(const NearestRequest& request, LateEncoder& encoder, ImageReports& reports, ProgressView& view) {
   Gallery gallery;
   if (!fs::is_directory(request.in)) {
     gallery.set = read_features(request.in);
@@ -90,7 +91,7 @@ Gallery gallery_of(const NearestRequest& request, LateEncoder& encoder, ImageRep
   }
   const std::vector<ListedImage> images = list_images({request.in});
   const ImageEncoder& opened = encoder.get({});
-  const std::map<std::string, Tensor> rows = encode(opened, encoder.options(), images, reports);
+  const std::map<std::string, Tensor> rows = encode(opened, encoder.options(), images, reports, view);
   SAT_CHECK(!rows.empty(), request.in, ": no image of this folder could be encoded");
   gallery.set.features = Tensor({int64_t(rows.size()), rows.begin()->second.numel()});
   for (const ListedImage& image : images) {
@@ -188,7 +189,7 @@ int run(const NearestRequest& request) {
   view.start("nearest");
   LateEncoder encoder(request, view);
   ImageReports reports(view, request.as_json, std::max<int64_t>(1, int64_t(request.queries.size())));
-  const Gallery gallery = gallery_of(request, encoder, reports);
+  const Gallery gallery = gallery_of(request, encoder, reports, view);
   const FeatureSet& set = gallery.set;
 
   std::vector<ListedImage> files;
@@ -204,7 +205,7 @@ int run(const NearestRequest& request) {
     const std::string differs = difference(opened.source(encoder.options()), set.source);
     SAT_CHECK(differs.empty(), request.in, ": its features cannot be compared with those of ", request.with.model.model,
               ": ", differs);
-    encoded = encode(opened, encoder.options(), files, reports);
+    encoded = encode(opened, encoder.options(), files, reports, view);
   }
 
   std::vector<Query> queries;
