@@ -30,7 +30,7 @@ inline ContextOptions options_of(CpuLevel level, int threads, Tiles tiles = Tile
   options.cpu = level;
   options.threads = threads;
   if (tiles == Tiles::yes && level != CpuLevel::amx) {
-    options.host = cpu::make_backend(0, false, cpu::amx_piece_emulated);
+    options.host = cpu::make_backend(0, false, &cpu::kEmulatedTiles);
   }
   return options;
 }

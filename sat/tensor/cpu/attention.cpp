@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "sat/tensor/cpu/amx/attention.h"
+#include "sat/tensor/cpu/attention_job.h"
 #include "sat/tensor/cpu/attention_windows.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/vector/simd.h"
@@ -18,21 +20,8 @@ constexpr int64_t kQueriesAPiece = 16;  // of the plain form
 constexpr int64_t kQueriesARun = 96;    // of one head that a thread takes on; a multiple of kTileRows
 
 constexpr int64_t kSpan = kTilePanels * kPanel;  // outputs of a tile
-constexpr float kOtherRegion = -100.f;           // what is added to the product of rows of two regions
 
-/// One segment: pointers to its first rows, its bias [heads, queries, tokens] or null, and its rows' regions or null.
-struct Job {
-  float* y;
-  const float *q, *k, *v, *bias;
-  int64_t queries, tokens;
-  const uint8_t* regions;
-
-  /// What is added to the scaled product of a query and a key.
-  float added(int64_t head, int64_t query, int64_t token) const {
-    const float value = bias ? bias[(head * queries + query) * tokens + token] : 0.f;
-    return regions && regions[query] != regions[token] ? value + kOtherRegion : value;
-  }
-};
+using Job = AttentionJob;
 
 std::vector<Job> jobs_of(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
                          const Segments& segments, const Tensor& bias) {
@@ -199,14 +188,25 @@ void run_vector(const Simd& simd, const std::vector<Job>& jobs, int64_t channels
 void CpuBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
                            const Segments& segments, const Tensor& bias) {
   std::vector<Job> jobs = jobs_of(y, q, k, v, heads, segments, bias);
-  if (const Simd* simd = current_simd()) {
+  const int64_t channels = q.shape[1], width = channels / heads;
+  const Simd* simd = current_simd();
+  if (simd) {
     attention_windows(y, q, k, v, heads, segments, bias);
-    const auto is_done = [&](const Job& job) { return is_window(job.queries, job.tokens, q.shape[1] / heads); };
+    const auto is_done = [&](const Job& job) { return is_window(job.queries, job.tokens, width); };
     jobs.erase(std::remove_if(jobs.begin(), jobs.end(), is_done), jobs.end());
-    if (!jobs.empty()) run_vector(*simd, jobs, q.shape[1], heads);
-    return;
   }
-  for (const Job& job : jobs) run_plain(job, q.shape[1], heads);
+  const AmxLoops* tiles = Context::current().precision() == Precision::fast ? amx_loops() : nullptr;
+  if (tiles) {
+    const auto stays = [&](const Job& job) {
+      return is_window(job.queries, job.tokens, width) || !amx_attention_pays(job.tokens, width);
+    };
+    const auto rest = std::stable_partition(jobs.begin(), jobs.end(), stays);
+    if (rest != jobs.end()) amx_attention_jobs({rest, jobs.end()}, channels, heads, *tiles);
+    jobs.erase(rest, jobs.end());
+  }
+  if (jobs.empty()) return;
+  if (simd) return run_vector(*simd, jobs, channels, heads);
+  for (const Job& job : jobs) run_plain(job, channels, heads);
 }
 
 void CpuBackend::attention_map(Tensor& y, const Tensor& q, const Tensor& k, int64_t heads) {

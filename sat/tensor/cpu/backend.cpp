@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "sat/tensor/cpu/amx/piece.h"
+#include "sat/tensor/cpu/amx/matrix_piece.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 
@@ -16,17 +16,19 @@ constexpr int64_t kRunGrain = 1 << 17;   // bytes of runs a piece, at least
 
 int64_t runs_a_piece(int64_t run) { return std::max<int64_t>(1, kRunGrain / std::max<int64_t>(1, run)); }
 
+constexpr AmxLoops kTiles{amx_piece, amx_dense, amx_head, amx_attention};  // the processor's
+
 [[noreturn]] void fail_capture() { fail("work on the CPU is not captured"); }
 
 }  // namespace
 
-DeviceHandle make_backend(int64_t max_bytes, bool dry, AmxLoops emulated) {
+DeviceHandle make_backend(int64_t max_bytes, bool dry, const AmxLoops* emulated) {
   return std::make_shared<CpuBackend>(max_bytes, dry, emulated);
 }
 
-AmxLoops CpuBackend::amx_loops() const {
+const AmxLoops* CpuBackend::amx_loops() const {
   if (emulated_) return emulated_;
-  return Context::current().cpu() == CpuLevel::amx ? amx_piece : nullptr;
+  return Context::current().cpu() == CpuLevel::amx ? &kTiles : nullptr;
 }
 
 CpuRuntime::CpuRuntime(int64_t max_bytes, bool dry) : memory_(std::make_shared<CachingAllocator>(max_bytes, dry)) {}

@@ -8,12 +8,11 @@
 
 namespace sat::cpu {
 
-struct AmxPiece;                             // amx/piece.h
-using AmxLoops = void (*)(const AmxPiece&);  // of the AMX convolution: real ones, or ones that emulate its instructions
+struct AmxLoops;  // amx/matrix_piece.h
 
 /// `emulated`: loops in place of the processor's matrix units, for tests; a context that has them chooses kernels as on
 /// a processor with AMX.
-DeviceHandle make_backend(int64_t max_bytes, bool dry, AmxLoops emulated = nullptr);
+DeviceHandle make_backend(int64_t max_bytes, bool dry, const AmxLoops* emulated = nullptr);
 
 class CpuRuntime : public Runtime {
  public:
@@ -51,7 +50,7 @@ class CpuRuntime : public Runtime {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(int64_t max_bytes, bool dry, AmxLoops emulated) : runtime_(max_bytes, dry), emulated_(emulated) {}
+  CpuBackend(int64_t max_bytes, bool dry, const AmxLoops* emulated) : runtime_(max_bytes, dry), emulated_(emulated) {}
 
   Runtime& runtime() override { return runtime_; }
   bool holds(DType features) const override { return features == DType::f32 || features == DType::f16; }
@@ -61,10 +60,10 @@ class CpuBackend : public Backend {
 
  private:
   ConvBlockWeight pack(const Tensor& weight, const ConvSite& site, int64_t up) const;
-  AmxLoops amx_loops() const;  // null where the processor has no matrix units and nothing stands in for them
+  const AmxLoops* amx_loops() const;  // null where the processor has no matrix units and nothing stands in for them
 
   CpuRuntime runtime_;
-  AmxLoops emulated_;
+  const AmxLoops* emulated_;
 };
 
 }  // namespace sat::cpu

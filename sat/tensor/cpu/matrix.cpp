@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sat/tensor/cpu/amx/dense.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/dense/dense.h"
 #include "sat/tensor/cpu/dense/strassen.h"
@@ -15,7 +16,7 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int kStrassen = 1;  // PackedMatrix::variant; 0 is the blocked product
+constexpr int kStrassen = 1, kTiles = 2;  // PackedMatrix::variant; 0 is the blocked product
 constexpr int64_t kRowsAPiece = 16, kElementsAPiece = 1 << 15;
 
 void run_plain(const Dense& layer) {
@@ -45,12 +46,22 @@ void run_vector(const Simd& simd, const Dense& layer) {
   run_product(simd, {layer.panels, layer.rows, 1, layer.out, {layer.in, 0}}, MatrixRows{layer.x, layer.in}, epilogue);
 }
 
-void run(const Dense& layer, int variant = 0, int64_t matrices = 1) {
-  const Simd* simd = current_simd();
-  SAT_CHECK(simd || variant == 0, "linear: a weight that was packed for vector instructions, on the plain level");
-  if (variant == kStrassen) return run_strassen(*simd, layer, matrices);
-  if (simd) return run_vector(*simd, layer);
+void run_blocked(const Dense& layer) {
+  if (const Simd* simd = current_simd()) return run_vector(*simd, layer);
   run_plain(layer);
+}
+
+/// The layer with a packed weight, by the variant that it was packed for.
+void run(Dense layer, const PackedMatrix& weight, const AmxLoops* tiles, int64_t matrices) {
+  if (weight.variant == kTiles) {
+    SAT_CHECK(tiles, "linear: a weight that was packed for matrix units (AMX), on a level without them");
+    return amx_linear(layer, weight.panels, *tiles);
+  }
+  layer.panels = weight.panels.address<float>();
+  if (weight.variant != kStrassen) return run_blocked(layer);
+  const Simd* simd = current_simd();
+  SAT_CHECK(simd, "linear: a weight that was packed for vector instructions, on the plain level");
+  run_strassen(*simd, layer, matrices);
 }
 
 /// Matrices that lie one behind another in x [.., rows, in].
@@ -86,23 +97,24 @@ Tensor packed_panels(const Tensor& weight) {
 
 PackedMatrix CpuBackend::pack_linear(const Tensor& weight, const DenseSite& site) {
   const int64_t out = weight.shape[0], in = weight.shape[1];
+  if (amx_loops() && Context::current().precision() == Precision::fast && amx_linear_pays(site.rows))
+    return {pack_amx_linear(weight), in, out, kTiles};
   if (current_simd() && strassen_fits(in, out, site.rows)) return {strassen_panels(weight), in, out, kStrassen};
   return {packed_panels(weight), in, out};
 }
 
 void CpuBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {
   const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
-  run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
-       weight.out, act},
-      weight.variant, matrices_of(x.shape));
+  run({y.address<float>(), x.address<float>(), nullptr, bias.address<float>(), rows, weight.in, weight.out, act},
+      weight, amx_loops(), matrices_of(x.shape));
 }
 
 void CpuBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x, const PackedMatrix& weight,
                             const Tensor& bias, const Tensor& scale) {
   const int64_t rows = weight.in > 0 ? x.numel() / weight.in : 0;
-  run({y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(), rows, weight.in,
-       weight.out, Activation::none, residual.address<float>(), scale.address<float>()},
-      weight.variant, matrices_of(x.shape));
+  run({y.address<float>(), x.address<float>(), nullptr, bias.address<float>(), rows, weight.in, weight.out,
+       Activation::none, residual.address<float>(), scale.address<float>()},
+      weight, amx_loops(), matrices_of(x.shape));
 }
 
 void CpuBackend::gelu(Tensor& y, const Tensor& x) {
@@ -121,8 +133,8 @@ void CpuBackend::gelu(Tensor& y, const Tensor& x) {
 void CpuBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) {
   const Tensor panels = packed_panels(b);
   const int64_t in = b.shape[1], rows = in > 0 ? a.numel() / in : 0;
-  run({y.address<float>(), a.address<float>(), panels.address<float>(), nullptr, rows, in, b.shape[0],
-       Activation::none});
+  run_blocked({y.address<float>(), a.address<float>(), panels.address<float>(), nullptr, rows, in, b.shape[0],
+               Activation::none});
 }
 
 }  // namespace sat::cpu

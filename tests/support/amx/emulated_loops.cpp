@@ -1,208 +1,50 @@
-// The AMX convolution's loops in portable C++: tiles, and the rounding of the vector instructions around them, as the
-// manual defines them. For tests and for reading; it is slow.
+// The loops on tiles, of the convolution, of dense layers and of attention, in portable C++.
 #include "tests/support/amx/emulated_loops.h"
 
-#include <algorithm>
-#include <cfloat>
-#include <cmath>
-
+#include "sat/tensor/cpu/amx/attention_loops.h"
+#include "sat/tensor/cpu/amx/dense_loops.h"
 #include "sat/tensor/cpu/amx/loops.h"
-#include "sat/tensor/error.h"
-#include "sat/tensor/half.h"
-#include "sat/tensor/tensor.h"
+#include "tests/support/amx/emulated_unit.h"
 
 namespace sat::cpu {
 namespace {
 
-/// Tile arithmetic neither reads nor makes denormal numbers. Plain comparisons, so that loops over it are vectorised.
-float flushed(float value) { return value < FLT_MIN && value > -FLT_MIN ? 0.f : value; }
-float from_bits(uint16_t bits) { return flushed(to_float(bf16{bits})); }
+constexpr int64_t kHalf = sizeof(uint16_t), kSingle = sizeof(float);
 
-/// The eight tiles of a thread, and their instructions; what the processor would refuse throws.
-class Tiles {
- public:
-  void configure(const TileConfiguration& from) {
-    uint8_t bytes[64];
-    static_assert(sizeof from == sizeof bytes);
-    std::memcpy(bytes, &from, sizeof bytes);
-    SAT_CHECK(bytes[0] == 1, "tile configuration: palette ", int(bytes[0]), ", needs 1");
-    SAT_CHECK(bytes[1] == 0, "tile configuration: start row ", int(bytes[1]));
-    for (int i = 2; i < 16; ++i) SAT_CHECK(bytes[i] == 0, "tile configuration: byte ", i, " is reserved");
-    for (int i = 0; i < 16; ++i) {
-      const int row_bytes = bytes[16 + 2 * i] + 256 * bytes[17 + 2 * i], rows = bytes[48 + i];
-      SAT_CHECK(row_bytes <= (i < 8 ? 64 : 0) && rows <= (i < 8 ? 16 : 0) && (row_bytes > 0) == (rows > 0),
-                "tile configuration: tile ", i, " has ", rows, " rows of ", row_bytes, " bytes");
-      if (i < 8) tiles_[i] = {rows, row_bytes, {}};
-    }
+struct EmulatedConv : EmulatedUnit {
+  explicit EmulatedConv(const AmxPiece& piece) : EmulatedUnit(tiles_for(piece.ring)) {
+    may_touch(piece.ring_values, piece.ring.values * kHalf);
+    may_touch(piece.panels, piece.panel_count * piece.panel_values * kHalf);
   }
-
-  /// From a tile's first value in memory to behind its last.
-  int64_t values(int tile, int64_t row_bytes) {
-    const Tile& t = used(tile);
-    return ((t.rows - 1) * row_bytes + t.row_bytes) / 2;
-  }
-
-  void zero(int tile) { std::memset(used(tile).bytes, 0, sizeof Tile::bytes); }
-
-  void load(int tile, const void* from, int64_t row_bytes) {
-    Tile& t = used(tile);
-    std::memset(t.bytes, 0, sizeof t.bytes);
-    for (int r = 0; r < t.rows; ++r) {
-      std::memcpy(t.bytes[r], static_cast<const char*>(from) + r * row_bytes, size_t(t.row_bytes));
-    }
-  }
-
-  void store(int tile, void* to, int64_t row_bytes) {
-    const Tile& t = used(tile);
-    for (int r = 0; r < t.rows; ++r) {
-      std::memcpy(static_cast<char*>(to) + r * row_bytes, t.bytes[r], size_t(t.row_bytes));
-    }
-  }
-
-  /// tdpbf16ps. Products with even and with odd partners add up apart, each in order from zero by fused
-  /// multiply-adds, then meet, then join the sum. A product of two bf16 is exact in f32, so that multiplying and then
-  /// adding rounds like the fused form.
-  void dot(int sum, int a, int b) {
-    Tile &c = used(sum), &x = used(a), &y = used(b);
-    SAT_CHECK(sum != a && sum != b && a != b, "tile product: tiles ", sum, ", ", a, " and ", b, " must differ");
-    SAT_CHECK(x.rows == c.rows && y.row_bytes == c.row_bytes && x.row_bytes == 4 * y.rows && c.row_bytes % 4 == 0,
-              "tile product: shapes do not fit");
-    float partner[2][16][16] = {};  // of y: even or odd, row, column
-    for (int k = 0; k < y.rows; ++k) {
-      uint16_t pairs[32];
-      std::memcpy(pairs, y.bytes[k], sizeof pairs);
-      for (int n = 0; n < 16; ++n) {
-        for (int e = 0; e < 2; ++e) partner[e][k][n] = from_bits(pairs[2 * n + e]);
-      }
-    }
-    for (int m = 0; m < c.rows; ++m) {
-      uint16_t pairs[32];
-      std::memcpy(pairs, x.bytes[m], sizeof pairs);
-      float apart[2][16] = {}, result[16];
-      for (int k = 0; k < y.rows; ++k) {
-        for (int e = 0; e < 2; ++e) {
-          const float value = from_bits(pairs[2 * k + e]);
-          for (int n = 0; n < 16; ++n) apart[e][n] = flushed(apart[e][n] + value * partner[e][k][n]);
-        }
-      }
-      std::memcpy(result, c.bytes[m], sizeof result);
-      for (int n = 0; n < 16; ++n) result[n] = flushed(flushed(result[n]) + flushed(apart[0][n] + apart[1][n]));
-      std::memset(c.bytes[m], 0, sizeof c.bytes[m]);
-      std::memcpy(c.bytes[m], result, size_t(c.row_bytes));
-    }
-  }
-
- private:
-  struct Tile {
-    int rows = 0, row_bytes = 0;
-    uint8_t bytes[16][64] = {};
-  };
-
-  Tile& used(int tile) {
-    Tile& t = tiles_[tile];
-    SAT_CHECK(t.rows > 0, "tile ", tile, " is not configured");
-    return t;
-  }
-
-  Tile tiles_[8];
 };
 
-/// 16 floats, with the rounding of the AVX-512 instructions that loops_amx.cpp uses.
-struct Lanes {
-  float lane[16];
+struct EmulatedDense : EmulatedUnit {
+  explicit EmulatedDense(const AmxDense& layer) : EmulatedUnit(TileConfiguration()) {
+    const int64_t blocks = (layer.rows + kAmxBlock - 1) / kAmxBlock;
+    may_touch(layer.rounded, blocks * layer.steps * kAmxRowsStep * kHalf);
+    may_touch(layer.panels, layer.last_block * layer.steps * kAmxStep * kHalf);
+    may_touch(layer.sums, 2 * blocks * kAmxRowsStep * kSingle);
+  }
 };
 
-template <class Function>
-Lanes lanewise(Function function) {
-  Lanes result;
-  for (int i = 0; i < 16; ++i) result.lane[i] = function(i);
-  return result;
-}
-
-class EmulatedUnit {
- public:
-  using Vector = Lanes;
-
-  explicit EmulatedUnit(const AmxPiece& piece) : piece_(piece) { tiles_.configure(tiles_for(piece.ring)); }
-
-  template <int Count>
-  void zero_tiles() {
-    for (int tile = 0; tile < Count; ++tile) tiles_.zero(tile);
+struct EmulatedAttention : EmulatedUnit {
+  explicit EmulatedAttention(const AmxAttention& piece) : EmulatedUnit(TileConfiguration()) {
+    const AmxHeadSizes sizes = piece.sizes;
+    may_touch(piece.rounded, sizes.steps * kAmxRowsStep * kHalf);
+    may_touch(piece.weights, sizes.blocks * kAmxRowsStep * kHalf);
+    may_touch(piece.keys, sizes.steps * sizes.blocks * kAmxStep * kHalf);
+    may_touch(piece.values, sizes.steps * sizes.blocks * kAmxStep * kHalf);
   }
-  template <int Tile>
-  void load_tile(const void* from, int64_t row_bytes) {
-    const auto* first = static_cast<const uint16_t*>(from);
-    const uint16_t* last = first + tiles_.values(Tile, row_bytes);
-    const uint16_t* weights_end = piece_.panels + piece_.panel_count * piece_.panel_values;
-    SAT_CHECK((first >= piece_.ring_values && last <= piece_.ring_values + piece_.ring.values) ||
-                  (first >= piece_.panels && last <= weights_end),
-              "tile load outside the ring and the weights");
-    tiles_.load(Tile, from, row_bytes);
-  }
-  template <int Sum, int A, int B>
-  void dot() {
-    tiles_.dot(Sum, A, B);
-  }
-  template <int M, int N>
-  void store_tiles(float* sums) {
-    for (int tile = 0; tile < M * N; ++tile) {
-      tiles_.store(tile, sums + tile % M * kAmxRows * kAmxLanes + tile / M * 16, kAmxLanes * int64_t(sizeof(float)));
-    }
-  }
-
-  static Vector all(float value) {
-    return lanewise([&](int) { return value; });
-  }
-  static Vector load(const float* from) {
-    return lanewise([&](int i) { return from[i]; });
-  }
-  static void store(float* to, const Vector& value) { std::memcpy(to, value.lane, sizeof value.lane); }
-  static Vector add(const Vector& a, const Vector& b) {
-    return lanewise([&](int i) { return a.lane[i] + b.lane[i]; });
-  }
-  static Vector subtract(const Vector& a, const Vector& b) {
-    return lanewise([&](int i) { return a.lane[i] - b.lane[i]; });
-  }
-  static Vector multiply_add(const Vector& a, const Vector& b, const Vector& c) {
-    return lanewise([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
-  }
-  static Vector leaky(const Vector& value, const Vector& slope) {
-    return lanewise([&](int i) { return value.lane[i] < 0 ? value.lane[i] * slope.lane[i] : value.lane[i]; });
-  }
-
-  template <bool Half>
-  static Vector take(uintptr_t from, uint32_t lanes) {
-    return lanewise([&](int i) {
-      if (!(lanes >> i & 1)) return 0.f;
-      if constexpr (Half) return to_float(reinterpret_cast<const f16*>(from)[i]);
-      return reinterpret_cast<const float*>(from)[i];
-    });
-  }
-  static void round(uint16_t* to, const Vector& low, const Vector& high, uint32_t lanes) {
-    for (int i = 0; i < 32; ++i) {
-      const float value = i < 16 ? low.lane[i] : high.lane[i - 16];
-      if (lanes >> i & 1) to[i] = to_bf16(std::fabs(value) < FLT_MIN ? std::copysign(0.f, value) : value).bits;
-    }
-  }
-  static void put(void* to, const Vector& low, const Vector& high, uint32_t lanes, bool half, bool) {
-    for (int i = 0; i < 32; ++i) {
-      const float value = i < 16 ? low.lane[i] : high.lane[i - 16];
-      if (!(lanes >> i & 1)) continue;
-      if (half) {
-        static_cast<f16*>(to)[i] = to_f16(std::clamp(value, -kLargestF16, kLargestF16));
-      } else {
-        static_cast<float*>(to)[i] = value;
-      }
-    }
-  }
-
- private:
-  const AmxPiece& piece_;
-  Tiles tiles_;
 };
+
+void dense_emulated(const AmxDense& layer) { run_dense<EmulatedDense>(layer); }
+void head_emulated(const AmxHead& head) { pack_head<EmulatedUnit>(head); }
+void attention_emulated(const AmxAttention& piece) { run_attention<EmulatedAttention>(piece); }
 
 }  // namespace
 
-void amx_piece_emulated(const AmxPiece& piece) { run_piece<EmulatedUnit>(piece); }
+void amx_piece_emulated(const AmxPiece& piece) { run_piece<EmulatedConv>(piece); }
+
+const AmxLoops kEmulatedTiles{amx_piece_emulated, dense_emulated, head_emulated, attention_emulated};
 
 }  // namespace sat::cpu

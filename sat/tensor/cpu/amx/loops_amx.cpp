@@ -1,122 +1,18 @@
 // The AMX convolution's loops on the processor's tiles, with AVX-512 around them.
-// The tile instructions are spelled as assembly: compilers then neither move nor spill a tile, and GCC 12's
-// _tile_loadconfig, which lets the configuration's stores be dropped, is not needed.
-#include <immintrin.h>
-
 #include "sat/tensor/cpu/amx/loops.h"
-#include "sat/tensor/half.h"
+#include "sat/tensor/cpu/amx/tiles_amx.h"
 
 namespace sat::cpu {
 namespace {
 
-class AmxUnit {
+class AmxUnit : public ProcessorUnit {
  public:
-  using Vector = __m512;
-
-  explicit AmxUnit(const AmxPiece& piece) : around_cache_(piece.around_cache) {
-    const TileConfiguration configuration = tiles_for(piece.ring);
-    asm volatile("ldtilecfg %0" ::"m"(configuration));
-  }
+  explicit AmxUnit(const AmxPiece& piece) : ProcessorUnit(tiles_for(piece.ring)), around_cache_(piece.around_cache) {}
   ~AmxUnit() {
-    asm volatile("tilerelease");
     if (around_cache_) _mm_sfence();
-  }
-  AmxUnit(const AmxUnit&) = delete;
-  AmxUnit& operator=(const AmxUnit&) = delete;
-
-  template <int Count>
-  void zero_tiles() {
-    zero_tile<0>();
-    if constexpr (Count > 1) zero_tile<1>();
-    if constexpr (Count > 2) zero_tile<2>();
-    if constexpr (Count > 3) zero_tile<3>();
-    if constexpr (Count > 4) zero_tile<4>();
-    if constexpr (Count > 5) zero_tile<5>();
-  }
-  template <int Tile>
-  void load_tile(const void* from, int64_t row_bytes) {
-    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(row_bytes), "i"(Tile) : "memory");
-  }
-  template <int Sum, int A, int B>
-  void dot() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(A), "i"(B));
-  }
-  template <int M, int N>
-  void store_tiles(float* sums) {
-    store_tile<0, M, N>(sums);
-    if constexpr (M * N > 1) store_tile<1, M, N>(sums);
-    if constexpr (M * N > 2) store_tile<2, M, N>(sums);
-    if constexpr (M * N > 3) store_tile<3, M, N>(sums);
-    if constexpr (M * N > 4) store_tile<4, M, N>(sums);
-    if constexpr (M * N > 5) store_tile<5, M, N>(sums);
-  }
-
-  static Vector all(float value) { return _mm512_set1_ps(value); }
-  static Vector load(const float* from) { return _mm512_load_ps(from); }
-  static void store(float* to, Vector value) { _mm512_store_ps(to, value); }
-  static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
-  static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
-  static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
-  static Vector leaky(Vector value, Vector slope) {
-    const __mmask16 negative = _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_LT_OQ);
-    return _mm512_mask_mul_ps(value, negative, value, slope);
-  }
-  /// Lanes of 16 values in memory; the others are zero and not touched there.
-  template <bool Half>
-  static Vector take(uintptr_t from, uint32_t lanes) {
-    const void* const values = reinterpret_cast<const void*>(from);
-    if constexpr (Half)
-      return _mm512_maskz_cvtph_ps(__mmask16(lanes), _mm256_maskz_loadu_epi16(__mmask16(lanes), values));
-    return _mm512_maskz_loadu_ps(__mmask16(lanes), values);
-  }
-  /// Lanes of 32 values to bf16: to nearest, ties to even; denormal numbers to zero.
-  static void round(uint16_t* to, Vector low, Vector high, uint32_t lanes) {
-    _mm512_mask_storeu_epi16(to, lanes, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-  }
-  /// Lanes of 32 results; f16 is held within its largest value.
-  static void put(void* to, Vector low, Vector high, uint32_t lanes, bool half, bool around_cache) {
-    if (half) {
-      low = held(low);
-      high = held(high);
-      constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-      const __m256i a = _mm512_maskz_cvtps_ph(kAll, low, kNearest), b = _mm512_maskz_cvtps_ph(kAll, high, kNearest);
-      const __m512i both = _mm512_maskz_inserti64x4(0xFF, _mm512_castsi256_si512(a), b, 1);
-      if (around_cache) {
-        _mm512_stream_si512(static_cast<__m512i*>(to), both);
-      } else {
-        _mm512_mask_storeu_epi16(to, lanes, both);
-      }
-    } else if (around_cache) {
-      _mm512_stream_ps(static_cast<float*>(to), low);
-      _mm512_stream_ps(static_cast<float*>(to) + 16, high);
-    } else {
-      _mm512_mask_storeu_ps(to, __mmask16(lanes), low);
-      _mm512_mask_storeu_ps(static_cast<float*>(to) + 16, __mmask16(lanes >> 16), high);
-    }
   }
 
  private:
-  // GCC 12 takes the unmasked forms of these instructions for reads of unset values.
-  static constexpr __mmask16 kAll = 0xFFFF;
-
-  /// Within what f16 can hold; NaN stays, as the second operand of both.
-  static Vector held(Vector value) {
-    value = _mm512_maskz_min_ps(kAll, all(kLargestF16), value);
-    return _mm512_maskz_max_ps(kAll, all(-kLargestF16), value);
-  }
-
-  template <int Tile>
-  void zero_tile() {
-    asm volatile("tilezero %%tmm%c0" ::"i"(Tile));
-  }
-  /// Tile n * M + m goes to pixels 16 m and outputs 16 n of [M * 16, 32].
-  template <int Tile, int M, int N>
-  void store_tile(float* sums) {
-    float* to = sums + Tile % M * kAmxRows * kAmxLanes + Tile / M * 16;
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(kAmxLanes * int64_t(sizeof(float))), "i"(Tile)
-                 : "memory");
-  }
-
   bool around_cache_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sat/tensor/cpu/amx/conv.h"
+#include "sat/tensor/cpu/amx/matrix_piece.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/conv/conv.h"
 #include "sat/tensor/cpu/conv/conv_method.h"
@@ -129,7 +130,7 @@ class UpSampled {
 
 /// By a method that works in slabs, of x or, with `up`, of [up-sampled low, x].
 Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, const ConvBlockWeight& weight,
-                  const NormWeights& norm, AmxLoops loops) {
+                  const NormWeights& norm, const AmxLoops* tiles) {
   const auto method = ConvMethod(weight.variant);
   const Shape shape = conv_output_shape(x.values.shape, weight.out, weight.stride);
   SlabWalk walk(x.values, shape, weight.store, kSlabPlanes, low != nullptr);
@@ -155,7 +156,7 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
       slab.last = last;
       if (above) slab.inputs[0] = {above->planes(first - 1, last + 1), DType::f32, weight.up, {}};
       if (method == ConvMethod::amx_bf16) {
-        amx_conv3d(slab, weight.panels, loops);
+        amx_conv3d(slab, weight.panels, tiles->conv);
       } else {
         winograd_conv3d(slab, weight.panels.address<float>(), winograd_kind(method), current_winograd());
       }
