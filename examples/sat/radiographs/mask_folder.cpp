@@ -8,6 +8,7 @@
 #include "examples/sat/output/failure.h"
 #include "examples/sat/pictures/canvas.h"
 #include "examples/sat/pictures/overlays.h"
+#include "examples/sat/segment/case_folder.h"
 #include "sat/io/files/file.h"
 #include "sat/io/files/folder.h"
 #include "sat/io/files/hash.h"
@@ -179,9 +180,9 @@ Json write_masks(const std::string& folder, const ReadyImage& image, const Tenso
             kMostClasses);
   const Masks masks = masks_on_image(logits, image.prepared.placement, settings.each);
   const Json classes = classes_json(masks, settings);
-  const std::string making = folder + ".making";
-  remove_tree(making.c_str());
-  SAT_CHECK(fs::create_directory(making), "cannot make the folder ", making);
+  const fs::path place(folder);
+  CaseFolder made(place.parent_path().string(), place.filename().string());
+  const std::string& making = made.path();
   Json files = Json::array();
   const auto write = [&](const std::string& name, const Tensor& pixels) {
     write_png(making + "/" + name, pixels);
@@ -204,14 +205,12 @@ Json write_masks(const std::string& folder, const ReadyImage& image, const Tenso
                               {"files", files}});
   if (!settings.remark.empty()) record.set("remark", settings.remark);
   write_file_atomically(making + kRecord, record.dump(1) + "\n");
-  if (overwrite && fs::exists(folder)) {
+  made.commit({}, [&] {
+    if (!fs::exists(folder)) return;
+    SAT_CHECK(overwrite, folder, ": another run has written it meanwhile");
     SAT_CHECK(fs::is_regular_file(folder + kRecord), folder,
               ": it holds no result of sat segment2d, and is not removed");
-    remove_tree(folder.c_str());
-  }
-  std::error_code error;
-  fs::rename(making, folder, error);
-  SAT_CHECK(!error, "cannot write the folder ", folder, ": ", error.message());
+  });
   return classes;
 }
 

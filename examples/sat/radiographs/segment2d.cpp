@@ -10,6 +10,7 @@
 #include "examples/sat/radiographs/image_encoder.h"
 #include "examples/sat/radiographs/input/image_reports.h"
 #include "examples/sat/radiographs/mask_folder.h"
+#include "examples/sat/segment/case_folder.h"
 #include "sat/io/files/hash.h"
 #include "sat/io/words/safe_name.h"
 
@@ -25,7 +26,10 @@ struct Segmenter {
 
 int segment(const Segment2dRequest& request, const std::vector<ListedImage>& images, const ImageReader& reader,
             int64_t batch, const Segmenter& segmenter, ProgressView& view) {
-  failing_as(FailureKind::output, [&] { make_folder(request.output); });
+  failing_as(FailureKind::output, [&] {
+    make_folder(request.output);
+    clean_output_folder(request.output);
+  });
   std::vector<std::string> names;
   for (const ListedImage& image : images) {
     names.push_back(std::filesystem::path(image.name).stem().string());
