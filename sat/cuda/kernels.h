@@ -133,8 +133,8 @@ struct Attention {
 };
 /// What is added to the product of rows of different regions.
 inline constexpr float kOtherRegion = -100;
-/// "" or why a variant cannot compute this. `tiled` takes heads of up to 128 channels; `fused` needs half products and a head width of 16, 32, 64 or 96 (others
-/// are padded up to the next).
+/// "" or why a variant cannot compute this. `tiled` takes heads of up to 128 channels; `fused` needs half products and
+/// a head width of 16, 32, 64 or 96 (others are padded up to the next).
 std::string attention_refusal(AttentionVariant variant, const Attention& sizes, const DeviceLimits& limits);
 void attention(const Stream& stream, AttentionVariant variant, const Attention& sizes);
 

@@ -59,7 +59,7 @@ enum class Activation : uint8_t { none, relu, gelu };
 struct PackedMatrix {
   Tensor panels;
   int64_t in = 0, out = 0;
-  int variant = 0;         // the backend's own number
+  int variant = 0;     // the backend's own number
   Tensor published{};  // what it was packed from, where a model is built for training
 };
 /// Where a dense layer stands in a network: what a backend chooses its method by.

@@ -9,9 +9,9 @@
 #include "examples/sat/bench/bench_case.h"
 #include "sat/io/files/file.h"
 #include "sat/io/scans/resample.h"
+#include "sat/nn/sat/backbones/unet3d.h"
 #include "sat/nn/sat/query_decoder.h"
 #include "sat/nn/sat/sat_config.h"
-#include "sat/nn/sat/backbones/unet3d.h"
 
 namespace sat::cli {
 

@@ -61,23 +61,28 @@ void describe_text(Json& report, const std::string& path, const CheckpointLimits
   report.set("from_pretraining", text.pretraining);
 }
 
-/// Has it a class token, as encoders of images have?
-bool is_image_model(const Weights& weights) {
+bool has_name_ending(const Weights& weights, std::string_view end) {
   const std::vector<Weights::Entry> entries = weights.entries();
-  return std::any_of(entries.begin(), entries.end(), [](const Weights::Entry& entry) {
-    constexpr std::string_view kToken = "cls_token";
-    return entry.name.size() >= kToken.size() &&
-           entry.name.compare(entry.name.size() - kToken.size(), kToken.size(), kToken) == 0;
+  return std::any_of(entries.begin(), entries.end(), [&](const Weights::Entry& entry) {
+    return entry.name.size() >= end.size() && entry.name.compare(entry.name.size() - end.size(), end.size(), end) == 0;
   });
 }
 
-void describe_image_model(Json& report, const InspectRequest& request) {
+/// Has it a class token, as encoders of images have?
+bool is_image_model(const Weights& weights) { return has_name_ending(weights, "cls_token"); }
+
+/// LayerScale makes it RAD-DINO's kind, its absence ECAMP's.
+void describe_image_model(Json& report, const Weights& weights, const InspectRequest& request) {
   report.set("kind", "image model");
+  if (!has_name_ending(weights, "ls1.gamma") && !has_name_ending(weights, "layer_scale1.lambda1")) {
+    const EcampFile file = open_ecamp_file(request.file, request.limits);
+    report.set("architecture", "ecamp").set("network", name_of(file.kind));
+    report.set("identity", file.identity).set("remark", or_null(file.remark));
+    return;
+  }
   const ImageFile file = open_image_file(request.file, request.config, request.limits);
   const VitConfig& config = file.config;
-  report.set("architecture", file.kind);
-  if (file.kind == "ecamp") report.set("network", name_of(open_ecamp_file(request.file, request.limits).kind));
-  report.set("identity", file.identity).set("remark", or_null(file.remark));
+  report.set("architecture", file.kind).set("identity", file.identity).set("remark", or_null(file.remark));
   report.set("config", Json::object()
                            .set("width", config.width)
                            .set("depth", config.depth)
@@ -85,7 +90,6 @@ void describe_image_model(Json& report, const InspectRequest& request) {
                            .set("hidden", config.hidden)
                            .set("patch", config.patch)
                            .set("registers", config.registers)
-                           .set("layer_scale", config.layer_scale)
                            .set("positions", Json::array({config.table[0], config.table[1]}))
                            .set("input", file.input));
 }
@@ -137,7 +141,7 @@ int describe(Json& report, const Checkpoint& checkpoint, const InspectRequest& r
     } else if (is_text_file(checkpoint.weights)) {
       describe_text(report, request.file, request.limits);
     } else if (is_image_model(checkpoint.weights)) {
-      describe_image_model(report, request);
+      describe_image_model(report, checkpoint.weights, request);
     } else {
       describe_model(report, checkpoint.weights, request);
     }

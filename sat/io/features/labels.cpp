@@ -49,8 +49,8 @@ std::vector<int64_t> label_columns(const CsvTable& table, const LabelOptions& op
   }
   for (int64_t column = 1; options.columns.empty() && column < table.columns(); ++column) {
     const std::string& name = table.names()[size_t(column)];
-    const bool wanted = options.among.empty() ||
-                        std::find(options.among.begin(), options.among.end(), name) != options.among.end();
+    const bool wanted =
+        options.among.empty() || std::find(options.among.begin(), options.among.end(), name) != options.among.end();
     if (wanted && name != options.group && name != options.split) columns.push_back(column);
   }
   SAT_CHECK(!columns.empty() && int64_t(columns.size()) <= kMostLabels, table.source(), ": ", columns.size(),

@@ -39,8 +39,8 @@ struct Labels {
 };
 
 /// Reads a table with an image a line, its name in the first column. Columns that hold only 0, 1 and nothing (unknown)
-/// are labels; a single column that holds anything else, or is said to, has classes, which are ordered as numbers where all are whole
-/// numbers, else as texts. Throws Error, naming line and column, for whatever fits neither.
+/// are labels; a single column that holds anything else, or is said to, has classes, which are ordered as numbers where
+/// all are whole numbers, else as texts. Throws Error, naming line and column, for whatever fits neither.
 Labels read_labels(const std::string& path, const LabelOptions& options = {});
 
 /// Rows of features with what is known of them, in the order of the features.

@@ -50,9 +50,9 @@ class Runtime {
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<Graph> end_capture() = 0;
   virtual void launch(const Graph& graph) = 0;
-  /// While what is returned lives, lists of the CPU's that queued work reads (rows to gather, regions, taps) stay on the
-  /// device, and equal ones are taken from there: work that ran once can then be captured, and launched as long. Null
-  /// where work is not captured.
+  /// While what is returned lives, lists of the CPU's that queued work reads (rows to gather, regions, taps) stay on
+  /// the device, and equal ones are taken from there: work that ran once can then be captured, and launched as long.
+  /// Null where work is not captured.
   virtual std::shared_ptr<void> keep_lists() = 0;
 
   // ---- uploads beside the work ----

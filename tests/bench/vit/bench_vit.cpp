@@ -1,7 +1,7 @@
 // One side of tests/bench/peers.sh --network vit: ViT-B/14 on a batch of images, as a process that takes commands.
 //   sat_bench_vit --weights FILE --images FILE [--threads N] [--cpu plain|avx2|avx512] [--precision exact|fast]
-// The first line that it prints, unasked, is {"version": ...}; then each line of the standard input is answered with one
-// line of JSON:
+// The first line that it prints, unasked, is {"version": ...}; then each line of the standard input is answered with
+// one line of JSON:
 //   run           runs the network once: {"seconds": s}; the result is kept
 //   write STEM    STEM.0.npy is the kept result [B, tokens, width], normed
 #include <chrono>

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "sat/io/features/feature_set.h"
 #include "sat/io/words/json.h"
@@ -232,4 +233,35 @@ TEST_CASE("networks that a command does not run are refused in a sentence") {
   write_text(files.folder / "file", "in the way");
   refused(run_on("segment2d", files, files.segmenter, {"-o", files.folder / "file"}), 1, "cannot make the folder");
   refused(run_on("detect", files, files.detector, {"--pictures", files.folder / "file"}), 1, "cannot make the folder");
+}
+
+TEST_CASE("inspect knows encoders of images, and what was fine-tuned of them") {
+  const Networks files;
+  const auto inspected = [](const std::string& file) {
+    const Ran ran = sat_run({"inspect", file, "--json"});
+    CHECK(ran.status == 0);
+    return Json::parse(ran.out, "stdout");
+  };
+  const Json encoder = inspected(files.model);
+  CHECK(encoder["kind"].string() == "image model");
+  CHECK(encoder["architecture"].string() == "rad-dino");
+  CHECK(encoder["config"]["width"].integer() == 48);
+  const Json classifier = inspected(files.classifier);
+  CHECK(classifier["network"].string() == "a classifier");
+  CHECK(classifier["remark"].string() == "untrained weights");
+  CHECK(inspected(files.detector)["network"].string() == "a detector");
+}
+
+TEST_CASE("masks that are made again take the place of the earlier ones, and nothing is left beside them") {
+  const Networks files;
+  const auto entries = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(files.out)) names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  CHECK(run_on("segment2d", files, files.model, {"--head", files.head, "-o", files.out}).status == 0);
+  const std::vector<std::string> before = entries();
+  CHECK(run_on("segment2d", files, files.model, {"--head", files.head, "-o", files.out, "--overwrite"}).status == 0);
+  CHECK(entries() == before);
 }

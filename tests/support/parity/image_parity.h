@@ -9,9 +9,9 @@
 
 namespace sat::test {
 
-/// Folders of kind "rad-dino-preprocess": each image of case.json is read (or generated), prepared as case.json says and
-/// compared with values.json. 8-bit values, sums, sizes and checksums count 1 for each that differs; normalised values
-/// their largest absolute difference.
+/// Folders of kind "rad-dino-preprocess": each image of case.json is read (or generated), prepared as case.json says
+/// and compared with values.json. 8-bit values, sums, sizes and checksums count 1 for each that differs; normalised
+/// values their largest absolute difference.
 std::vector<ParityLine> compare_rad_dino_preprocess(const std::string& folder);
 
 }  // namespace sat::test
