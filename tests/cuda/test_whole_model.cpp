@@ -33,8 +33,9 @@ std::map<std::string, double> half_limits(double unit, double logits) {
   for (int stage = 0; stage < 6; ++stage) limits["encoder " + std::to_string(stage)] = unit;
   limits["decoder 0"] = unit;
   limits["query decoder"] = unit;
-  limits["tokens (relative)"] = 2 * unit;
-  limits["mask vectors (relative)"] = unit;
+  limits["tokens"] = limits["tokens (relative)"] = 2 * unit;
+  limits["mask vectors"] = limits["mask vectors (relative)"] = unit;
+  limits["logits (statistics)"] = unit;
   limits["logits"] = logits;
   return limits;
 }
