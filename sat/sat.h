@@ -63,6 +63,7 @@
 
 #include "sat/nn/run/plan.h"
 
+#include "sat/nn/load_options.h"
 #include "sat/nn/run/model.h"
 #include "sat/nn/run/session.h"
 

@@ -4,6 +4,7 @@
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/failure.h"
 #include "examples/sat/radiographs/image_encoder.h"
+#include "sat/tensor/memory/machine.h"
 
 namespace sat::cli {
 
@@ -17,13 +18,9 @@ ImagePreparation preparation_for(const EcampModel& model) {
   return steps;
 }
 
-EcampModelOptions options_of(const ImageModelChoice& choice) {
-  EcampModelOptions options;
-  options.model = choice.model.model;
-  options.threads = choice.model.threads;
-  options.max_ram = choice.model.max_ram;
-  options.cpu = choice.model.cpu;
-  options.precision = choice.model.precision;
+LoadOptions options_of(const ImageModelChoice& choice) {
+  LoadOptions options = choice.model;
+  options.machine_bytes = memory_limit().bytes;
   options.device = only_device_of(choice);
   options.cancelled = interrupted;
   return options;

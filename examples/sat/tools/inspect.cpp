@@ -9,6 +9,7 @@
 #include "sat/io/words/text.h"
 #include "sat/nn/image/ecamp/ecamp_file.h"
 #include "sat/nn/image/image_file.h"
+#include "sat/nn/probe/probe_file.h"
 #include "sat/nn/sat/model_file.h"
 #include "sat/nn/sat/recognise_config.h"
 #include "sat/nn/text/embedding_bank.h"
@@ -52,6 +53,14 @@ void describe_bank(Json& report, const std::string& path) {
   report.set("width", bank.embeddings.shape[1]).set("text", to_json(bank.text));
   report.set("text_model_sha256", or_null(bank.text_identity)).set("model_sha256", or_null(bank.model_identity));
   report.set("card", bank.card.entries.empty() ? Json() : to_json(bank.card));
+}
+
+void describe_probe(Json& report, const std::string& path) {
+  report.set("kind", "probe");
+  const ProbeFile file = read_probe(path);
+  Json labels = Json::array();
+  for (const std::string& label : file.probe.labels) labels.push(label);
+  report.set("labels", std::move(labels)).set("width", file.probe.weight.shape[1]).set("source", to_json(file.source));
 }
 
 void describe_text(Json& report, const std::string& path, const CheckpointLimits& limits) {
@@ -138,6 +147,8 @@ int describe(Json& report, const Checkpoint& checkpoint, const InspectRequest& r
   try {
     if (is_bank(checkpoint)) {
       describe_bank(report, request.file);
+    } else if (is_probe(checkpoint)) {
+      describe_probe(report, request.file);
     } else if (is_text_file(checkpoint.weights)) {
       describe_text(report, request.file, request.limits);
     } else if (is_image_model(checkpoint.weights)) {

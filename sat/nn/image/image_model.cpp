@@ -105,13 +105,7 @@ void ImageModel::State::load(const Context& context) {
     if (remark.empty() && opened.metadata.count("generated") > 0) remark = "untrained weights";
   }
   plan(file, found, f32_bytes(of_connector));
-  const int64_t needed = bytes.loading + kProgramBytes;
-  const int64_t most = options.max_ram > 0 ? options.max_ram : options.machine_bytes;
-  if (most > 0 && needed > most) {
-    fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(needed), " of memory, the limit is ",
-                         in_bytes(most));
-  }
-  if (const auto device = context.planned_memory()) device->reserve(bytes.on_device);
+  make_room(options, bytes);
   vit.emplace(file.weights, file.config, file.naming);
   if (found) {
     head = make_head(*found);
@@ -129,18 +123,16 @@ void ImageModel::State::load(const Context& context) {
 }
 
 void ImageModel::State::plan(const ImageFile& file, const std::optional<HeadFound>& found, int64_t connector_bytes) {
-  Context context(Context::current().dry_run());
-  UseContext use(context);
-  const Vit vit_there(Weights::made(virtual_tensors()), file.config, file.naming);
-  std::unique_ptr<const SegmentationHead> head_there;
-  if (found) head_there = make_head({found->config, Weights::made(virtual_tensors())});
-  bytes.loading = context.memory()->peak_bytes() + 2 * connector_bytes;  // as published, and packed
-  bytes.on_host = context.memory()->live_bytes();
-  if (const auto device = context.planned_memory()) {
-    bytes.on_device = device->peak_bytes() + 2 * connector_bytes;
-  } else {
-    bytes.on_host += connector_bytes;
-  }
+  struct Built {
+    Vit vit;
+    std::unique_ptr<const SegmentationHead> head;
+  };
+  bytes = dry_built([&] {
+    return Built{Vit(Weights::made(virtual_tensors()), file.config, file.naming),
+                 found ? make_head({found->config, Weights::made(virtual_tensors())}) : nullptr};
+  });
+  bytes.loading += 2 * connector_bytes;  // as published, and packed
+  (bytes.on_device > 0 ? bytes.on_device : bytes.on_host) += (bytes.on_device > 0 ? 2 : 1) * connector_bytes;
 }
 
 std::vector<int64_t> ImageModel::State::checked_layers(const std::vector<int64_t>& layers) const {
@@ -188,21 +180,10 @@ std::vector<Tensor> ImageModel::State::maps(const Tensor& images, const std::vec
 }
 
 std::shared_ptr<const ImageModel> ImageModel::open(const ImageModelOptions& options) {
-  SAT_CHECK(!options.model.empty(), "no model was named");
-  if (options.max_ram > 0 && options.max_ram <= kProgramBytes) {
-    fail_as<MemoryError>("the memory limit of ", in_bytes(options.max_ram), " is less than the program itself needs, ",
-                         in_bytes(kProgramBytes));
-  }
+  const ContextOptions loading = loading_context(options);
   auto state = std::make_unique<State>();
   state->options = options;
-  ContextOptions of_context;
-  of_context.threads = options.threads;
-  of_context.max_bytes = options.max_ram > 0 ? options.max_ram - kProgramBytes : 0;
-  of_context.cpu = options.cpu;
-  of_context.precision = options.precision;
-  of_context.device = options.device;
-  of_context.cancelled = options.cancelled;
-  Context context(of_context);
+  Context context(loading);
   UseContext use(context);
   state->load(context);
   return std::shared_ptr<const ImageModel>(new ImageModel(std::move(state)));
@@ -228,14 +209,7 @@ int64_t ImageModel::connector_width() const { return state_->connector ? state_-
 int64_t ImageModel::classes() const { return state_->head ? state_->head->classes() : 0; }
 const std::vector<int64_t>& ImageModel::head_layers() const { return state_->head_layers; }
 
-ContextOptions ImageModel::context_options() const {
-  const ImageModelOptions& chosen = state_->options;
-  ContextOptions options;
-  options.cpu = chosen.cpu;
-  options.precision = chosen.precision;
-  if (chosen.device) options.device = device_beside(chosen.device, state_->bytes.on_device);
-  return options;
-}
+ContextOptions ImageModel::context_options() const { return running_context(state_->options, state_->bytes); }
 
 EncodedImages ImageModel::encode(const Tensor& images, const EncodeOptions& options) const {
   const std::vector<int64_t> layers = state_->checked_layers(options.layers);

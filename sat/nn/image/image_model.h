@@ -5,31 +5,22 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "sat/tensor/context.h"
+#include "sat/nn/load_options.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
 
-struct ImageModelOptions {
-  std::string model;                 // .safetensors, .pth, .pt or .bin
+struct ImageModelOptions : LoadOptions {
   std::string config;                // its config.json; empty: the one beside it, if any
   std::string interpolation;         // of positions: "offset" or "size" (rad-dino.md 3); empty: the config decides
   std::string head;                  // a segmentation head for its patch features, or
   std::string connector;             // a connector of report generation; empty: none
   std::vector<int64_t> head_layers;  // blocks, from 1, whose maps the head takes; none: the usual ones
   std::vector<int64_t> pool_scales;  // of a UPerNet head; none: 1, 2, 3, 6
-  int threads = 0;                   // that load it; 0: as many processors as this process may use
-  int64_t max_ram = 0;               // bytes the whole process may hold; 0: no limit
-  int64_t machine_bytes = 0;         // that the process can have at all; 0: unknown
-  CpuLevel cpu = best_cpu_level();   //
-  Precision precision = Precision::exact;
-  DeviceHandle device;              // cuda::open_device(); null: everything on the CPU
-  std::function<bool()> cancelled;  // asked often while it loads; true: throws Cancelled
 };
 
 /// Which of an image's tokens its features are.

@@ -15,8 +15,7 @@ constexpr const char* kClasses = "classes";
 
 }  // namespace
 
-bool is_probe(const std::string& path) {
-  const Checkpoint file = read_safetensors(path);
+bool is_probe(const Checkpoint& file) {
   const auto format = file.metadata.find("format");
   return format != file.metadata.end() && format->second == kFormat;
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "sat/io/checkpoints/checkpoint.h"
 #include "sat/io/features/feature_source.h"
 #include "sat/io/words/json.h"
 #include "sat/nn/probe/linear_probe.h"
@@ -19,7 +20,7 @@ struct ProbeFile {
 /// "1", "labels" (a JSON array), "task" ("labels" or "classes"), "thresholds" (a JSON array), "source"
 /// (feature_source_from_json) and "training". Throws Error naming what does not fit.
 ProbeFile read_probe(const std::string& path);
-bool is_probe(const std::string& path);  // a safetensors file that says it is a probe
+bool is_probe(const Checkpoint& file);  // says it of itself
 
 /// The file appears complete or not at all. Throws Error for a probe that read_probe() would refuse.
 void write_probe(const std::string& path, const ProbeFile& file);

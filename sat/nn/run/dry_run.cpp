@@ -82,24 +82,13 @@ Way best_way(const TryWay& try_way, int64_t room_on_device, int64_t spill_above)
 
 }  // namespace
 
-std::string in_bytes(int64_t bytes) {
-  return std::to_string(bytes) + " bytes (" + std::to_string((bytes >> 20) + (bytes % (1 << 20) != 0)) + " MiB)";
-}
-
 PreprocessOptions preprocess_options(const SatConfig& config, const RunOptions& run) {
   const ModalityConfig& modality = config.modality(run.modality);
   return {run.orientation.empty() ? config.orientation : run.orientation, modality.spacing_mm, modality.normalisation};
 }
 
 ModelBytes plan_model(const SatConfig& config) {
-  Context context(Context::current().dry_run());
-  UseContext use(context);
-  const SatModel model = virtual_model(config);
-  ModelBytes bytes;
-  bytes.loading = context.memory()->peak_bytes();
-  bytes.on_host = context.memory()->live_bytes();
-  if (const auto device = context.planned_memory()) bytes.on_device = device->peak_bytes();
-  return bytes;
+  return dry_built([&] { return virtual_model(config); });
 }
 
 SegmentationPlan plan_segmentation(const SatModel& model, const ModelBytes& held, const ModelGrid& grid,

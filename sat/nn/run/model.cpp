@@ -28,14 +28,8 @@ struct Model::State {
     const ModelFile file = open_model_file(options.model, options.config);
     identity = file.identity;
     bytes = plan_model(file.config);
-    const int64_t needed = bytes.loading + kProgramBytes;
-    const int64_t most = options.max_ram > 0 ? options.max_ram : options.machine_bytes;
-    if (most > 0 && needed > most) {
-      fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(needed), " of memory, the limit is ",
-                           in_bytes(most));
-    }
+    make_room(options, bytes);
     read_text_side(file);
-    if (const auto device = context.planned_memory()) device->reserve(bytes.on_device);
     network.emplace(file.weights, file.config);
     context.memory()->reset_peak();  // what only loading needed goes back to the system
   }
@@ -58,24 +52,13 @@ struct Model::State {
 };
 
 std::shared_ptr<const Model> Model::open(const ModelOptions& options) {
-  SAT_CHECK(!options.model.empty(), "no model was named");
+  const ContextOptions loading = loading_context(options);
   SAT_CHECK(options.bank.empty() || options.text_model.empty(),
             "both a bank and a text encoder were named; one is used");
-  if (options.max_ram > 0 && options.max_ram <= kProgramBytes) {
-    fail_as<MemoryError>("the memory limit of ", in_bytes(options.max_ram), " is less than the program itself needs, ",
-                         in_bytes(kProgramBytes));
-  }
   auto state = std::make_unique<State>();
   state->options = options;
   if (!options.bank.empty()) state->bank = read_bank(options.bank);  // small; among what the program itself holds
-  ContextOptions of_context;
-  of_context.threads = options.threads;
-  of_context.max_bytes = options.max_ram > 0 ? options.max_ram - kProgramBytes : 0;
-  of_context.cpu = options.cpu;
-  of_context.precision = options.precision;
-  of_context.device = options.device;
-  of_context.cancelled = options.cancelled;
-  Context context(of_context);
+  Context context(loading);
   UseContext use(context);
   state->load(context);
   return std::shared_ptr<const Model>(new Model(std::move(state)));
@@ -94,13 +77,6 @@ const ModelBytes& Model::bytes() const { return state_->bytes; }
 const EmbeddingBank* Model::bank() const { return state_->bank ? &*state_->bank : nullptr; }
 int64_t Model::text_bytes() const { return state_->text_bytes; }
 
-ContextOptions Model::context_options() const {
-  const ModelOptions& chosen = state_->options;
-  ContextOptions options;
-  options.cpu = chosen.cpu;
-  options.precision = chosen.precision;
-  if (chosen.device) options.device = device_beside(chosen.device, state_->bytes.on_device);
-  return options;
-}
+ContextOptions Model::context_options() const { return running_context(state_->options, state_->bytes); }
 
 }  // namespace sat

@@ -2,32 +2,23 @@
 // Running it over a scan is session.h's matter.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
+#include "sat/nn/load_options.h"
 #include "sat/nn/sat/sat_config.h"
-#include "sat/tensor/context.h"
 
 namespace sat {
 
 struct EmbeddingBank;  // text/embedding_bank.h
-struct ModelBytes;     // dry_run.h
+struct ModelBytes;     // loading.h
 class SatModel;        // sat/sat_model.h
 
-struct ModelOptions {
-  std::string model;          // .safetensors, .pth, .pt or .bin
-  std::string config;         // JSON description for a model that carries none; overrides one that it carries
-  std::string bank;           // prompt embeddings made before; or
-  std::string text_model;     // the text encoder, with
-  std::string vocabulary;     // its word pieces (vocab.txt)
-  int threads = 0;            // that load it; 0: as many processors as this process may use
-  int64_t max_ram = 0;        // bytes the whole process may hold while it loads; 0: no limit
-  int64_t machine_bytes = 0;  // that the process can have at all; 0: unknown. Bounds loading where max_ram does not
-  CpuLevel cpu = best_cpu_level();
-  Precision precision = Precision::exact;
-  DeviceHandle device;              // cuda::open_device(); null: everything on the CPU
-  std::function<bool()> cancelled;  // asked often while it loads; true: throws Cancelled
+struct ModelOptions : LoadOptions {
+  std::string config;      // JSON description for a model that carries none; overrides one that it carries
+  std::string bank;        // prompt embeddings made before; or
+  std::string text_model;  // the text encoder, with
+  std::string vocabulary;  // its word pieces (vocab.txt)
 };
 
 /// Constant after loading: any number of sessions, each on a thread of its own, run one model at the same time. Weights

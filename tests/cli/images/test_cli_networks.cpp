@@ -235,7 +235,7 @@ TEST_CASE("networks that a command does not run are refused in a sentence") {
   refused(run_on("detect", files, files.detector, {"--pictures", files.folder / "file"}), 1, "cannot make the folder");
 }
 
-TEST_CASE("inspect knows encoders of images, and what was fine-tuned of them") {
+TEST_CASE("inspect knows encoders of images, what was fine-tuned of them, and probes") {
   const Networks files;
   const auto inspected = [](const std::string& file) {
     const Ran ran = sat_run({"inspect", file, "--json"});
@@ -250,6 +250,17 @@ TEST_CASE("inspect knows encoders of images, and what was fine-tuned of them") {
   CHECK(classifier["network"].string() == "a classifier");
   CHECK(classifier["remark"].string() == "untrained weights");
   CHECK(inspected(files.detector)["network"].string() == "a detector");
+  files.write_probe_of({});
+  const Json probe = inspected(files.probe);
+  CHECK(probe["kind"].string() == "probe");
+  CHECK(probe["labels"].strings() == std::vector<std::string>{"effusion", "pneumonia"});
+}
+
+TEST_CASE("a limit that ECAMP's weights do not fit in is refused before they are read") {
+  const Networks files;
+  const Ran ran = run_on("classify", files, files.classifier, {"--max-ram", "97M"});
+  CHECK(ran.status == 0);  // a tiny model fits beside the program
+  refused(run_on("classify", files, files.classifier, {"--max-ram", "96M"}), 1, "less than the program itself needs");
 }
 
 TEST_CASE("masks that are made again take the place of the earlier ones, and nothing is left beside them") {

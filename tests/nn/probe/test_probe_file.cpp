@@ -89,7 +89,7 @@ TEST_CASE("a probe reads back to the bit") {
   const TempDir folder;
   const ProbeFile file = two_labels();
   write_probe(folder / "p.safetensors", file);
-  CHECK(is_probe(folder / "p.safetensors"));
+  CHECK(is_probe(open_checkpoint(folder / "p.safetensors")));
   const ProbeFile read = read_probe(folder / "p.safetensors");
   CHECK(read.probe.labels == file.probe.labels);
   CHECK(read.probe.thresholds == file.probe.thresholds);

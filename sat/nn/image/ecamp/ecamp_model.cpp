@@ -27,7 +27,7 @@ const char* name_of(EcampKind kind) { return kNames[size_t(kind)]; }
 EcampKind recognise_ecamp_file(const std::string& path) { return open_ecamp_file(path).kind; }
 
 struct EcampModel::State {
-  EcampModelOptions options;
+  LoadOptions options;
   EcampKind kind = EcampKind::encoder;
   std::string identity, remark;
   std::variant<std::monostate, EcampClassifier, EcampSegmenter, EcampDetector> network;
@@ -65,40 +65,20 @@ void EcampModel::State::load(const Context& context) {
 
 template <class Network, class Config>
 void EcampModel::State::build(const Context& context, const EcampFile& file, const Config& config) {
-  {
-    Context dry(context.dry_run());
-    UseContext use(dry);
-    const Network there(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
-    bytes.loading = dry.memory()->peak_bytes();
-    bytes.on_host = dry.memory()->live_bytes();
-    if (const auto device = dry.planned_memory()) bytes.on_device = device->peak_bytes();
-  }
-  if (options.max_ram > 0 && bytes.loading + kProgramBytes > options.max_ram) {
-    fail_as<MemoryError>(options.model, ": loading this model needs ", in_bytes(bytes.loading + kProgramBytes),
-                         " of memory, the limit is ", in_bytes(options.max_ram));
-  }
-  if (const auto device = context.planned_memory()) device->reserve(bytes.on_device);
+  bytes = dry_built([&] {
+    return Network(Weights::made([](const std::string&, const Shape& shape) { return Tensor(shape); }), config);
+  });
+  make_room(options, bytes);
   network.emplace<Network>(file.weights, config);
   check_all_read(file.weights, kind);
   context.memory()->reset_peak();  // what only loading needed goes back to the system
 }
 
-std::shared_ptr<const EcampModel> EcampModel::open(const EcampModelOptions& options) {
-  SAT_CHECK(!options.model.empty(), "no model was named");
-  if (options.max_ram > 0 && options.max_ram <= kProgramBytes) {
-    fail_as<MemoryError>("the memory limit of ", in_bytes(options.max_ram), " is less than the program itself needs, ",
-                         in_bytes(kProgramBytes));
-  }
+std::shared_ptr<const EcampModel> EcampModel::open(const LoadOptions& options) {
+  const ContextOptions loading = loading_context(options);
   auto state = std::make_unique<State>();
   state->options = options;
-  ContextOptions of_context;
-  of_context.threads = options.threads;
-  of_context.max_bytes = options.max_ram > 0 ? options.max_ram - kProgramBytes : 0;
-  of_context.cpu = options.cpu;
-  of_context.precision = options.precision;
-  of_context.device = options.device;
-  of_context.cancelled = options.cancelled;
-  Context context(of_context);
+  Context context(loading);
   UseContext use(context);
   state->load(context);
   return std::shared_ptr<const EcampModel>(new EcampModel(std::move(state)));
@@ -107,7 +87,7 @@ std::shared_ptr<const EcampModel> EcampModel::open(const EcampModelOptions& opti
 EcampModel::EcampModel(std::unique_ptr<State> state) : state_(std::move(state)) {}
 EcampModel::~EcampModel() = default;
 
-const EcampModelOptions& EcampModel::options() const { return state_->options; }
+const LoadOptions& EcampModel::options() const { return state_->options; }
 EcampKind EcampModel::kind() const { return state_->kind; }
 const std::string& EcampModel::identity() const { return state_->identity; }
 const std::string& EcampModel::remark() const { return state_->remark; }
@@ -125,14 +105,7 @@ int64_t EcampModel::classes() const {
 
 std::vector<std::string> EcampModel::masks() const { return state_->segmenter().masks(); }
 
-ContextOptions EcampModel::context_options() const {
-  const EcampModelOptions& chosen = state_->options;
-  ContextOptions options;
-  options.cpu = chosen.cpu;
-  options.precision = chosen.precision;
-  if (chosen.device) options.device = device_beside(chosen.device, state_->bytes.on_device);
-  return options;
-}
+ContextOptions EcampModel::context_options() const { return running_context(state_->options, state_->bytes); }
 
 Tensor EcampModel::classify(const Tensor& images) const { return to_host(state_->classifier()(images)); }
 Tensor EcampModel::segment(const Tensor& images) const { return to_host(state_->segmenter()(images)); }

@@ -4,13 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "sat/nn/image/ecamp/detection/detection.h"
-#include "sat/tensor/context.h"
+#include "sat/nn/load_options.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
@@ -22,28 +21,18 @@ const char* name_of(EcampKind kind);  // "an encoder", "a pre-training checkpoin
 /// What is in a file, by its tensors; throws Error for a file of none of them.
 EcampKind recognise_ecamp_file(const std::string& path);
 
-struct EcampModelOptions {
-  std::string model;    // .safetensors, .pth, .pt or .bin
-  int threads = 0;      // that load it; 0: as many processors as this process may use
-  int64_t max_ram = 0;  // bytes the whole process may hold; 0: no limit
-  CpuLevel cpu = best_cpu_level();
-  Precision precision = Precision::exact;
-  DeviceHandle device;              // cuda::open_device(); null: everything on the CPU
-  std::function<bool()> cancelled;  // asked often while it loads; true: throws Cancelled
-};
-
 /// Constant after loading: any number of callers use one model at the same time, each in a context of its own that was
 /// made of context_options(). An image's results have the same bits whatever others are in its batch.
 class EcampModel {
  public:
   /// Throws Error for a file that is no classifier, segmenter or detector of ECAMP's, naming what is wrong with it;
   /// MemoryError where the limit would be passed.
-  static std::shared_ptr<const EcampModel> open(const EcampModelOptions& options);
+  static std::shared_ptr<const EcampModel> open(const LoadOptions& options);
   ~EcampModel();
   EcampModel(const EcampModel&) = delete;
   EcampModel& operator=(const EcampModel&) = delete;
 
-  const EcampModelOptions& options() const;
+  const LoadOptions& options() const;
   EcampKind kind() const;
   const std::string& identity() const;     // sha256
   const std::string& remark() const;       // what whoever reads results must know: "untrained weights"; mostly empty

@@ -5,31 +5,11 @@
 #include <cstdint>
 
 #include "sat/tensor/cpu/scan.h"
+#include "sat/tensor/cpu/vector/lanes_avx2.h"
 
 namespace sat::cpu::avx2 {
 
 namespace {
-
-constexpr int64_t kLanes = 8;
-
-/// e^x for x <= 0, to 1e-7 of itself; 0 below -87. As in vector_avx2.cpp: x = n * ln 2 + r, and e^r by its series.
-__m256 exp_of(__m256 x) {
-  const __m256 kept = _mm256_max_ps(_mm256_set1_ps(-87.f), x);  // in this order a NaN stays
-  const __m256 n =
-      _mm256_round_ps(_mm256_mul_ps(kept, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), kept);
-  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
-  __m256 p = _mm256_set1_ps(1.f / 5040);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 720));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 120));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 24));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 6));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-  p = _mm256_fmadd_ps(_mm256_mul_ps(p, r), r, r);
-  const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-  const __m256 power = _mm256_castsi256_ps(exponent);
-  return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(-87.f), _CMP_LT_OQ), _mm256_fmadd_ps(power, p, power));
-}
 
 /// x / (1 + e^-x), from e^-|x|.
 __m256 silu(__m256 x) {

@@ -4,30 +4,13 @@
 
 #include <immintrin.h>
 
+#include "sat/tensor/cpu/vector/lanes_avx2.h"
+
 namespace sat::cpu::avx2 {
 
 namespace {
 
-constexpr int64_t kLanes = 8, kRows = kWindowQueries;
-
-/// As in vector_avx2.cpp: e^x for x <= 0; 0 below -87.
-__m256 exp_of(__m256 x) {
-  const __m256 kept = _mm256_max_ps(_mm256_set1_ps(-87.f), x);  // in this order a NaN stays
-  const __m256 n =
-      _mm256_round_ps(_mm256_mul_ps(kept, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375f), kept);
-  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4f), r);
-  __m256 p = _mm256_set1_ps(1.f / 5040);
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 720));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 120));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 24));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.f / 6));
-  p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-  p = _mm256_fmadd_ps(_mm256_mul_ps(p, r), r, r);
-  const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-  const __m256 power = _mm256_castsi256_ps(exponent);
-  return _mm256_andnot_ps(_mm256_cmp_ps(x, _mm256_set1_ps(-87.f), _CMP_LT_OQ), _mm256_fmadd_ps(power, p, power));
-}
+constexpr int64_t kRows = kWindowQueries;
 
 __m256i lanes_below(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count < 0        ? 0
@@ -40,12 +23,6 @@ float largest_of(__m256 x) {
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
-
-float sum_of(__m256 x) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
 /// sums[r] = sum over i < terms of row[r][i] * panel[i], for 16 outputs.

@@ -20,7 +20,7 @@ namespace {
 Tensor images(int64_t batch) { return field("images", {batch, 64, 64, 3}, 1.5); }
 
 std::shared_ptr<const EcampModel> opened(const std::string& path) {
-  EcampModelOptions options;
+  LoadOptions options;
   options.model = path;
   return EcampModel::open(options);
 }
@@ -170,7 +170,7 @@ TEST_CASE("a model gives what its network gives, says what it is, and holds at m
 
 TEST_CASE("a model that would pass the limit of memory is refused") {
   const File file(tensors_of(tiny_classifier()));
-  EcampModelOptions options;
+  LoadOptions options;
   options.model = file.path;
   options.max_ram = int64_t(1) << 20;
   CHECK_THROWS_AS(EcampModel::open(options), MemoryError);
