@@ -142,26 +142,42 @@ def channels_first(window):
     return np.ascontiguousarray(np.moveaxis(load_file(window)["x"], 4, 1))
 
 
+def openvino_request(arguments):
+    """An inference request of the CPU plug-in with its latency settings, f32 or bf16 arithmetic, and the model."""
+    import openvino
+
+    core = openvino.Core()
+    if arguments.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("OpenVINO offers no bf16 on this processor")
+    compiled = core.compile_model(core.read_model(arguments.onnx), "CPU", {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(arguments.threads),
+        "INFERENCE_PRECISION_HINT": arguments.precision,
+    })
+    return compiled.create_infer_request(), compiled, openvino.__version__.split("-")[0]
+
+
+def onnxruntime_session(arguments):
+    """A session of the CPU provider, f32, every graph optimization."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = arguments.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(arguments.onnx, options, providers=["CPUExecutionProvider"])
+    return session, onnxruntime.__version__
+
+
 class OpenVino:
-    """The CPU plug-in with its latency settings, f32 or bf16 arithmetic."""
-
     def __init__(self, arguments):
-        import openvino
-
-        core = openvino.Core()
-        if arguments.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise RuntimeError("OpenVINO offers no bf16 on this processor")
-        compiled = core.compile_model(core.read_model(arguments.onnx), "CPU", {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(arguments.threads),
-            "INFERENCE_PRECISION_HINT": arguments.precision,
-        })
+        self.request, compiled, version = openvino_request(arguments)
         kernels = sorted({op.get_rt_info()["primitiveType"].astype(str) for op in
                           compiled.get_runtime_model().get_ordered_ops() if
                           op.get_rt_info()["layerType"].astype(str) == "Convolution"})
-        self.version = " ".join([openvino.__version__.split("-")[0], *kernels])
-        self.request = compiled.create_infer_request()
+        self.version = " ".join([version, *kernels])
         self.x = channels_first(arguments.window)
         self.outputs = range(len(compiled.outputs))
 
@@ -174,18 +190,8 @@ class OpenVino:
 
 
 class OnnxRuntime:
-    """The CPU provider, f32, every graph optimization."""
-
     def __init__(self, arguments):
-        import onnxruntime
-
-        self.version = onnxruntime.__version__
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = arguments.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(arguments.onnx, options, providers=["CPUExecutionProvider"])
+        self.session, self.version = onnxruntime_session(arguments)
         self.x = channels_first(arguments.window)
 
     def run(self):
@@ -207,20 +213,17 @@ def write(stem, results, channels_last):
         file.flush()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=PEERS)
+def add_server_options(parser, peers):
+    parser.add_argument("peer", choices=peers)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
-    parser.add_argument("--network", choices=network.NETWORKS, default="unet")
-    parser.add_argument("--channels-last", action="store_true", help="PyTorch: memory format channels_last_3d")
     parser.add_argument("--compile", action="store_true", help="PyTorch: torch.compile with frozen weights")
     parser.add_argument("--isa", choices=("native", "avx2"), default="native")
-    parser.add_argument("--weights", help="safetensors file (PyTorch); none: layers only")
-    parser.add_argument("--window", help="safetensors file with x [1, H, W, D, 3]")
     parser.add_argument("--onnx", help="the network with its weights (OpenVINO, ONNX Runtime)")
-    arguments = parser.parse_args()
 
+
+def serve(make_peer, write_results):
+    """Answers commands until there are no more; `write_results(stem, results, peer)` writes what a run gave."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -228,7 +231,7 @@ def main():
         print(json.dumps(fields), file=answers, flush=True)
 
     try:
-        peer = PEERS[arguments.peer](arguments)
+        peer = make_peer()
         answer(version=peer.version)
         results = None
         for line in sys.stdin:
@@ -239,13 +242,24 @@ def main():
                 results = peer.run()
                 answer(seconds=time.perf_counter() - start)
             elif command == "write":
-                write(words[0], results, peer.channels_last)
+                write_results(words[0], results, peer)
                 answer()
             else:
                 answer(seconds=peer.layer(*map(int, words)))
     except Exception as error:
         answer(error=" ".join(f"{type(error).__name__}: {error}".split()))
         raise
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_server_options(parser, PEERS)
+    parser.add_argument("--network", choices=network.NETWORKS, default="unet")
+    parser.add_argument("--channels-last", action="store_true", help="PyTorch: memory format channels_last_3d")
+    parser.add_argument("--weights", help="safetensors file (PyTorch); none: layers only")
+    parser.add_argument("--window", help="safetensors file with x [1, H, W, D, 3]")
+    arguments = parser.parse_args()
+    serve(lambda: PEERS[arguments.peer](arguments), lambda stem, results, peer: write(stem, results, peer.channels_last))
 
 
 if __name__ == "__main__":

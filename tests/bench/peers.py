@@ -361,6 +361,31 @@ def report_layers(options, results):
     table(rows)
 
 
+def add_common_options(parser, peers):
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", nargs="*", choices=peers, metavar="NAME",
+                        help="default: all that the processor can run, of " + " ".join(peers))
+    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
+                        help="ours, exact first (default: exact)")
+    parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
+    parser.add_argument("--isa", choices=("native", "avx2"), default="native",
+                        help="avx2: everybody is kept from wider instructions (default: native)")
+    parser.add_argument("--json", metavar="FILE", help="where to write all figures")
+
+
+def parse_common(parser):
+    """The options, checked as far as every comparison has them."""
+    options = parser.parse_args()
+    if options.rounds < 1 or options.threads < 1:
+        parser.error("at least one round and one thread")
+    if options.precision[0] != "exact":
+        parser.error("the peers are compared with exact: name it first")
+    if options.isa == "avx2":
+        options.cpu = options.cpu or "avx2"
+    return options
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="peers.sh",
                                      description="Compares our U-Net with the frameworks' on this CPU.")
@@ -371,33 +396,18 @@ def parse():
                         help=f"window, multiples of {network.TOTAL_STRIDE} (default: 96 96 96)")
     parser.add_argument("--fallback", type=int, nargs=3, default=(96, 96, 96), metavar=("H", "W", "D"),
                         help="window of a second table for peers that fail at the first (default: 96 96 96)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="NAME",
-                        help="default: all that the processor can run, of " + " ".join(PEERS))
-    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
-                        help="ours, exact first (default: exact)")
-    parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
-    parser.add_argument("--isa", choices=("native", "avx2"), default="native",
-                        help="avx2: everybody is kept from wider instructions (default: native)")
+    add_common_options(parser, PEERS)
     parser.add_argument("--alone", action="store_true", help="one process at a time, started and warmed up every round")
     parser.add_argument("--memory", type=float, metavar="GB",
                         help="limit of a process (default: 95 %% of what is free)")
     parser.add_argument("--layers", nargs="*", metavar="IN+SKIP:OUT:HxWxD", help="single convolutions as well")
     parser.add_argument("--no-window", action="store_true", help="only --layers")
     parser.add_argument("--work", metavar="DIR", help="folder for gigabytes of temporary files (default: the system's)")
-    parser.add_argument("--json", metavar="FILE", help="where to write all figures")
-    options = parser.parse_args()
+    options = parse_common(parser)
     if any(side % network.TOTAL_STRIDE or side < 1 for side in (*options.size, *options.fallback)):
         parser.error(f"a window's sides are multiples of {network.TOTAL_STRIDE}")
-    if options.rounds < 1 or options.threads < 1:
-        parser.error("at least one round and one thread")
-    if options.precision[0] != "exact":
-        parser.error("the peers are compared with exact: name it first")
     if options.network != "unet" and not {"torch", "torch-cl"}.issuperset(options.peers or ()):
         parser.error(f"--network {options.network} is compared with torch and torch-cl")
-    if options.isa == "avx2":
-        options.cpu = options.cpu or "avx2"
     return options
 
 

@@ -136,23 +136,10 @@ def parse():
                                      description="Compares our ViT-B/14 with the frameworks' on this CPU.")
     parser.add_argument("--bench", required=True, metavar="FILE", help="the built sat_bench_vit")
     parser.add_argument("--batch", type=int, default=1, help="images (default: 1)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="*", choices=PEERS, metavar="NAME",
-                        help="default: all that the processor can run, of " + " ".join(PEERS))
-    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
-                        help="ours, exact first (default: exact)")
-    parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
-    parser.add_argument("--isa", choices=("native", "avx2"), default="native",
-                        help="avx2: everybody is kept from wider instructions (default: native)")
-    parser.add_argument("--json", metavar="FILE", help="where to write all figures")
-    options = parser.parse_args()
-    if options.batch < 1 or options.rounds < 1 or options.threads < 1:
-        parser.error("at least one image, one round and one thread")
-    if options.precision[0] != "exact":
-        parser.error("the peers are compared with exact: name it first")
-    if options.isa == "avx2":
-        options.cpu = options.cpu or "avx2"
+    peers.add_common_options(parser, PEERS)
+    options = peers.parse_common(parser)
+    if options.batch < 1:
+        parser.error("at least one image")
     return options
 
 
