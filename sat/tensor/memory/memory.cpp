@@ -1,8 +1,6 @@
 // The caching allocator.
 #include "sat/tensor/memory/memory.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -13,37 +11,16 @@ namespace sat {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kHugePage = 2 << 20;
-
-/// Blocks of at least a huge page are mapped, so that giving one back really lowers the process's memory.
-void* system_allocate(int64_t bytes) {
-  if (bytes < kHugePage) {
-    void* block = std::aligned_alloc(kAlignment, size_t(bytes));
-    if (!block) throw std::bad_alloc();
-    return block;
-  }
-  void* block = mmap(nullptr, size_t(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (block == MAP_FAILED) throw std::bad_alloc();
-  madvise(block, size_t(bytes), MADV_HUGEPAGE);
-  return block;
-}
-
-void system_free(void* block, int64_t bytes) {
-  if (bytes < kHugePage) {
-    std::free(block);
-  } else {
-    munmap(block, size_t(bytes));
-  }
-}
+constexpr int64_t kLarge = 2 << 20;  // bytes, from which on a block is pages of the arena
 
 }  // namespace
 
 int64_t CachingAllocator::rounded(int64_t bytes) {
-  const int64_t unit = bytes < kHugePage ? kAlignment : 4096;
+  const int64_t unit = bytes < kLarge ? kAlignment : PageArena::kPage;
   return std::max<int64_t>(1, (bytes + unit - 1) / unit) * unit;
 }
 
-CachingAllocator::~CachingAllocator() { release_until(0); }
+CachingAllocator::~CachingAllocator() { keep_at_most(0); }
 
 int64_t CachingAllocator::live_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -57,22 +34,16 @@ int64_t CachingAllocator::peak_bytes() const {
 
 void CachingAllocator::reset_peak() {
   std::lock_guard<std::mutex> lock(mutex_);
-  release_until(0);
+  keep_at_most(0);
+  arena_.unmap();
   peak_ = live_;
 }
 
 void* CachingAllocator::allocate(int64_t bytes) {
-  SAT_CHECK(bytes >= 0 && bytes <= INT64_MAX - kHugePage, "allocation of ", bytes, " bytes");
+  SAT_CHECK(bytes >= 0 && bytes <= INT64_MAX - kLarge, "allocation of ", bytes, " bytes");
   const int64_t size = rounded(bytes);
   std::lock_guard<std::mutex> lock(mutex_);
-  if (const auto found = cached_.find(size); found != cached_.end()) {
-    void* block = found->second;
-    spare_.insert(cached_.extract(found));
-    ++in_use_;
-    kept_ -= size;
-    live_ += size;
-    return block;
-  }
+  if (void* block = reused(size)) return block;
   if (dry()) {
     live_ += size;
     peak_ = std::max(peak_, live_);
@@ -83,12 +54,32 @@ void* CachingAllocator::allocate(int64_t bytes) {
     fail_as<MemoryError>("out of tensor memory: ", size, " more bytes asked for, ", live_, " in use, the cap is ",
                          max_bytes());
   }
-  release_until(std::max<int64_t>(0, std::min(most, std::max(peak_, live_ + size)) - live_ - size));
-  if (spare_.size() == in_use_) spare_.emplace(0, nullptr);
-  void* block = system_allocate(size);
-  ++in_use_;
+  void* block = fresh(size);
   live_ += size;
-  peak_ = std::max(peak_, live_ + kept_);
+  // Nobody has touched the block's fresh pages yet, so what must go in exchange goes in time.
+  keep_at_most(std::min(most, std::max(peak_, live_)) - live_);
+  peak_ = std::max(peak_, live_ + kept());
+  return block;
+}
+
+/// A kept small block of this size; null if there is none.
+void* CachingAllocator::reused(int64_t size) {
+  const auto found = cached_.find(size);
+  if (found == cached_.end()) return nullptr;
+  void* block = found->second;
+  spare_.insert(cached_.extract(found));
+  ++in_use_;
+  kept_small_ -= size;
+  live_ += size;
+  return block;
+}
+
+void* CachingAllocator::fresh(int64_t size) {
+  if (size >= kLarge) return arena_.take(size);
+  if (spare_.size() == in_use_) spare_.emplace(0, nullptr);
+  void* block = std::aligned_alloc(kAlignment, size_t(size));
+  if (!block) throw std::bad_alloc();
+  ++in_use_;
   return block;
 }
 
@@ -102,7 +93,8 @@ void CachingAllocator::deallocate(void* block, int64_t bytes) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   live_ -= size;
   if (dry()) return;
-  kept_ += size;
+  if (size >= kLarge) return arena_.give(block, size);
+  kept_small_ += size;
   --in_use_;
   auto node = spare_.extract(spare_.begin());
   node.key() = size;
@@ -110,11 +102,13 @@ void CachingAllocator::deallocate(void* block, int64_t bytes) noexcept {
   cached_.insert(std::move(node));
 }
 
-void CachingAllocator::release_until(int64_t target_cached) noexcept {
-  while (kept_ > target_cached) {
+/// Large blocks' pages go first.
+void CachingAllocator::keep_at_most(int64_t bytes) noexcept {
+  if (kept() > bytes) arena_.cool(std::max<int64_t>(0, bytes - kept_small_));
+  while (kept() > bytes) {
     const auto largest = std::prev(cached_.end());
-    system_free(largest->second, largest->first);
-    kept_ -= largest->first;
+    std::free(largest->second);
+    kept_small_ -= largest->first;
     cached_.erase(largest);
   }
 }

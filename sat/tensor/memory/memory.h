@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "sat/tensor/error.h"
+#include "sat/tensor/memory/page_arena.h"
 
 namespace sat {
 
@@ -38,9 +39,9 @@ class Memory {
   bool dry_;
 };
 
-/// The CPU's memory. Freed blocks are kept for reuse, but a kept block never raises the peak: when a new block would,
-/// kept blocks go back to the system first. Blocks are 64-byte aligned; those of 2 MB and more sit on huge pages where
-/// the system offers them.
+/// The CPU's memory. What was freed is kept for reuse, but never raises the peak: when a new block would, kept memory
+/// goes back to the system first. Small blocks are kept by size, those of 2 MB and more as pages of one arena, which a
+/// block of any size may use again. Blocks are 64-byte aligned.
 class CachingAllocator : public Memory {
  public:
   explicit CachingAllocator(int64_t max_bytes = 0, bool dry = false) : Memory(max_bytes, dry) {}
@@ -58,13 +59,17 @@ class CachingAllocator : public Memory {
   static int64_t rounded(int64_t bytes);  // what a request of this size costs
 
  private:
-  void release_until(int64_t target_cached) noexcept;
+  void* reused(int64_t size);
+  void* fresh(int64_t size);
+  void keep_at_most(int64_t bytes) noexcept;
+  int64_t kept() const { return kept_small_ + arena_.warm_bytes(); }
 
   mutable std::mutex mutex_;
-  std::multimap<int64_t, void*> cached_;  // by rounded size
-  std::multimap<int64_t, void*> spare_;   // one node or more for each block in use: its place in cached_ later on
-  size_t in_use_ = 0;                     // blocks
-  int64_t live_ = 0, kept_ = 0, peak_ = 0;
+  PageArena arena_;
+  std::multimap<int64_t, void*> cached_;  // small blocks by rounded size
+  std::multimap<int64_t, void*> spare_;   // one node or more for each small block in use: its place in cached_ later on
+  size_t in_use_ = 0;                     // small blocks
+  int64_t live_ = 0, kept_small_ = 0, peak_ = 0;
 };
 
 /// Owns the bytes of one or more tensors: from a Memory, or foreign bytes with a release function (a mapped file).
