@@ -53,7 +53,7 @@ Masks masks_on_image(const Tensor& logits, const ImagePlacement& placement, bool
   for (int64_t k = 0; k < K; ++k) {
     const Tensor scores = class_scores(logits, k, placement, kNever);
     Tensor inside(each ? size : Shape{0}, DType::u8);
-    for (int64_t i = 0; i < scores.numel(); ++i) {
+    for (int64_t i = 0, count = scores.numel(); i < count; ++i) {
       const bool here = seen.data<uint8_t>()[i] != kUnseen;
       const float score = scores.data<float>()[i];
       if (each) inside.data<uint8_t>()[i] = here ? uint8_t(score > 0) : kUnseen;
@@ -125,7 +125,7 @@ Tensor overlay(const ReadyImage& image, const Masks& masks, const MaskSettings& 
   if (settings.each) {
     for (size_t k = 0; k < masks.inside.size(); ++k) {
       Tensor labels = shown(masks.inside[k]);
-      for (int64_t i = 0; i < labels.numel(); ++i) {
+      for (int64_t i = 0, count = labels.numel(); i < count; ++i) {
         uint8_t& label = labels.data<uint8_t>()[i];
         label = label == kUnseen && k > 0 ? uint8_t(0) : label == 1 ? uint8_t(k + 1) : label;
       }
@@ -146,7 +146,7 @@ Tensor as_grey(const Tensor& mask) { return mask.reshape({mask.shape[0], mask.sh
 /// 255 inside, 0 outside or not seen.
 Tensor black_and_white(const Tensor& inside) {
   Tensor pixels(inside.shape, DType::u8);
-  for (int64_t i = 0; i < inside.numel(); ++i) {
+  for (int64_t i = 0, count = inside.numel(); i < count; ++i) {
     pixels.data<uint8_t>()[i] = inside.data<uint8_t>()[i] == 1 ? 255 : 0;
   }
   return pixels;

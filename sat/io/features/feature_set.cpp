@@ -32,7 +32,7 @@ Tensor as_floats(const Tensor& x) {
   Tensor y(x.shape);
   float* to = y.data<float>();
   const auto convert = [&](const auto* from) {
-    for (int64_t i = 0; i < x.numel(); ++i) to[i] = float(from[i]);
+    for (int64_t i = 0, count = x.numel(); i < count; ++i) to[i] = float(from[i]);
   };
   if (x.dtype == DType::u8) {
     convert(x.data<uint8_t>());

@@ -64,7 +64,7 @@ std::string csv_line(const std::string& image, const Tensor& row) {
   std::string line;
   append_csv_field(line, image);
   const float* values = row.data<float>();
-  for (int64_t i = 0; i < row.numel(); ++i) {
+  for (int64_t i = 0, count = row.numel(); i < count; ++i) {
     char digits[32];
     line += ',';
     line.append(digits, std::to_chars(digits, digits + sizeof digits, values[i]).ptr);

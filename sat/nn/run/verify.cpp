@@ -63,8 +63,9 @@ Verification verify_window(const SatModel& tested, Context& tested_context, cons
       const int64_t rows = std::min(kRows, height - row), prompts = std::min(kPrompts, count - prompt);
       const Tensor a = scores_of(found, row, rows, prompt, prompts),
                    b = scores_of(expected, row, rows, prompt, prompts);
-      for (int64_t i = 0; i < a.numel(); ++i) {
-        const double x = a.data<float>()[i], y = b.data<float>()[i], difference = 0.5 * std::fabs(x - y);
+      const float *const left = a.data<float>(), *const right = b.data<float>();
+      for (int64_t i = 0, voxels = a.numel(); i < voxels; ++i) {
+        const double x = left[i], y = right[i], difference = 0.5 * std::fabs(x - y);
         result.largest_difference = difference <= result.largest_difference ? result.largest_difference : difference;
         changed += (x > 0) != (y > 0);
       }
