@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/conv/few_channels.h"
 #include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
@@ -161,87 +162,27 @@ struct ConvRows {
   };
 };
 
-/// The same voxels where inputs have so few channels that a tap is too short for a tile: all taps of a row are gathered
-/// side by side, as one long tap.
-struct GatheredRows {
-  ConvRows rows;
-
-  GatheredRows(const float* x0, const float* x1, const ConvShape& conv) : rows(x0, x1, conv) {}
-
-  struct Group {
-    int64_t first, terms;
-    std::vector<float> gathered;
-
-    Group(const GatheredRows& from, int64_t first_row, int64_t count) : first(first_row) {
-      const ConvRows& source = from.rows;
-      const ConvShape& shape = source.shape;
-      const ConvRows::Group voxels(source, first_row, count);
-      const int64_t in = shape.in0 + shape.in1;
-      terms = int64_t(source.taps.size()) * in;
-      gathered.assign(size_t(divide_up(count, kTileRows) * kTileRows * terms), 0.f);
-      for (int64_t row = 0; row < count; ++row) {
-        const ConvRows::Group::Corner& corner = voxels.corners[row];
-        const auto inside = [](int64_t at, int64_t size) { return uint64_t(at) < uint64_t(size); };
-        const int64_t first_d = std::max<int64_t>(0, -corner.d);
-        const int64_t last_d = std::min(shape.kernel[2], shape.in_size[2] - corner.d);
-        for (int64_t line = 0; line < shape.kernel[0] * shape.kernel[1];
-             ++line) {  // the taps of a line lie side by side
-          const ConvRows::Tap& tap = source.taps[size_t(line * shape.kernel[2])];
-          if (!inside(corner.h + tap.h, shape.in_size[0]) || !inside(corner.w + tap.w, shape.in_size[1])) continue;
-          float* to = gathered.data() + row * terms + line * shape.kernel[2] * in;
-          const int64_t voxel = corner.voxel + tap.voxels;
-          if (shape.in1 == 0) {
-            const float* x = source.x[0] + voxel * in;
-            for (int64_t i = first_d * in; i < last_d * in; ++i) to[i] = x[i];
-            continue;
-          }
-          for (int64_t d = first_d; d < last_d; ++d) {
-            for (int64_t c = 0; c < shape.in0; ++c) to[d * in + c] = source.x[0][(voxel + d) * shape.in0 + c];
-            for (int64_t c = 0; c < shape.in1; ++c) {
-              to[d * in + shape.in0 + c] = source.x[1][(voxel + d) * shape.in1 + c];
-            }
-          }
-        }
-      }
-    }
-    void point(const float** pointers, int64_t row, const Terms& part) const {
-      for (int64_t r = 0; r < kTileRows; ++r) pointers[r] = gathered.data() + (row + r) * terms + part.channel;
-    }
-  };
-};
-
-constexpr int64_t kFewChannels = 4;
-
-/// The product that a convolution of one sample or more is.
+/// The product that a convolution is.
 Product product_of(const float* panels, const ConvShape& shape) {
   const int64_t rows = shape.batch * shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
-  const int64_t taps = shape.taps(), in = shape.in0 + shape.in1;
-  if (in <= kFewChannels) return {panels, rows, 1, shape.out, {taps * in, 0}};
-  return {panels, rows, taps, shape.out, {shape.in0, shape.in1}};
-}
-
-template <class Epilogue, class After>
-void run_conv(const Simd& simd, const Product& product, const float* x0, const float* x1, const ConvShape& shape,
-              const Epilogue& epilogue, const After& after) {
-  if (shape.in0 + shape.in1 <= kFewChannels) {
-    run_product(simd, product, GatheredRows(x0, x1, shape), epilogue, after);
-  } else {
-    run_product(simd, product, ConvRows(x0, x1, shape), epilogue, after);
-  }
+  return {panels, rows, shape.taps(), shape.out, {shape.in0, shape.in1}};
 }
 
 void vector_conv3d(const Simd& simd, float* y, const float* x0, const float* x1, const float* panels, const float* bias,
                    const ConvShape& shape) {
+  if (has_few_channels(shape)) {
+    return few_channels_conv3d(simd, {y, DType::f32, nullptr}, x0, x1, panels, bias, shape);
+  }
   const auto epilogue = [&](const auto& group, int64_t row, int64_t first, int64_t outputs, const float* sums) {
     float* to = y + (group.first + row) * shape.out + first;
     for (int64_t o = 0; o < outputs; ++o) to[o] = bias ? sums[o] + bias[first + o] : sums[o];
   };
-  run_conv(simd, product_of(panels, shape), x0, x1, shape, epilogue,
-           [](int64_t, int64_t, int64_t, const float*, int64_t, int64_t) {});
+  run_product(simd, product_of(panels, shape), ConvRows(x0, x1, shape), epilogue);
 }
 
 void vector_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
                            const ConvShape& shape) {
+  if (has_few_channels(shape)) return few_channels_conv3d(simd, y, x0, x1, panels, nullptr, shape);
   const int64_t voxels = shape.out_size[0] * shape.out_size[1] * shape.out_size[2];
   ConvShape one = shape;  // a sample at a time: a run of groups counts into one sample's statistics
   one.batch = 1;
@@ -267,8 +208,8 @@ void vector_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x
     };
     std::fill(parts.begin(), parts.end(), Moments{});
     const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2] * b;
-    run_conv(simd, product, x0 + in_voxels * shape.in0, x1 ? x1 + in_voxels * shape.in1 : nullptr, one, epilogue,
-             count);
+    const float* const others = x1 ? x1 + in_voxels * shape.in1 : nullptr;
+    run_product(simd, product, ConvRows(x0 + in_voxels * shape.in0, others, one), epilogue, count);
     parallel_for(shape.out, 1, [&](int64_t o, int64_t) {
       Moments& whole = y.statistics[b * shape.out + o];
       whole = {};

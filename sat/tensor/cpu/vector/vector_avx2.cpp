@@ -82,6 +82,78 @@ void add_up(double* sums, const float* x, const double* center, int64_t rows, in
   }
 }
 
+/// add_deviations() of Vectors * 8 channels: as many sums as hide the latency of an addition.
+template <int Vectors>
+void add_deviations_of(double* sums, double* squares, const float* x, const float* base, int64_t voxels,
+                       int64_t channels) {
+  __m256 middle[Vectors], sum[Vectors], square[Vectors];
+  for (int i = 0; i < Vectors; ++i) {
+    middle[i] = _mm256_loadu_ps(base + i * kLanes);
+    sum[i] = square[i] = _mm256_setzero_ps();
+  }
+  for (int64_t voxel = 0; voxel < voxels; ++voxel, x += channels) {
+    for (int i = 0; i < Vectors; ++i) {
+      const __m256 difference = _mm256_sub_ps(_mm256_loadu_ps(x + i * kLanes), middle[i]);
+      sum[i] = _mm256_add_ps(sum[i], difference);
+      square[i] = _mm256_fmadd_ps(difference, difference, square[i]);
+    }
+  }
+  for (int i = 0; i < Vectors; ++i) {
+    alignas(32) float of_sum[kLanes], of_square[kLanes];
+    _mm256_store_ps(of_sum, sum[i]);
+    _mm256_store_ps(of_square, square[i]);
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      sums[i * kLanes + lane] += double(of_sum[lane]);
+      squares[i * kLanes + lane] += double(of_square[lane]);
+    }
+  }
+}
+
+template <bool Around>
+void put(float* to, __m256 value) {
+  if constexpr (Around) {
+    _mm256_stream_ps(to, value);
+  } else {
+    _mm256_storeu_ps(to, value);
+  }
+}
+
+/// As f16.
+template <bool Around>
+void put(uint16_t* to, __m256 value) {
+  const __m256 largest = _mm256_set1_ps(kLargestF16), lowest = _mm256_set1_ps(-kLargestF16);
+  const __m256 bounded = _mm256_min_ps(_mm256_max_ps(value, lowest), largest);
+  const __m128i half = _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT);
+  if constexpr (Around) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to), half);
+  } else {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), half);
+  }
+}
+
+/// to = from + bias, of the type that is stored.
+template <bool Around, class T>
+void put_row(T* to, const float* from, const float* bias, int64_t count) {  // bias null for none
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const __m256 value = _mm256_loadu_ps(from + i);
+    put<Around>(to + i, bias ? _mm256_add_ps(value, _mm256_loadu_ps(bias + i)) : value);
+  }
+  if (i == count) return;
+  const __m256 value = load_some(from + i, count - i, 0);
+  T some[kLanes];
+  put<false>(some, bias ? _mm256_add_ps(value, load_some(bias + i, count - i, 0)) : value);
+  for (int64_t rest = 0; i < count; ++i, ++rest) to[i] = some[rest];
+}
+
+template <bool Around, class T>
+void put_rows_of(const RowsTarget& to, const float* from, int64_t stride, const float* bias, int64_t rows,
+                 int64_t count) {
+  for (int64_t row = 0; row < rows; ++row) {
+    put_row<Around, T>(static_cast<T*>(to.first) + row * to.stride, from + row * stride, bias, count);
+  }
+}
+
 /// Sum over a row of x, or of (x - center)^2, in double.
 template <bool Squares>
 double row_sum(const float* x, int64_t count, double center) {
@@ -191,6 +263,25 @@ void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t c
   }
 }
 
+void add_deviations(double* sums, double* squares, const float* x, const float* base, int64_t voxels,
+                    int64_t channels) {
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= channels; c += 4 * kLanes) {
+    add_deviations_of<4>(sums + c, squares + c, x + c, base + c, voxels, channels);
+  }
+  for (; c < channels; c += kLanes) add_deviations_of<1>(sums + c, squares + c, x + c, base + c, voxels, channels);
+}
+
+void put_rows(const RowsTarget& to, const float* from, int64_t stride, const float* bias, int64_t rows, int64_t count) {
+  if (to.half) {
+    (to.around_cache ? put_rows_of<true, uint16_t> : put_rows_of<false, uint16_t>)(to, from, stride, bias, rows, count);
+  } else {
+    (to.around_cache ? put_rows_of<true, float> : put_rows_of<false, float>)(to, from, stride, bias, rows, count);
+  }
+}
+
+void settle() { _mm_sfence(); }
+
 void normalise_leaky_relu(float* y, const float* x, const float* center, const float* factor, const float* shift,
                           float slope, int64_t voxels, int64_t channels) {
   const __m256 leak = _mm256_set1_ps(slope);
@@ -231,18 +322,7 @@ void widen(float* y, const f16* x, int64_t count) {
 }
 
 void narrow(f16* y, const float* x, int64_t count) {
-  auto* to = reinterpret_cast<uint16_t*>(y);
-  const __m256 largest = _mm256_set1_ps(kLargestF16), lowest = _mm256_set1_ps(-kLargestF16);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const __m256 bounded = _mm256_min_ps(_mm256_max_ps(_mm256_loadu_ps(x + i), lowest), largest);
-    const __m128i half = _mm256_cvtps_ph(bounded, _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), half);
-  }
-  for (; i < count; ++i) {
-    const float bounded = x[i] > kLargestF16 ? kLargestF16 : x[i] < -kLargestF16 ? -kLargestF16 : x[i];
-    to[i] = uint16_t(_mm_cvtsi128_si32(_mm_cvtps_ph(_mm_set_ss(bounded), _MM_FROUND_TO_NEAREST_INT)));
-  }
+  put_row<false, uint16_t>(reinterpret_cast<uint16_t*>(y), x, nullptr, count);
 }
 
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps) {

@@ -29,6 +29,22 @@ void add_tanh_half(float* scores, const float* logits, float weight, int64_t cou
 /// Per channel of x [voxels, channels]: mean, and sum of squared deviations from it (two passes, in double).
 void moments(double* mean, double* m2, const float* x, int64_t voxels, int64_t channels);
 
+/// sums[c] += over voxels of x[c] - base[c], and squares[c] of its square, for x [voxels, channels], channels a
+/// multiple of 8. In f32, so that voxels should be few.
+void add_deviations(double* sums, double* squares, const float* x, const float* base, int64_t voxels, int64_t channels);
+
+/// Where rows of results go: `stride` values apart, as f16 (held within its largest) or f32. `around_cache` stores them
+/// past the caches, where nobody reads them soon: rows that begin on a multiple of 32 bytes and hold whole vectors;
+/// settle() must follow before another thread reads them.
+struct RowsTarget {
+  void* first;
+  int64_t stride;
+  bool half, around_cache;
+};
+/// to = from + bias for rows of `count` values, `stride` apart in `from`; bias null for none.
+void put_rows(const RowsTarget& to, const float* from, int64_t stride, const float* bias, int64_t rows, int64_t count);
+void settle();
+
 /// y = leaky_relu((x - center) * factor + shift), center, factor and shift [channels]; y may be x.
 void normalise_leaky_relu(float* y, const float* x, const float* center, const float* factor, const float* shift,
                           float slope, int64_t voxels, int64_t channels);
