@@ -7,7 +7,6 @@
 
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/conv/few_channels.h"
-#include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/half.h"
@@ -74,24 +73,6 @@ void plain_conv3d_counted(const ConvResult& y, const float* x0, const float* x1,
         static_cast<f16*>(y.values)[i] = to_f16(std::clamp(values[i], -kLargestF16, kLargestF16));
       } else {
         static_cast<float*>(y.values)[i] = values[i];
-      }
-    }
-  });
-}
-
-void plain_conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
-                            std::array<int64_t, 3> size, int64_t in, int64_t out) {
-  const auto [H, W, D] = size;
-  parallel_for(batch * H * W, 1, [&, W = W, D = D](int64_t line, int64_t) {
-    const int64_t bh = line / W, w = line % W;  // bh counts samples and rows together: both double alike
-    for (int64_t d = 0; d < D; ++d) {
-      const float* from = x + (line * D + d) * in;
-      for (int64_t o = 0; o < 8 * out; ++o) {
-        const int64_t corner = o / out;
-        const int64_t row = 2 * bh + corner / 4, column = 2 * w + corner / 2 % 2, slice = 2 * d + corner % 2;
-        float sum = bias ? bias[o % out] : 0.f;
-        for (int64_t i = 0; i < in; ++i) sum += from[i] * panels[(o / 16 * in + i) * 16 + o % 16];
-        y[((row * 2 * W + column) * 2 * D + slice) * out + o % out] = sum;
       }
     }
   });
@@ -218,26 +199,6 @@ void vector_conv3d_counted(const Simd& simd, const ConvResult& y, const float* x
   }
 }
 
-void vector_conv_transpose3d(const Simd& simd, float* y, const float* x, const float* panels, const float* bias,
-                             int64_t batch, std::array<int64_t, 3> size, int64_t in, int64_t out) {
-  const auto [H, W, D] = size;
-  const Product product{panels, batch * H * W * D, 1, 8 * out, {in, 0}};
-  const auto epilogue = [&, W = W, D = D](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                                          const float* sums) {
-    const int64_t voxel = group.first + row, d = voxel % D, w = voxel / D % W;
-    const int64_t bh = voxel / D / W;  // counts samples and rows together: both double alike
-    for (int64_t done = 0; done < outputs;) {
-      const int64_t corner = (first + done) / out, o = (first + done) % out;
-      const int64_t run = std::min(out - o, outputs - done);
-      const int64_t row_to = 2 * bh + corner / 4, column = 2 * w + corner / 2 % 2, slice = 2 * d + corner % 2;
-      float* to = y + ((row_to * 2 * W + column) * 2 * D + slice) * out + o;
-      for (int64_t i = 0; i < run; ++i) to[i] = bias ? sums[done + i] + bias[o + i] : sums[done + i];
-      done += run;
-    }
-  };
-  run_product(simd, product, MatrixRows{x, in}, epilogue);
-}
-
 }  // namespace
 
 Tensor direct_panels(const Tensor& weight) {
@@ -267,14 +228,6 @@ void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const
   plain_conv3d_counted(y, x0, x1, panels, shape);
 }
 
-void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
-                      std::array<int64_t, 3> size, int64_t in, int64_t out) {
-  if (const Simd* simd = current_simd()) {
-    return vector_conv_transpose3d(*simd, y, x, panels, bias, batch, size, in, out);
-  }
-  plain_conv_transpose3d(y, x, panels, bias, batch, size, in, out);
-}
-
 PackedConv3d CpuBackend::pack_conv3d(const Tensor& weight) {
   return {direct_panels(weight), weight.shape[1], weight.shape[0], grid_of(weight.shape, 2)};
 }
@@ -287,23 +240,6 @@ void CpuBackend::conv3d(Tensor& y, const Tensor& x, const PackedConv3d& weight, 
   const float *from = x.address<float>(), *panels = weight.panels.address<float>(), *added = bias.address<float>();
   if (const Simd* simd = current_simd()) return vector_conv3d(*simd, to, from, nullptr, panels, added, shape);
   plain_conv3d(to, from, nullptr, panels, added, shape);
-}
-
-PackedMatrix CpuBackend::pack_conv_transpose3d(const Tensor& weight) {
-  const int64_t in = weight.shape[0], out = weight.shape[1];
-  Tensor rows({8 * out, in});  // a dense layer of outputs in the order (a, b, c, out)
-  const float* from = weight.address<float>();
-  float* to = rows.address<float>();
-  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
-    const int64_t corner = row / out, o = row % out;
-    for (int64_t i = 0; i < in; ++i) to[row * in + i] = from[(i * out + o) * 8 + corner];
-  });
-  return {packed_panels(rows), in, 8 * out};
-}
-
-void CpuBackend::conv_transpose3d(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias) {
-  cpu::conv_transpose3d(y.address<float>(), x.address<float>(), weight.panels.address<float>(), bias.address<float>(),
-                        x.shape[0], grid_of(x.shape, 1), weight.in, weight.out / 8);
 }
 
 }  // namespace sat::cpu

@@ -1,4 +1,4 @@
-// Private: convolutions on the CPU as conv_block.cpp composes them: the direct method, and the transposed convolution.
+// Private: the direct method of convolutions on the CPU, as conv_block.cpp composes it.
 #pragma once
 
 #include <array>
@@ -31,9 +31,5 @@ struct ConvResult {
 };
 /// Without a bias.
 void conv3d_counted(const ConvResult& y, const float* x0, const float* x1, const float* panels, const ConvShape& shape);
-
-/// x [batch * H * W * D, in] -> y [batch, 2H, 2W, 2D, out]; panels of 8 * out outputs in the order (a, b, c, out).
-void conv_transpose3d(float* y, const float* x, const float* panels, const float* bias, int64_t batch,
-                      std::array<int64_t, 3> size, int64_t in, int64_t out);
 
 }  // namespace sat::cpu

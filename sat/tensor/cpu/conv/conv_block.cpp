@@ -12,6 +12,7 @@
 #include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/conv/feature_reader.h"
+#include "sat/tensor/cpu/conv/up_sampling.h"
 #include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/cpu/winograd/winograd.h"
@@ -87,47 +88,6 @@ Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& w
   return with_norm(std::move(y), statistics, norm);
 }
 
-/// The planes of a transposed convolution that some slab reads, made when it is near.
-class UpSampled {
- public:
-  UpSampled(const Features& low, const UpBlockWeight& weight, int64_t sample)
-      : weight_(weight),
-        reader_(low, sample),
-        ring_(low.values.shape[1], kSlabPlanes),
-        W_(low.values.shape[2]),
-        D_(low.values.shape[3]),
-        planes_({ring_.planes(), 2 * W_, 2 * D_, weight.conv.up}),
-        low_plane_({W_, D_, low.values.shape[4]}),
-        pointers_(size_t(2 * low.values.shape[1]), nullptr) {}
-
-  /// Makes sure of planes [first, last), and returns where each lies.
-  const void* const* planes(int64_t first, int64_t last) {
-    ring_.require(first, last, [&](int64_t from, int64_t to) {
-      for (int64_t pair = from; pair < to; ++pair) make(pair);
-    });
-    return pointers_.data();
-  }
-
- private:
-  void make(int64_t pair) {
-    float* low = low_plane_.address<float>();
-    const int64_t in = weight_.up.in, out = weight_.conv.up, plane = 4 * W_ * D_ * out;
-    parallel_for(W_, 1, [&](int64_t w, int64_t) { reader_.read(low + w * D_ * in, (pair * W_ + w) * D_, D_); });
-    float* made = planes_.address<float>() + 2 * ring_.place(pair) * plane;
-    conv_transpose3d(made, low, weight_.up.panels.address<float>(), weight_.up_bias.address<float>(), 1, {1, W_, D_},
-                     in, out);
-    pointers_[size_t(2 * pair)] = made;
-    pointers_[size_t(2 * pair + 1)] = made + plane;
-  }
-
-  const UpBlockWeight& weight_;
-  FeatureReader reader_;
-  UpRing ring_;
-  int64_t W_, D_;  // of the volume below
-  Tensor planes_, low_plane_;
-  std::vector<const void*> pointers_;
-};
-
 /// By a method that works in slabs, of x or, with `up`, of [up-sampled low, x].
 Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, const ConvBlockWeight& weight,
                   const NormWeights& norm, const AmxLoops* tiles) {
@@ -137,8 +97,8 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
   const int64_t groups = divide_up(shape[1], kSlabPlanes);
   std::vector<Moments> statistics(size_t(shape[0] * weight.out)), by_planes(size_t(groups * weight.out));
   for (int64_t b = 0; b < shape[0]; ++b) {
-    std::optional<UpSampled> above;
-    if (low) above.emplace(*low, *up, b);
+    std::optional<UpSampledPlanes> above;
+    if (low) above.emplace(*low, *up, b, kSlabPlanes);
     const std::vector<const void*> from = planes_of(std::as_const(x.values), b);
     const std::vector<void*> to = planes_of(walk.result(), b);
     std::fill(by_planes.begin(), by_planes.end(), Moments{});
@@ -154,7 +114,7 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
     walk.for_each([&](int64_t first, int64_t last) {
       slab.first = first;
       slab.last = last;
-      if (above) slab.inputs[0] = {above->planes(first - 1, last + 1), DType::f32, weight.up, {}};
+      if (above) slab.inputs[0] = {above->planes(first - 1, last + 1), above->dtype(), weight.up, {}};
       if (method == ConvMethod::amx_bf16) {
         amx_conv3d(slab, weight.panels, tiles->conv);
       } else {
