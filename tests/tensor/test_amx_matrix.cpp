@@ -38,7 +38,8 @@ Tensor on_tiles(Compute compute, int threads = 1, const cpu::AmxLoops* loops = &
 }
 
 /// The processor's own loops, whether or not it has tiles.
-constexpr cpu::AmxLoops kProcessor{cpu::amx_piece, cpu::amx_dense, cpu::amx_head, cpu::amx_attention};
+constexpr cpu::AmxLoops kProcessor{
+    {cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole}, cpu::amx_dense, cpu::amx_head, cpu::amx_attention};
 
 Tensor rounded(const Tensor& x) { return x.cast(DType::bf16).cast(DType::f32); }
 

@@ -16,7 +16,11 @@ constexpr int64_t kRunGrain = 1 << 17;   // bytes of runs a piece, at least
 
 int64_t runs_a_piece(int64_t run) { return std::max<int64_t>(1, kRunGrain / std::max<int64_t>(1, run)); }
 
-constexpr AmxLoops kTiles{amx_piece, amx_dense, amx_head, amx_attention};  // the processor's
+constexpr AmxLoops kTiles{// the processor's
+                          {amx_lines, amx_quads, amx_take, amx_whole},
+                          amx_dense,
+                          amx_head,
+                          amx_attention};
 
 [[noreturn]] void fail_capture() { fail("work on the CPU is not captured"); }
 

@@ -2,8 +2,10 @@
 #include "tests/support/amx/emulated_loops.h"
 
 #include "sat/tensor/cpu/amx/attention_loops.h"
+#include "sat/tensor/cpu/amx/conv/line_loops.h"
+#include "sat/tensor/cpu/amx/conv/quad_loops.h"
+#include "sat/tensor/cpu/amx/conv/whole_loops.h"
 #include "sat/tensor/cpu/amx/dense_loops.h"
-#include "sat/tensor/cpu/amx/loops.h"
 #include "tests/support/amx/emulated_unit.h"
 
 namespace sat::cpu {
@@ -12,9 +14,10 @@ namespace {
 constexpr int64_t kHalf = sizeof(uint16_t), kSingle = sizeof(float);
 
 struct EmulatedConv : EmulatedUnit {
-  explicit EmulatedConv(const AmxPiece& piece) : EmulatedUnit(tiles_for(piece.ring)) {
+  EmulatedConv(const TileConfiguration& tiles, const AmxPiece& piece) : EmulatedUnit(tiles) {
     may_touch(piece.ring_values, piece.ring.values * kHalf);
     may_touch(piece.panels, piece.panel_count * piece.panel_values * kHalf);
+    may_touch(piece.sums, 2 * piece.whole_blocks * kQuadSums * kSingle);
   }
 };
 
@@ -37,14 +40,17 @@ struct EmulatedAttention : EmulatedUnit {
   }
 };
 
+void lines_emulated(const AmxPiece& piece) { run_lines<EmulatedConv>(piece); }
+void quads_emulated(const AmxPiece& piece) { run_quads<EmulatedConv>(piece); }
+void take_emulated(const AmxPiece& piece) { run_take<EmulatedConv>(piece); }
+void whole_emulated(const AmxPiece& piece) { run_whole<EmulatedConv>(piece); }
 void dense_emulated(const AmxDense& layer) { run_dense<EmulatedDense>(layer); }
 void head_emulated(const AmxHead& head) { pack_head<EmulatedUnit>(head); }
 void attention_emulated(const AmxAttention& piece) { run_attention<EmulatedAttention>(piece); }
 
 }  // namespace
 
-void amx_piece_emulated(const AmxPiece& piece) { run_piece<EmulatedConv>(piece); }
-
-const AmxLoops kEmulatedTiles{amx_piece_emulated, dense_emulated, head_emulated, attention_emulated};
+const AmxLoops kEmulatedTiles{
+    {lines_emulated, quads_emulated, take_emulated, whole_emulated}, dense_emulated, head_emulated, attention_emulated};
 
 }  // namespace sat::cpu

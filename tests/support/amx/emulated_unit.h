@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "sat/tensor/cpu/amx/piece.h"
+#include "sat/tensor/cpu/amx/conv/piece.h"
 #include "sat/tensor/cpu/amx/tile_configuration.h"
 #include "sat/tensor/error.h"
 #include "sat/tensor/half.h"
@@ -110,7 +110,7 @@ class Tiles {
   Tile tiles_[8];
 };
 
-/// 16 floats, with the rounding of the AVX-512 instructions that loops_amx.cpp uses.
+/// 16 floats, with the rounding of the AVX-512 instructions that conv_amx.cpp uses.
 struct Lanes {
   float lane[16];
 };
@@ -145,6 +145,10 @@ class EmulatedUnit {
   void dot() {
     tiles_.dot(Sum, A, B);
   }
+  template <int Tile>
+  void store_tile(float* to, int64_t row_bytes) {
+    tiles_.store(Tile, to, row_bytes);
+  }
   template <int M, int N>
   void store_tiles(float* sums) {
     for (int tile = 0; tile < M * N; ++tile) {
@@ -159,6 +163,10 @@ class EmulatedUnit {
       tiles_.load(tile, from, kSumBytes);
     }
   }
+
+  template <int Lines>
+  static void fetch(const char*) {}
+  static void fetch_far(uintptr_t) {}
 
   static Vector all(float value) {
     return lanewise([&](int) { return value; });

@@ -1,4 +1,4 @@
-// Private: the loops of attention on tiles, over a `Unit` as loops.h has it.
+// Private: the loops of attention on tiles, over a `Unit` as conv/line_loops.h has it.
 //
 // For 48 queries of a head: products with 32 keys at a time in six tiles; their largest; exponentials, rounded to bf16,
 // and their sums; products with the values, 32 channels at a time. Between two products of tiles stands what vectors

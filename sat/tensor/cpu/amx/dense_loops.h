@@ -1,4 +1,4 @@
-// Private: the loops of dense layers on tiles, over a `Unit` as loops.h has it.
+// Private: the loops of dense layers on tiles, over a `Unit` as conv/line_loops.h has it.
 //
 // Blocking, and why:
 //  - 48 rows x 32 outputs are summed in 6 of the 8 tiles: a step of 32 inputs loads 5 KB and multiplies for 96 cycles.

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "sat/tensor/cpu/amx/piece.h"
+#include "sat/tensor/cpu/amx/conv/piece.h"
 
 namespace sat::cpu {
 
@@ -55,13 +55,13 @@ struct AmxAttention {
 
 /// The loops on tiles: the processor's, or ones that emulate its instructions.
 struct AmxLoops {
-  void (*conv)(const AmxPiece&);
+  AmxConvLoops conv;
   void (*dense)(const AmxDense&);
   void (*head)(const AmxHead&);
   void (*attention)(const AmxAttention&);
 };
 
-void amx_dense(const AmxDense& layer);  // on the processor's tiles, as amx_piece
+void amx_dense(const AmxDense& layer);  // on the processor's tiles, as amx_quads
 void amx_head(const AmxHead& head);
 void amx_attention(const AmxAttention& piece);
 

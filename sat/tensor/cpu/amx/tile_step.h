@@ -1,10 +1,10 @@
 // Private: the innermost step of what is computed on tiles, convolutions, dense layers and attention alike, over a
-// `Unit`. Internal linkage, as in loops.h.
+// `Unit`. Internal linkage, as in conv/line_loops.h.
 #pragma once
 
 #include <cstdint>
 
-#include "sat/tensor/cpu/amx/piece.h"
+#include "sat/tensor/cpu/amx/tile_configuration.h"
 
 namespace sat::cpu {
 namespace {

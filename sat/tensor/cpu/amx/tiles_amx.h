@@ -1,20 +1,20 @@
 // Private: a Unit for the loops of this folder, from the processor's tiles and AVX-512; for files compiled for AMX
 // alone. The tile instructions are spelled as assembly: compilers then neither move nor spill a tile, and GCC 12's
-// _tile_loadconfig, which lets the configuration's stores be dropped, is not needed. Internal linkage, as in loops.h.
+// _tile_loadconfig, which lets the configuration's stores be dropped, is not needed. Internal linkage, as in
+// conv/line_loops.h.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
 
-#include "sat/tensor/cpu/amx/piece.h"
 #include "sat/tensor/cpu/amx/tile_configuration.h"
 #include "sat/tensor/half.h"
 
 namespace sat::cpu {
 namespace {
 
-/// Tiles 0 to 5 sum, 6 holds rows, 7 weights, as tile_step.h has them.
+/// Which tile holds what is said in tile_step.h and conv/quad_step.h.
 class ProcessorUnit {
  public:
   using Vector = __m512;
@@ -41,14 +41,18 @@ class ProcessorUnit {
   void dot() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(A), "i"(B));
   }
+  template <int Tile>
+  void store_tile(float* to, int64_t row_bytes) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(row_bytes), "i"(Tile) : "memory");
+  }
   template <int M, int N>
   void store_tiles(float* sums) {
-    store_tile<0, M, N>(sums);
-    if constexpr (M * N > 1) store_tile<1, M, N>(sums);
-    if constexpr (M * N > 2) store_tile<2, M, N>(sums);
-    if constexpr (M * N > 3) store_tile<3, M, N>(sums);
-    if constexpr (M * N > 4) store_tile<4, M, N>(sums);
-    if constexpr (M * N > 5) store_tile<5, M, N>(sums);
+    store_sum<0, M, N>(sums);
+    if constexpr (M * N > 1) store_sum<1, M, N>(sums);
+    if constexpr (M * N > 2) store_sum<2, M, N>(sums);
+    if constexpr (M * N > 3) store_sum<3, M, N>(sums);
+    if constexpr (M * N > 4) store_sum<4, M, N>(sums);
+    if constexpr (M * N > 5) store_sum<5, M, N>(sums);
   }
 
   /// What store_tiles<M, N>() stored.
@@ -60,6 +64,16 @@ class ProcessorUnit {
     if constexpr (M * N > 3) load_sum<3, M, N>(sums);
     if constexpr (M * N > 4) load_sum<4, M, N>(sums);
     if constexpr (M * N > 5) load_sum<5, M, N>(sums);
+  }
+
+  /// Asks for lines of 64 bytes: into the L1 cache, or one of them into the L2. Any address may be asked for.
+  template <int Lines>
+  [[gnu::always_inline]] static void fetch(const char* from) {
+#pragma GCC unroll 18
+    for (int i = 0; i < Lines; ++i) _mm_prefetch(from + 64 * i, _MM_HINT_T0);
+  }
+  [[gnu::always_inline]] static void fetch_far(uintptr_t from) {
+    _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T1);
   }
 
   static Vector all(float value) { return _mm512_set1_ps(value); }
@@ -138,16 +152,14 @@ class ProcessorUnit {
   void zero_tile() {
     asm volatile("tilezero %%tmm%c0" ::"i"(Tile));
   }
+  /// Tile n * M + m lies at rows 16 m and outputs 16 n of [M * 16, 32].
   template <int Tile, int M, int N>
   void load_sum(const float* sums) {
     load_tile<Tile>(sums + Tile % M * kAmxRows * kAmxLanes + Tile / M * 16, kAmxLanes * int64_t(sizeof(float)));
   }
-  /// Tile n * M + m goes to rows 16 m and outputs 16 n of [M * 16, 32].
   template <int Tile, int M, int N>
-  void store_tile(float* sums) {
-    float* to = sums + Tile % M * kAmxRows * kAmxLanes + Tile / M * 16;
-    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(kAmxLanes * int64_t(sizeof(float))), "i"(Tile)
-                 : "memory");
+  void store_sum(float* sums) {
+    store_tile<Tile>(sums + Tile % M * kAmxRows * kAmxLanes + Tile / M * 16, kAmxLanes * int64_t(sizeof(float)));
   }
 };
 

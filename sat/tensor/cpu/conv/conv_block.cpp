@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "sat/tensor/cpu/amx/conv.h"
+#include "sat/tensor/cpu/amx/conv/conv.h"
 #include "sat/tensor/cpu/amx/matrix_piece.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/conv/conv.h"
@@ -93,12 +93,14 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
                   const NormWeights& norm, const AmxLoops* tiles) {
   const auto method = ConvMethod(weight.variant);
   const Shape shape = conv_output_shape(x.values.shape, weight.out, weight.stride);
-  SlabWalk walk(x.values, shape, weight.store, kSlabPlanes, low != nullptr);
+  const bool whole = method == ConvMethod::amx_bf16 && amx_keeps_whole(grid_of(x.values.shape, 1), weight.in);
+  const int64_t slab_planes = whole ? shape[1] : kSlabPlanes;
+  SlabWalk walk(x.values, shape, weight.store, slab_planes, low != nullptr);
   const int64_t groups = divide_up(shape[1], kSlabPlanes);
   std::vector<Moments> statistics(size_t(shape[0] * weight.out)), by_planes(size_t(groups * weight.out));
   for (int64_t b = 0; b < shape[0]; ++b) {
     std::optional<UpSampledPlanes> above;
-    if (low) above.emplace(*low, *up, b, kSlabPlanes);
+    if (low) above.emplace(*low, *up, b, slab_planes);
     const std::vector<const void*> from = planes_of(std::as_const(x.values), b);
     const std::vector<void*> to = planes_of(walk.result(), b);
     std::fill(by_planes.begin(), by_planes.end(), Moments{});
@@ -165,7 +167,7 @@ ConvBlockWeight CpuBackend::pack(const Tensor& weight, const ConvSite& site, int
   packed.variant = int(method);
   switch (method) {
     case ConvMethod::direct: packed.panels = direct_panels(weight); break;
-    case ConvMethod::amx_bf16: packed.panels = pack_amx_conv3d(weight); break;
+    case ConvMethod::amx_bf16: packed.panels = pack_amx_conv3d(weight, site.stride); break;
     default: packed.panels = pack_winograd(weight, winograd_kind(method), up > 0 ? up : packed.in);
   }
   return packed;
