@@ -1,9 +1,5 @@
 // Times a backbone of SAT and its convolutions on this machine, by itself or as one side of tests/bench/peers.sh.
-//   sat_bench_unet [--size H W D] [--repeats N] [OPTION...]       a window with random weights, and each op's share
-//   sat_bench_unet --layers | --layer IN SKIP OUT STRIDE          convolutions of the network, or one, at --size
-//   sat_bench_unet --serve [--weights FILE --window FILE]         stays alive and takes commands, see serve()
-// Options: --threads N, --cpu plain|avx2|avx512, --precision exact|fast, --network UNET|UMamba|SwinUNETR (default:
-// UNET, SAT-Nano's backbone) or any other published architecture.
+// --help explains the options.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -26,12 +22,30 @@ using namespace sat;
 
 namespace {
 
+constexpr const char* kHelp = R"(Times a backbone of SAT and its convolutions on this machine.
+  sat_bench_unet [OPTION...]                              one window, and each operation's share of it
+  sat_bench_unet --layers [OPTION...]                     the convolutions that hold most of the work
+  sat_bench_unet --layer IN SKIP OUT STRIDE [OPTION...]   one convolution; with SKIP channels that join it, IN of the
+                                                          channels are up-sampled as part of it
+  sat_bench_unet --serve [--weights FILE --window FILE]   stays alive and takes commands, as peers.sh gives them
+Options:
+  --size H W D        window, or a layer's voxels (96 96 96)
+  --network NAME      UNET (SAT-Nano's, default), UMamba, SwinUNETR or any other published architecture
+  --precision NAME    exact (default) or fast
+  --cpu LEVEL         plain, avx2, avx512 or amx (default: the best of this processor)
+  --threads N         default: all processors
+  --repeats N         runs that the median is taken of, after one to warm up (3)
+  --weights FILE      checkpoint of --serve; without it, it answers for layers only
+  --window FILE       tensor x [1, H, W, D, channels] of --serve
+  --help
+)";
+
 struct Arguments {
   std::vector<int64_t> size = {96, 96, 96};
   ContextOptions context;
   int repeats = 3;
   std::vector<int64_t> layer;  // in, skip, out, stride
-  bool layers = false, serve = false;
+  bool help = false, layers = false, serve = false;
   std::string network = "UNET", weights, window;
 };
 
@@ -43,7 +57,9 @@ Arguments parse(int argc, char** argv) {
       SAT_CHECK(i + 1 < argc, option, " needs a value");
       return std::string(argv[++i]);
     };
-    if (option == "--size") {
+    if (option == "--help") {
+      a.help = true;
+    } else if (option == "--size") {
       for (int64_t& size : a.size) size = std::stoll(value());
     } else if (option == "--threads") {
       a.context.threads = std::stoi(value());
@@ -66,7 +82,7 @@ Arguments parse(int argc, char** argv) {
     } else if (option == "--precision") {
       a.context.precision = parse_precision(value());
     } else {
-      fail("unknown option ", option);
+      fail("unknown option ", option, "; --help lists them");
     }
   }
   return a;
@@ -86,6 +102,11 @@ Tensor noise(const Shape& shape, float scale) {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+double median(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
 template <class Body>
 double median_seconds(int repeats, Body body) {
   body();
@@ -95,8 +116,7 @@ double median_seconds(int repeats, Body body) {
     body();
     times.push_back(seconds() - start);
   }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return median(std::move(times));
 }
 
 /// Random weights of a trained network's scale.
@@ -190,12 +210,22 @@ Tensor grey(const Tensor& window) {
   return one;
 }
 
-/// The full-resolution output, its last norm taken, and the pooled stages.
-std::vector<Tensor> run(const Backbone& network, const Tensor& x) {
+/// What a run hands over, the full-resolution output in f32 with its last norm taken and the pooled stages, and its
+/// seconds: of the network up to features whose last norm is pending, and of all.
+struct Run {
+  std::vector<Tensor> results;
+  double network = 0, all = 0;
+};
+
+Run run(const Backbone& network, const Tensor& x) {
+  const double start = seconds();
   BackboneOutput output = network(x);
-  std::vector<Tensor> results = {materialize(std::move(output.per_voxel[0]))};
-  results.insert(results.end(), output.pooled.begin(), output.pooled.end());
-  return results;
+  Run run;
+  run.network = seconds() - start;
+  run.results = {materialize(std::move(output.per_voxel[0]))};
+  run.all = seconds() - start;
+  run.results.insert(run.results.end(), output.pooled.begin(), output.pooled.end());
+  return run;
 }
 
 void bench_network(Arguments a) {
@@ -208,12 +238,19 @@ void bench_network(Arguments a) {
   UseContext use(context);
   const auto network = make_network(a);
   const Tensor x = noise({1, a.size[0], a.size[1], a.size[2], 1}, 1);
-  const double time = median_seconds(a.repeats, [&] { run(*network, x); });
+  std::vector<double> whole, unfinished;
+  run(*network, x);
+  for (int i = 0; i < a.repeats; ++i) {
+    const Run once = run(*network, x);
+    whole.push_back(once.all);
+    unfinished.push_back(once.network);
+  }
   recording = true;
   run(*network, x);
-  std::printf("%s %lldx%lldx%lld, %s, %s, %d threads: median %.3f s, peak %.2f GB\n", a.network.c_str(),
-              (long long)a.size[0], (long long)a.size[1], (long long)a.size[2], name_of(a.context.precision),
-              name_of(a.context.cpu), context.threads().size(), time, double(context.memory()->peak_bytes()) * 1e-9);
+  std::printf("%s %lldx%lldx%lld, %s, %s, %d threads: median %.3f s (%.3f s without the last norm), peak %.2f GB\n",
+              a.network.c_str(), (long long)a.size[0], (long long)a.size[1], (long long)a.size[2],
+              name_of(a.context.precision), name_of(a.context.cpu), context.threads().size(), median(whole),
+              median(unfinished), double(context.memory()->peak_bytes()) * 1e-9);
   for (const auto& [name, share] : shares) std::printf("  %-26s %8.1f ms\n", name.c_str(), share * 1e3);
 }
 
@@ -234,7 +271,8 @@ void write_npy(const std::string& path, const Tensor& tensor) {
 
 /// Answers each line of the standard input with one line of JSON, until it ends; the first line, unasked, names the
 /// kernels. Run with all weights in place, so that a run is nothing but the network.
-///   run                               runs the network once: {"seconds": s}; the results are kept
+///   run                               runs the network once: {"seconds": s, "network_seconds": of it without the last
+///                                     norm, the step that finishes features into f32}; the results are kept
 ///   write STEM                        STEM.0.npy is the kept full-resolution output, STEM.1.npy and on the pooled ones
 ///   layer IN SKIP OUT STRIDE H W D    times one convolution, after a warm-up when it is another one than before
 void serve(const Arguments& a) {
@@ -250,12 +288,6 @@ void serve(const Arguments& a) {
   std::vector<Tensor> results;
   std::unique_ptr<Layer> layer;
   std::string layer_line;
-  const auto timed = [](const auto& body) {
-    const double start = seconds();
-    body();
-    std::cout << "{\"seconds\": " << seconds() - start << "}" << std::endl;
-  };
-
   std::cout << "{\"version\": \"" << name_of(a.context.cpu) << "\"}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
@@ -263,7 +295,9 @@ void serve(const Arguments& a) {
     words >> command;
     if (command == "run" && network) {
       results.clear();
-      timed([&] { results = run(*network, window); });
+      Run once = run(*network, window);
+      results = std::move(once.results);
+      std::cout << "{\"seconds\": " << once.all << ", \"network_seconds\": " << once.network << "}" << std::endl;
     } else if (command == "write") {
       std::string stem;
       words >> stem;
@@ -279,7 +313,9 @@ void serve(const Arguments& a) {
         layer_line = line;
         (*layer)();
       }
-      timed(*layer);
+      const double start = seconds();
+      (*layer)();
+      std::cout << "{\"seconds\": " << seconds() - start << "}" << std::endl;
     } else {
       fail("cannot do '", line, "'");
     }
@@ -291,7 +327,9 @@ void serve(const Arguments& a) {
 int main(int argc, char** argv) {
   try {
     const Arguments a = parse(argc, argv);
-    if (a.serve) {
+    if (a.help) {
+      std::fputs(kHelp, stdout);
+    } else if (a.serve) {
       serve(a);
     } else if (a.layers || !a.layer.empty()) {
       Context context(a.context);

@@ -64,7 +64,8 @@ class Program:
         self.environment = environment
         self.process = None
         self.version, self.failure, self.peak_bytes, self.errors = "", "", 0, None
-        self.seconds, self.others = [], []  # of each round: the run's time; the share of the CPUs that others had in it
+        # Of each round: the run's time; that of ours before its last norm; the share of the CPUs that others had in it.
+        self.seconds, self.unfinished, self.others = [], [], []
 
     def start(self, arguments, folder, limit_bytes):
         self.errors_file = folder / f"{self.name}.log"
@@ -100,16 +101,18 @@ class Program:
         return int(fields[11]) + int(fields[12])
 
     def run(self):
-        """Seconds of one run, and the others' share of the CPUs in it. The peak of resident memory is noted."""
+        """Seconds of one run, of it without what finishes our features, and the others' share of the CPUs in it. The peak
+        of resident memory is noted."""
         time.sleep(PAUSE)
         busy, own, start = busy_ticks(), self.own_ticks(), time.monotonic()
-        seconds = self.ask("run")["seconds"]
+        reply = self.ask("run")
+        seconds = reply["seconds"]
         ticks = (time.monotonic() - start) * os.sysconf("SC_CLK_TCK") * os.cpu_count()
         others = max(0.0, (busy_ticks() - busy - (self.own_ticks() - own)) / ticks)
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 self.peak_bytes = max(self.peak_bytes, int(line.split()[1]) * 1024)
-        return seconds, others
+        return seconds, reply.get("network_seconds", seconds), others
 
     def forget_peak(self):
         """What the process has done beside the network no longer counts."""
@@ -190,7 +193,7 @@ class Comparison:
 
     def check(self, program):
         """Starts a program, warms it up and compares its results with ours."""
-        seconds, _ = self.start(program)
+        seconds, *_ = self.start(program)
         program.ask(f"write {self.folder / program.name}")
         program.forget_peak()
         program.errors = difference(self.folder, program.name, self.programs[0].name)
@@ -205,7 +208,7 @@ class Comparison:
     def measure(self, program):
         if self.alone:
             self.start(program)
-        for series, figure in zip((program.seconds, program.others), program.run()):
+        for series, figure in zip((program.seconds, program.unfinished, program.others), program.run()):
             series.append(figure)
         if self.alone:
             program.stop()
@@ -290,17 +293,19 @@ def report_window(comparison):
           f"{options.rounds} rounds"
           + (", each program alone in memory" if comparison.alone else ""))
     by_precision = {p.precision: p for p in programs if p.label == "sat"}
-    header = ["program", "precision", "median s", "min s", "max s", "others", "peak GB", "/ exact", "/ fast", "error",
-              "pooled", "version"]
+    header = ["program", "precision", "median s", "min s", "max s", "unfinished s", "others", "peak GB", "/ exact",
+              "/ fast", "error", "pooled", "version"]
     rows, well = [header], True
     for p in programs:
         if p.failure:
-            rows.append([p.label, p.precision] + ["-"] * 9 + [p.failure])
+            rows.append([p.label, p.precision] + ["-"] * 10 + [p.failure])
             continue
         agrees = all(error <= BOUNDS[p.precision] for error in p.errors)
         well = well and agrees
         rows.append([p.label, p.precision, f"{statistics.median(p.seconds):.3f}", f"{min(p.seconds):.3f}",
-                     f"{max(p.seconds):.3f}", f"{max(p.others):.0%}", f"{p.peak_bytes * 1e-9:.2f}",
+                     f"{max(p.seconds):.3f}",
+                     f"{statistics.median(p.unfinished):.3f}" if p.label == "sat" else "-",
+                     f"{max(p.others):.0%}", f"{p.peak_bytes * 1e-9:.2f}",
                      ratio(p, by_precision.get("exact")), ratio(p, by_precision.get("fast")),
                      f"{p.errors[0]:.1e}", f"{p.errors[1]:.1e}",
                      p.version + ("" if agrees else f"  DISAGREES, bound {BOUNDS[p.precision]:.0e}")])
@@ -308,7 +313,8 @@ def report_window(comparison):
     if options.isa == "avx2" and any(p.name == "onnxruntime" for p in programs):
         print("ONNX Runtime has no switch for instruction sets: it uses all that the processor has.")
     entries = [{"program": p.name, "precision": p.precision, "version": p.version, "failure": p.failure,
-                "seconds": p.seconds, "others": p.others, "peak_bytes": p.peak_bytes, "errors": p.errors}
+                "seconds": p.seconds, "unfinished_seconds": p.unfinished if p.label == "sat" else None,
+                "others": p.others, "peak_bytes": p.peak_bytes, "errors": p.errors}
                for p in programs]
     return {"window": comparison.size, "alone": comparison.alone, "programs": entries}, well
 

@@ -15,7 +15,6 @@
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/ops.h"
 #include "sat/tensor/parallel.h"
-#include "sat/tensor/roofs/roof_loops.h"
 #include "tests/support/amx/emulated_loops.h"
 #include "tests/support/amx/tile_emulator.h"
 #include "tests/support/golden.h"
@@ -447,19 +446,6 @@ TEST_CASE(
     CHECK(weights + (whole ? 0 : 2 * cut.ring.values) < 2 << 20);
     CHECK(cut.strips * cut.groups >= 8);
   }
-}
-
-TEST_CASE("amx: the loop that measures the peak of the tiles multiplies what it is given") {
-  if (!amx_available() && !TileEmulator::runs_here()) {
-    MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
-    CHECK(best_cpu_level() < CpuLevel::amx);
-    return;
-  }
-  std::optional<TileEmulator> emulator;
-  if (!amx_available()) emulator.emplace();
-  std::vector<uint16_t> operands(2 * cpu::kRoofTile, to_bf16(1).bits);
-  std::fill_n(operands.begin(), cpu::kRoofTile, to_bf16(0.5f).bits);
-  CHECK(cpu::tile_products(operands.data(), 3) == 3 * 0.5f * 32 * 16 * 16);
 }
 
 TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's bits") {

@@ -5,9 +5,13 @@
 #include <time.h>
 
 #include <cmath>
+#include <optional>
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
+#include "sat/tensor/roofs/tile_roofs.h"
+#include "tests/support/amx/emulated_unit.h"
+#include "tests/support/amx/tile_emulator.h"
 #include "tests/support/levels.h"
 
 using namespace sat;
@@ -87,4 +91,41 @@ TEST_CASE("the arrays of the memory copy are counted, and hold what was asked fo
   const RoofMeter meter(kQuick);
   CHECK(context.memory()->live_bytes() - before == 2 << 20);
   CHECK_THROWS_AS(RoofMeter({-1, 1 << 20}), Error);
+}
+
+TEST_CASE("tile roofs multiply what they are given, on the portable twin and in the code for the processor's tiles") {
+  cpu::FedOperands operands;
+  uint32_t state = 1;
+  const auto random = [&](uint16_t* to, int64_t count) {
+    for (; count > 0; --count) *to++ = to_bf16(float((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f).bits;
+  };
+  random(operands.pixels[0][0], 6 * 18 * 32);
+  random(operands.weights[0][0], 9 * cpu::kRoofTile);
+  constexpr int64_t kSteps = 4;  // the three taps along the pixels, and the first once more
+  const auto value = [](uint16_t bits) { return double(to_float(bf16{bits})); };
+  double fed = 0, resident = 0;
+  for (int64_t i = 0; i < kSteps * 4 * 3 * 16; ++i) {
+    const int64_t tap = i / 192 % 3, row = i / 48 % 4, down = i / 16 % 3, pixel = i % 16;
+    for (int64_t k = 0; k < cpu::kRoofTile; ++k) {  // weights are pairs of inputs for each output
+      const int64_t input = k / 32 * 2 + k % 2;
+      fed += value(operands.pixels[row + down][tap + pixel][input]) * value(operands.weights[tap][down][k]);
+    }
+  }
+  for (int64_t i = 0; i < 16 * cpu::kRoofTile; ++i) {
+    const int64_t k = i % cpu::kRoofTile, input = k / 32 * 2 + k % 2;
+    resident += 6 * kSteps * value(operands.weights[0][0][i / 512 * 32 + input]) * value(operands.weights[0][1][k]);
+  }
+  cpu::EmulatedUnit unit{cpu::TileConfiguration()};
+  unit.may_touch(&operands, sizeof operands);
+  CHECK(cpu::loaded_products(unit, operands, kSteps) == doctest::Approx(fed).epsilon(1e-5));
+  CHECK(cpu::resident_products(unit, operands.weights[0][0], kSteps) == doctest::Approx(resident).epsilon(1e-5));
+  if (!amx_available() && !test::TileEmulator::runs_here()) {
+    MESSAGE("only the twin ran: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
+    return;
+  }
+  std::optional<test::TileEmulator> emulator;
+  if (!amx_available()) emulator.emplace();
+  CHECK(cpu::fed_products(operands, kSteps) == cpu::loaded_products(unit, operands, kSteps));
+  CHECK(cpu::tile_products(operands.weights[0][0], kSteps) ==
+        cpu::resident_products(unit, operands.weights[0][0], kSteps));
 }

@@ -58,6 +58,16 @@ std::string heading(const BenchReport& report) {
          in_threads(report.threads);
 }
 
+std::string words_of(const Roofs& roofs) {
+  std::string text = "FMA " + fixed(kGiga * roofs.fma_flops, 1) + " GFLOP/s; ";
+  if (roofs.tile_flops > 0) text += "tiles " + fixed(kGiga * roofs.tile_flops, 1) + " GFLOP/s";
+  if (roofs.resident_tile_flops > 0) {
+    text += " from L1, " + fixed(kGiga * roofs.resident_tile_flops, 1) + " GFLOP/s in registers";
+  }
+  text += (roofs.tile_flops > 0 ? "; " : "") + ("copy " + fixed(kGiga * roofs.memory_bytes, 1)) + " GB/s in memory";
+  return text + (roofs.cache_bytes > 0 ? ", " + fixed(kGiga * roofs.cache_bytes, 1) + " GB/s in L2" : "");
+}
+
 std::string names(const std::vector<std::string>& all, const char* separator) {
   std::string text;
   for (const std::string& name : all) text += (text.empty() ? "" : separator) + name;
@@ -87,12 +97,7 @@ std::string processor_name() {
 }
 
 std::string table_of(const BenchReport& report) {
-  std::string text = heading(report) + "\n";
-  text += "roofs: FMA " + fixed(kGiga * report.roofs.fma_flops, 1) + " GFLOP/s; " +
-          (report.roofs.tile_flops > 0 ? "tiles " + fixed(kGiga * report.roofs.tile_flops, 1) + " GFLOP/s; " : "") +
-          "copy " + fixed(kGiga * report.roofs.memory_bytes, 1) + " GB/s in memory" +
-          (report.roofs.cache_bytes > 0 ? ", " + fixed(kGiga * report.roofs.cache_bytes, 1) + " GB/s in L2" : "") +
-          "\n";
+  std::string text = heading(report) + "\nroofs: " + words_of(report.roofs) + "\n";
   std::vector<std::vector<std::string>> rows{{"case", "variant", kind_of_place(report), "roof", "of roof", "GFLOP/s",
                                               "GB/s", "median ms", "spread", "rounds"}};
   for (const BenchResult& result : report.results) {
@@ -107,6 +112,9 @@ Json json_of(const BenchReport& report) {
   Json roofs = Json::object(), results = Json::array();
   roofs.set("fma_gflops", kGiga * report.roofs.fma_flops);
   if (report.roofs.tile_flops > 0) roofs.set("tile_gflops", kGiga * report.roofs.tile_flops);
+  if (report.roofs.resident_tile_flops > 0) {
+    roofs.set("resident_tile_gflops", kGiga * report.roofs.resident_tile_flops);
+  }
   roofs.set("memory_gb_s", kGiga * report.roofs.memory_bytes);
   if (report.roofs.cache_bytes > 0) roofs.set("l2_gb_s", kGiga * report.roofs.cache_bytes);
   for (const BenchResult& result : report.results) {

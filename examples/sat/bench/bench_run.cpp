@@ -104,7 +104,8 @@ double BenchRunner::time(const Prepared& one, int64_t calls) { return time_calls
 
 void BenchRunner::measure_roofs() {
   const Roofs now = meter_();
-  for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::tile_flops, &Roofs::memory_bytes, &Roofs::cache_bytes}) {
+  for (double Roofs::*rate : {&Roofs::fma_flops, &Roofs::tile_flops, &Roofs::resident_tile_flops, &Roofs::memory_bytes,
+                              &Roofs::cache_bytes}) {
     roofs_.*rate = std::max(roofs_.*rate, now.*rate);
   }
 }

@@ -61,10 +61,12 @@ CLI::App* add_bench(CLI::App& program, BenchRequest& request) {
   });
   command->footer(R"(All variants of a case take turns on the same random data, and so do the roofs, of which the best
 round counts: the peak of multiply-adds in registers, and the bandwidth of a copy in memory or,
-where all the data fit there, in the L2 caches. A rate is the work counted the plain way over the
-median time; its share is of the roof that is lower for this work. A variant that needs fewer
-operations than the plain one (Winograd), or data that stay in the last cache, may pass 100 %. The
-spread is the whole range of the rounds.
+where all the data fit there, in the L2 caches. Where there are matrix units, work on them is held
+against tile products of random data that are loaded from the L1 cache, nine tiles for twelve
+products; their peak with data that stay in registers is printed beside it. A rate is the work
+counted the plain way over the median time; its share is of the roof that is lower for this work. A
+variant that needs fewer operations than the plain one (Winograd), or data that stay in the last
+cache, may pass 100 %. The spread is the whole range of the rounds.
 
 On a CUDA device the roofs are dense layers of cuBLAS, in f32 and in the half type, and a copy in its
 memory. The name of a kernel variant alone computes in the half type, NAME-f32 in f32.

@@ -24,9 +24,22 @@ struct RoofLoops {
 
 extern const RoofLoops kRoofAvx2, kRoofAvx512;
 
-/// Six sums of bf16 tile products a step, 6 * 2 * 16 * 16 * 32 flop, from operands [2, kRoofTile]; only where
-/// amx_available(). Returns the total of one sum.
-constexpr int64_t kRoofTile = 16 * 32, kRoofTileFlop = 6 * 2 * 16 * 16 * 32;
+/// bf16 values of a tile: 16 rows of 32.
+constexpr int64_t kRoofTile = 16 * 32;
+
+/// What one block of a convolution along two axes reads, 16 KB: six rows of 18 pixels with 32 channels, and the weights
+/// of 3 x 3 taps for 16 outputs.
+struct FedOperands {
+  alignas(64) uint16_t pixels[6][18][32];
+  alignas(64) uint16_t weights[3][3][kRoofTile];
+};
+
+/// Tile products; only where amx_available(). They return the total of their sums.
+///   tile_products  six sums a step, from two operands that stay in tiles: operands [2, kRoofTile]
+///   fed_products   a block of 4 rows x 16 pixels x 16 outputs, one tap along the pixels a step: 12 products, for which
+///                  nine operands are loaded from the L1 cache. After three steps they are loaded again
+constexpr int64_t kRoofProduct = 2 * 16 * 16 * 32, kRoofTileFlop = 6 * kRoofProduct, kRoofFedFlop = 12 * kRoofProduct;
 float tile_products(const uint16_t* operands, int64_t steps);
+float fed_products(const FedOperands& operands, int64_t steps);
 
 }  // namespace sat::cpu

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/parallel.h"
@@ -98,15 +99,30 @@ double fma_rate(double seconds) {
   return pieces * double(kSteps * loops.step_flop);
 }
 
-double tile_rate(double seconds) {
+/// Random bf16 values in [-1, 1).
+void fill_random_bf16(uint16_t* to, int64_t count) {
+  std::vector<float> values(size_t(count), 0.f);
+  fill_random(values.data(), count, -1, 1);
+  for (float value : values) *to++ = to_bf16(value).bits;
+}
+
+double resident_tile_rate(double seconds) {
   if (Context::current().cpu() != CpuLevel::amx) return 0;
-  float values[2 * cpu::kRoofTile];
   uint16_t operands[2 * cpu::kRoofTile];
-  fill_random(values, 2 * cpu::kRoofTile, -1, 1);
-  for (int64_t i = 0; i < 2 * cpu::kRoofTile; ++i) operands[i] = to_bf16(values[i]).bits;
+  fill_random_bf16(operands, 2 * cpu::kRoofTile);
   std::atomic<float> used{0};
   const double pieces = pieces_a_second(seconds, [&](int64_t) { used = cpu::tile_products(operands, kSteps); });
   return pieces * double(kSteps * cpu::kRoofTileFlop);
+}
+
+double tile_rate(double seconds) {
+  if (Context::current().cpu() != CpuLevel::amx) return 0;
+  cpu::FedOperands operands;
+  fill_random_bf16(operands.pixels[0][0], sizeof operands.pixels / sizeof(uint16_t));
+  fill_random_bf16(operands.weights[0][0], sizeof operands.weights / sizeof(uint16_t));
+  std::atomic<float> used{0};
+  const double pieces = pieces_a_second(seconds, [&](int64_t) { used = cpu::fed_products(operands, kSteps); });
+  return pieces * double(kSteps * cpu::kRoofFedFlop);
 }
 
 int64_t cache_size(int name) {
@@ -168,7 +184,7 @@ double RoofMeter::copy_in_cache() const {
 
 Roofs RoofMeter::measure() const {
   SAT_CHECK(!Context::current().dry(), "a dry context computes nothing that could be measured");
-  return {fma_rate(seconds_), tile_rate(seconds_), copy_in_memory(), copy_in_cache()};
+  return {fma_rate(seconds_), tile_rate(seconds_), resident_tile_rate(seconds_), copy_in_memory(), copy_in_cache()};
 }
 
 }  // namespace sat

@@ -10,10 +10,11 @@ namespace sat {
 
 /// Rates of all threads of a context together.
 struct Roofs {
-  double fma_flops = 0;     // FLOP/s of f32 multiply-adds on random data in registers; each counts two
-  double tile_flops = 0;    // FLOP/s of bf16 tile products on random data in tile registers; 0 below level amx
-  double memory_bytes = 0;  // bytes/s, read plus written, of copying arrays far larger than the last cache
-  double cache_bytes = 0;   // bytes/s, read plus written, of copying arrays of half a core's L2 cache
+  double fma_flops = 0;            // FLOP/s of f32 multiply-adds on random data in registers; each counts two
+  double tile_flops = 0;           // FLOP/s of bf16 tile products on random data from the L1 cache; 0 below level amx
+  double resident_tile_flops = 0;  // the same on random data that stay in tiles, which no work of use does
+  double memory_bytes = 0;         // bytes/s, read plus written, of copying arrays far larger than the last cache
+  double cache_bytes = 0;          // bytes/s, read plus written, of copying arrays of half a core's L2 cache
 };
 
 struct RoofOptions {

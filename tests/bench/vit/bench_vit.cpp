@@ -1,9 +1,5 @@
 // One side of tests/bench/peers.sh --network vit: ViT-B/14 on a batch of images, as a process that takes commands.
-//   sat_bench_vit --weights FILE --images FILE [--threads N] [--cpu plain|avx2|avx512] [--precision exact|fast]
-// The first line that it prints, unasked, is {"version": ...}; then each line of the standard input is answered with
-// one line of JSON:
-//   run           runs the network once: {"seconds": s}; the result is kept
-//   write STEM    STEM.0.npy is the kept result [B, tokens, width], normed
+// --help explains the options and the commands.
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -19,7 +15,22 @@ using namespace sat;
 
 namespace {
 
+constexpr const char* kHelp = R"(Runs a vision transformer on a batch of images, as a process that takes commands.
+  sat_bench_vit --weights FILE --images FILE [OPTION...]
+  --weights FILE      checkpoint
+  --images FILE       tensor x [B, H, W, 3]
+  --precision NAME    exact (default) or fast
+  --cpu LEVEL         plain, avx2, avx512 or amx (default: the best of this processor)
+  --threads N         default: all processors
+  --help
+The first line that it prints, unasked, is {"version": ...}; then it answers each line of the standard input with a line
+of JSON:
+  run           runs the network once: {"seconds": s}; the result is kept
+  write STEM    STEM.0.npy is the kept result [B, tokens, width], normed
+)";
+
 struct Arguments {
+  bool help = false;
   std::string weights, images;
   ContextOptions context;
 };
@@ -28,6 +39,10 @@ Arguments parse(int argc, char** argv) {
   Arguments a;
   for (int i = 1; i < argc; ++i) {
     const std::string option = argv[i];
+    if (option == "--help") {
+      a.help = true;
+      return a;
+    }
     SAT_CHECK(i + 1 < argc, option, " needs a value");
     const std::string value = argv[++i];
     if (option == "--weights") {
@@ -41,7 +56,7 @@ Arguments parse(int argc, char** argv) {
     } else if (option == "--precision") {
       a.context.precision = parse_precision(value);
     } else {
-      fail("unknown option ", option);
+      fail("unknown option ", option, "; --help lists them");
     }
   }
   return a;
@@ -80,7 +95,12 @@ void serve(const Arguments& a) {
 
 int main(int argc, char** argv) {
   try {
-    serve(parse(argc, argv));
+    const Arguments a = parse(argc, argv);
+    if (a.help) {
+      std::fputs(kHelp, stdout);
+    } else {
+      serve(a);
+    }
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sat_bench_vit: %s\n", error.what());

@@ -88,14 +88,14 @@ def compare(options, names, folder):
 
     def check(program):
         program.start([], folder, limit)
-        seconds, _ = program.run()
+        seconds, *_ = program.run()
         program.ask(f"write {folder / program.name}")
         program.forget_peak()
         program.errors = difference(folder, program.name, programs[0].name)
         peers.say(f"{program.name}: {program.version}; first run {seconds:.2f} s, difference {program.errors:.1e}")
 
     def measure(program):
-        for series, figure in zip((program.seconds, program.others), program.run()):
+        for series, figure in zip((program.seconds, program.unfinished, program.others), program.run()):
             series.append(figure)
 
     try:
