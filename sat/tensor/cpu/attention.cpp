@@ -8,7 +8,6 @@
 #include "sat/tensor/cpu/attention_windows.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/vector/simd.h"
-#include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
 
@@ -133,7 +132,7 @@ void run_tile(const Simd& simd, const Job& job, const Streams& streams, const fl
       for (int64_t t = 0; t < job.tokens; ++t) bias_row[t] = job.added(head, first + r, t);
       added = bias_row;
     }
-    totals[r] = avx2::exponentials(scores + r * stride, added, scale, job.tokens);
+    totals[r] = simd.exponentials(scores + r * stride, added, scale, job.tokens);
   }
   multiply(simd, results, result_stride, weights, packed + streams.key_floats(), width, job.tokens);
   for (int64_t r = 0; r < count; ++r) {

@@ -9,7 +9,6 @@
 #include "sat/tensor/cpu/dense/dense.h"
 #include "sat/tensor/cpu/dense/strassen.h"
 #include "sat/tensor/cpu/vector/product.h"
-#include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
@@ -42,7 +41,7 @@ void run_plain(const Dense& layer) {
 
 void run_vector(const Simd& simd, const Dense& layer) {
   const auto epilogue = [&](const MatrixRows::Group& group, int64_t row, int64_t first, int64_t outputs,
-                            const float* sums) { layer.finish(group.first + row, first, outputs, sums); };
+                            const float* sums) { layer.finish(simd, group.first + row, first, outputs, sums); };
   run_product(simd, {layer.panels, layer.rows, 1, layer.out, {layer.in, 0}}, MatrixRows{layer.x, layer.in}, epilogue);
 }
 
@@ -120,11 +119,11 @@ void CpuBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x, 
 void CpuBackend::gelu(Tensor& y, const Tensor& x) {
   float* to = y.address<float>();
   const float* from = x.address<float>();
-  const bool vector = current_simd() != nullptr;
+  const Simd* simd = current_simd();
   parallel_for(x.numel(), kElementsAPiece, [&](int64_t first, int64_t last) {
-    if (vector) {
+    if (simd) {
       if (to != from) std::copy(from + first, from + last, to + first);
-      return avx2::gelu(to + first, last - first);
+      return simd->gelu(to + first, last - first);
     }
     for (int64_t i = first; i < last; ++i) to[i] = 0.5f * from[i] * (1.f + std::erf(from[i] * 0.70710678118654752f));
   });

@@ -15,7 +15,7 @@ float Dense::finished(float sum, int64_t row, int64_t o) const {
   return residual ? residual[row * out + o] + (scale ? scale[o] * value : value) : value;
 }
 
-void Dense::finish(int64_t row, int64_t first, int64_t outputs, const float* sums) const {
+void Dense::finish(const Simd& simd, int64_t row, int64_t first, int64_t outputs, const float* sums) const {
   float* to = y + row * out + first;
   if (residual)
     return avx2::add_scaled(to, residual + row * out + first, sums, bias ? bias + first : nullptr,
@@ -24,7 +24,7 @@ void Dense::finish(int64_t row, int64_t first, int64_t outputs, const float* sum
   if (act == Activation::relu) {
     for (int64_t o = 0; o < outputs; ++o) to[o] = std::max(to[o], 0.f);
   } else if (act == Activation::gelu) {
-    avx2::gelu(to, outputs);
+    simd.gelu(to, outputs);
   }
 }
 

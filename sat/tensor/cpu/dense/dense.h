@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/ops.h"
 
 namespace sat::cpu {
@@ -19,7 +20,7 @@ struct Dense {
   /// One result, in the plain form.
   float finished(float sum, int64_t row, int64_t o) const;
   /// Results [first, first + outputs) of a row, in the vector form.
-  void finish(int64_t row, int64_t first, int64_t outputs, const float* sums) const;
+  void finish(const Simd& simd, int64_t row, int64_t first, int64_t outputs, const float* sums) const;
 };
 
 }  // namespace sat::cpu

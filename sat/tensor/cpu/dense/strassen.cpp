@@ -139,13 +139,13 @@ void multiply(const Simd& simd, Room& room, const Dense& layer, const Sizes& siz
 }
 
 /// Finishes the rows of a group in a span's four runs of outputs.
-void store(Room& room, const Dense& layer, const Sizes& sizes, int64_t first, int64_t last, int64_t part_rows,
-           int64_t span, int64_t place) {
+void store(const Simd& simd, Room& room, const Dense& layer, const Sizes& sizes, int64_t first, int64_t last,
+           int64_t part_rows, int64_t span, int64_t place) {
   const int64_t width = std::min(kSpan, sizes.outputs - span * kSpan);
   for (int64_t row = 0; row < kBlocks; ++row) {
     for (int64_t r = 0; r < part_rows && first + row * part_rows + r < last; ++r) {
       for (int64_t column = 0; column < kBlocks; ++column) {
-        layer.finish(first + row * part_rows + r, column * sizes.outputs + span * kSpan, width,
+        layer.finish(simd, first + row * part_rows + r, column * sizes.outputs + span * kSpan, width,
                      room.block(place, {row, column, 1}) + r * width);
       }
     }
@@ -207,7 +207,7 @@ void run_strassen(const Simd& simd, const Dense& layer, int64_t matrices) {
       for (int64_t span = first_span; span < last_span; ++span) {
         const int64_t place = held > 1 ? span - first_span : 0;
         multiply(simd, room, layer, sizes, chunk, span, place, part_rows);
-        if (chunk + 1 == sizes.chunks) store(room, layer, sizes, first, last, part_rows, span, place);
+        if (chunk + 1 == sizes.chunks) store(simd, room, layer, sizes, first, last, part_rows, span, place);
       }
     }
   });

@@ -11,9 +11,11 @@ namespace sat::cpu::avx2 {
 
 namespace {
 
+constexpr int64_t kLanes = Lanes8::kLanes;
+
 /// x / (1 + e^-x), from e^-|x|.
 __m256 silu(__m256 x) {
-  const __m256 e = exp_of(_mm256_or_ps(x, _mm256_set1_ps(-0.f))), one = _mm256_set1_ps(1.f);
+  const __m256 e = exp_of<Lanes8>(_mm256_or_ps(x, _mm256_set1_ps(-0.f))), one = _mm256_set1_ps(1.f);
   const __m256 above = _mm256_blendv_ps(one, e, x);  // e^x / (1 + e^x) where x < 0
   return _mm256_mul_ps(x, _mm256_div_ps(above, _mm256_add_ps(one, e)));
 }
@@ -21,7 +23,7 @@ __m256 silu(__m256 x) {
 /// log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|; log(1 + t) = 2 artanh(t / (2 + t)) by its series, whose argument
 /// is at most 1/3, so that what is left out is below 2e-9 of it.
 __m256 softplus(__m256 x) {
-  const __m256 t = exp_of(_mm256_or_ps(x, _mm256_set1_ps(-0.f)));
+  const __m256 t = exp_of<Lanes8>(_mm256_or_ps(x, _mm256_set1_ps(-0.f)));
   const __m256 s = _mm256_div_ps(t, _mm256_add_ps(_mm256_set1_ps(2.f), t)), square = _mm256_mul_ps(s, s);
   __m256 series = _mm256_set1_ps(1.f / 15);
   constexpr float kTerms[] = {1.f / 13, 1.f / 11, 1.f / 9, 1.f / 7, 1.f / 5, 1.f / 3, 1.f};
@@ -51,7 +53,7 @@ void scan_steps(const ScanPiece& piece, float* state, float* total_step) {
     total = _mm256_add_ps(total, step);
     __m256 sum = _mm256_mul_ps(direct, x);
     for (int64_t n = 0; n < piece.states; ++n) {
-      const __m256 decay = exp_of(_mm256_mul_ps(step, _mm256_loadu_ps(piece.rates + n * kLanes)));
+      const __m256 decay = exp_of<Lanes8>(_mm256_mul_ps(step, _mm256_loadu_ps(piece.rates + n * kLanes)));
       const __m256 driven = _mm256_mul_ps(input, _mm256_broadcast_ss(piece.b + l * piece.states + n));
       const __m256 h = _mm256_fmadd_ps(decay, _mm256_loadu_ps(state + n * kLanes), driven);
       _mm256_storeu_ps(state + n * kLanes, h);

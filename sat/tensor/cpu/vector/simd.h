@@ -1,5 +1,5 @@
-// What differs between the CPU levels above plain in the loops of dense ops: the register tile. All else is AVX2 code
-// (vector_avx2.h), which waits for memory on either.
+// What differs between the CPU levels above plain in the loops of dense ops: the register tile, and the loops that
+// compute more than they load, whose bits are the same. All else is AVX2 code (vector_avx2.h), which waits for memory.
 // Private: not installed. Holds plain declarations only, so that a file compiled for AVX2 or AVX-512 can include it
 // without sharing an inline function with files that are not: the linker might keep either copy.
 #pragma once
@@ -47,9 +47,23 @@ struct Simd {
   void (*tile)(float* sums, const float* const* rows, const TileWeights& weights, bool first);
   /// sum over channels i of rows[r][i] * weight[i][o], added to each of `count` targets; weights lie as one stream.
   void (*tile_onto)(const TileTarget* targets, int64_t count, const float* const* rows, const StreamWeights& weights);
+  /// x = gelu(x), the exact form, to about 2e-7 of max(|x|, 1).
+  void (*gelu)(float* x, int64_t count);
+  /// x = exp(scale * x + bias - largest) where `largest` is the largest scale * x + bias; returns the sum of x.
+  /// bias null for none.
+  float (*exponentials)(float* x, const float* bias, float scale, int64_t count);
 };
 
 extern const Simd kAvx2, kAvx512;
+
+namespace avx2 {
+void gelu(float* x, int64_t count);
+float exponentials(float* x, const float* bias, float scale, int64_t count);
+}  // namespace avx2
+namespace avx512 {
+void gelu(float* x, int64_t count);
+float exponentials(float* x, const float* bias, float scale, int64_t count);
+}  // namespace avx512
 
 /// The table of the current context's CPU level; null for plain.
 const Simd* current_simd();

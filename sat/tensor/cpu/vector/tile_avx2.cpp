@@ -80,6 +80,6 @@ void tile_onto(const TileTarget* targets, int64_t count, const float* const* row
 
 }  // namespace
 
-const Simd kAvx2 = {tile, tile_onto};
+const Simd kAvx2 = {tile, tile_onto, avx2::gelu, avx2::exponentials};
 
 }  // namespace sat::cpu

@@ -97,6 +97,6 @@ void tile_onto(const TileTarget* targets, int64_t count, const float* const* row
 
 }  // namespace
 
-const Simd kAvx512 = {tile, tile_onto};
+const Simd kAvx512 = {tile, tile_onto, avx512::gelu, avx512::exponentials};
 
 }  // namespace sat::cpu

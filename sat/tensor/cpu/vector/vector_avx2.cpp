@@ -12,48 +12,16 @@ namespace sat::cpu::avx2 {
 
 namespace {
 
-__m256 load_some(const float* x, int64_t count, float filler) {
-  alignas(32) float block[kLanes];
-  for (int64_t i = 0; i < kLanes; ++i) block[i] = i < count ? x[i] : filler;
-  return _mm256_load_ps(block);
-}
-
-void store_some(float* y, __m256 value, int64_t count) {
-  alignas(32) float block[kLanes];
-  _mm256_store_ps(block, value);
-  for (int64_t i = 0; i < count; ++i) y[i] = block[i];
-}
-
-/// x = step(x), eight at a time.
-template <class Step>
-void transform(float* x, int64_t count, Step step) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) _mm256_storeu_ps(x + i, step(_mm256_loadu_ps(x + i)));
-  if (i < count) store_some(x + i, step(load_some(x + i, count - i, 0)), count - i);
-}
+using L = Lanes8;
+constexpr int64_t kLanes = L::kLanes;
 
 /// tanh(x / 2) = -m / (2 + m) with m = e^-|x| - 1, and x's sign.
 __m256 tanh_of_half(__m256 x) {
   const __m256 sign = _mm256_set1_ps(-0.f), one = _mm256_set1_ps(1.f);
-  const Expm1 e = expm1_parts(_mm256_or_ps(x, sign));
+  const Expm1<L> e = expm1_parts<L>(_mm256_or_ps(x, sign));
   const __m256 m = _mm256_fmadd_ps(e.power, e.p, _mm256_sub_ps(e.power, one));
   const __m256 size = _mm256_div_ps(_mm256_andnot_ps(sign, m), _mm256_add_ps(_mm256_set1_ps(2.f), m));
   return _mm256_or_ps(size, _mm256_and_ps(x, sign));
-}
-
-/// x * Phi(x). The tail Phi(-|x|) = exp(-x^2 / 2) * t * P(t), t = 1 / (1 + 0.3 |x| / sqrt 2), where P is fitted for the
-/// least largest relative error, 2e-8; so the tail keeps its relative accuracy and nothing cancels.
-__m256 gelu_of(__m256 x) {
-  const __m256 one = _mm256_set1_ps(1.f), sign = _mm256_set1_ps(-0.f);
-  const __m256 size = _mm256_andnot_ps(sign, x);
-  const __m256 t = _mm256_div_ps(one, _mm256_fmadd_ps(size, _mm256_set1_ps(0.3f * 0.70710678f), one));
-  constexpr float fitted[] = {0.242548247f, -0.255613268f, 0.273197578f,  -0.0468156672f,
-                              0.10721816f,  0.0742412088f, 0.0853459685f, 0.0845948073f};
-  __m256 p = _mm256_set1_ps(-0.0647170444f);
-  for (const float coefficient : fitted) p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(coefficient));
-  const __m256 square = _mm256_mul_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(-0.5f));
-  const __m256 tail = _mm256_mul_ps(_mm256_mul_ps(p, t), exp_of(square));
-  return _mm256_mul_ps(x, _mm256_blendv_ps(_mm256_sub_ps(one, tail), tail, x));
 }
 
 /// sums[c] += over rows of (x[c] - center[c])^2, or of x[c] where center is null; four channels at a time in double.
@@ -140,9 +108,9 @@ void put_row(T* to, const float* from, const float* bias, int64_t count) {  // b
     put<Around>(to + i, bias ? _mm256_add_ps(value, _mm256_loadu_ps(bias + i)) : value);
   }
   if (i == count) return;
-  const __m256 value = load_some(from + i, count - i, 0);
+  const __m256 value = L::load_some(from + i, count - i, 0);
   T some[kLanes];
-  put<false>(some, bias ? _mm256_add_ps(value, load_some(bias + i, count - i, 0)) : value);
+  put<false>(some, bias ? _mm256_add_ps(value, L::load_some(bias + i, count - i, 0)) : value);
   for (int64_t rest = 0; i < count; ++i, ++rest) to[i] = some[rest];
 }
 
@@ -178,9 +146,7 @@ double row_sum(const float* x, int64_t count, double center) {
 
 }  // namespace
 
-void gelu(float* x, int64_t count) {
-  transform(x, count, [](__m256 value) { return gelu_of(value); });
-}
+void gelu(float* x, int64_t count) { gelu_row<L>(x, count); }
 
 void add_scaled(float* y, const float* residual, const float* x, const float* bias, const float* scale, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
@@ -200,41 +166,7 @@ void combine(float* y, const float* const* x, const float* sign, int64_t terms, 
 }
 
 float exponentials(float* x, const float* bias, float scale, int64_t count) {
-  const float lowest = -__builtin_inff();
-  __m256 largest = _mm256_set1_ps(lowest);
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int64_t some = count - i;
-    const bool whole = some >= kLanes;
-    __m256 value = whole ? _mm256_loadu_ps(x + i) : load_some(x + i, some, 0);
-    const __m256 added = !bias ? _mm256_setzero_ps() : whole ? _mm256_loadu_ps(bias + i) : load_some(bias + i, some, 0);
-    value = _mm256_fmadd_ps(value, _mm256_set1_ps(scale), added);
-    if (whole) {
-      _mm256_storeu_ps(x + i, value);
-    } else {
-      store_some(x + i, value, some);
-      value = load_some(x + i, some, lowest);
-    }
-    largest = _mm256_max_ps(largest, value);
-  }
-  alignas(32) float lanes[kLanes];
-  _mm256_store_ps(lanes, largest);
-  float most = lanes[0];
-  for (const float lane : lanes) most = lane > most ? lane : most;
-
-  const __m256 top = _mm256_set1_ps(most);
-  __m256 sum = _mm256_setzero_ps();
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const __m256 value = exp_of(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
-    _mm256_storeu_ps(x + i, value);
-    sum = _mm256_add_ps(sum, value);
-  }
-  if (i < count) {
-    const __m256 value = exp_of(_mm256_sub_ps(load_some(x + i, count - i, lowest), top));
-    store_some(x + i, value, count - i);
-    sum = _mm256_add_ps(sum, value);
-  }
-  return sum_of(sum);
+  return exponentials_row<L>(x, bias, scale, count);
 }
 
 void add_tanh_half(float* scores, const float* logits, float weight, int64_t count) {
@@ -245,8 +177,8 @@ void add_tanh_half(float* scores, const float* logits, float weight, int64_t cou
     _mm256_storeu_ps(scores + i, _mm256_fmadd_ps(factor, value, _mm256_loadu_ps(scores + i)));
   }
   if (i < count) {
-    const __m256 value = tanh_of_half(load_some(logits + i, count - i, 0));
-    store_some(scores + i, _mm256_fmadd_ps(factor, value, load_some(scores + i, count - i, 0)), count - i);
+    const __m256 value = tanh_of_half(L::load_some(logits + i, count - i, 0));
+    L::store_some(scores + i, _mm256_fmadd_ps(factor, value, L::load_some(scores + i, count - i, 0)), count - i);
   }
 }
 

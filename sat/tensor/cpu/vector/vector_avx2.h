@@ -10,18 +10,11 @@ struct f16;  // tensor.h
 
 namespace sat::cpu::avx2 {
 
-/// x = gelu(x), the exact form, to about 2e-7 of max(|x|, 1).
-void gelu(float* x, int64_t count);
-
 /// y = residual + scale * (x + bias); y may be residual; bias and scale null for 0 and 1.
 void add_scaled(float* y, const float* residual, const float* x, const float* bias, const float* scale, int64_t count);
 
 /// y = the sum over i < terms of sign[i] * x[i], terms from 1 to 4, count a multiple of 8.
 void combine(float* y, const float* const* x, const float* sign, int64_t terms, int64_t count);
-
-/// x = exp(scale * x + bias - largest) where `largest` is the largest scale * x + bias; returns the sum of x.
-/// bias null for none.
-float exponentials(float* x, const float* bias, float scale, int64_t count);
 
 /// scores += weight * tanh(logits / 2), the tanh to within 2e-7.
 void add_tanh_half(float* scores, const float* logits, float weight, int64_t count);

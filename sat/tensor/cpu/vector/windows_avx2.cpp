@@ -10,19 +10,14 @@ namespace sat::cpu::avx2 {
 
 namespace {
 
-constexpr int64_t kRows = kWindowQueries;
+using L = Lanes8;
+constexpr int64_t kRows = kWindowQueries, kLanes = L::kLanes;
 
 __m256i lanes_below(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count < 0        ? 0
                                                   : count < kLanes ? count
                                                                    : kLanes)),
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-float largest_of(__m256 x) {
-  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
 /// sums[r] = sum over i < terms of row[r][i] * panel[i], for 16 outputs.
@@ -51,14 +46,14 @@ float exponentials(float* x, const float* bias, const float* mask, int64_t count
     _mm256_storeu_ps(x + i, value);
     largest = _mm256_max_ps(largest, value);
   }
-  const __m256 top = _mm256_set1_ps(largest_of(largest));
+  const __m256 top = _mm256_set1_ps(L::largest_of(largest));
   __m256 sum = _mm256_setzero_ps();
   for (int64_t i = 0; i < padded; i += kLanes) {
-    const __m256 value = exp_of(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
+    const __m256 value = exp_of<L>(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
     _mm256_storeu_ps(x + i, value);
     sum = _mm256_add_ps(sum, value);
   }
-  return sum_of(sum);
+  return L::sum_of(sum);
 }
 
 }  // namespace
