@@ -45,22 +45,27 @@ void check_case(const std::string& folder, const std::string& scan_path, const s
   CHECK(here.dice >= 0.98);  // two voxels of the smallest mask, 85 voxels
 }
 
-/// Voxels of one structure that two computations disagree about, and how many the first one found.
+/// Voxels of one structure that two computations disagree about, and how many each of them found.
 struct Change {
-  int64_t voxels = 0, differing = 0;
+  int64_t voxels = 0, others = 0, differing = 0;
+
+  double dice() const { return 1 - double(differing) / double(std::max<int64_t>(1, voxels + others)); }
 };
 
-/// Rounding moves voxels next to one half across it: two, or a thousandth of a structure that has many. A tile's bf16
-/// has three bits less than f16: four voxels (three of 404 on the CT).
-bool is_rounding(const Change& change, bool in_bf16) {
-  return change.differing <= std::max<int64_t>(in_bf16 ? 4 : 2, change.voxels / 1000);
+/// What `fast` promises: rounding moves voxels next to one half across it, two or a thousandth of a structure that has
+/// many, so that one of more than 10 000 voxels has a Dice of 0.999 at least. A tile's bf16 has three bits less than
+/// f16, and its error next to one half was seen to be seven times as large: four voxels (three of 404 on the CT).
+void check_rounding(const Change& change, bool in_bf16) {
+  CAPTURE(change.voxels);
+  CAPTURE(change.differing);
+  CHECK(change.differing <= std::max<int64_t>(in_bf16 ? 4 : 2, change.voxels / 1000));
+  if (change.voxels > 10000) CHECK(change.dice() >= 0.999);
 }
 
 /// Masks of both precisions on a CPU level, a structure at a time.
-std::vector<Change> changes_of_precision(CpuLevel level, const std::string& scan_path, const std::string& modality,
+std::vector<Change> changes_of_precision(CpuLevel level, const Volume& scan, const std::string& modality,
                                          const std::vector<std::string>& prompts) {
   BitMasks masks[2];
-  const NiftiScan scan = read_nifti(scan_path);
   for (Precision precision : {Precision::exact, Precision::fast}) {
     ModelOptions options;
     options.model = source_path(kModel);
@@ -69,14 +74,14 @@ std::vector<Change> changes_of_precision(CpuLevel level, const std::string& scan
     options.precision = precision;
     RunOptions run;
     run.modality = modality;
-    masks[int(precision)] = Session(Model::open(options)).run(scan.volume, prompts, run).masks;
+    masks[int(precision)] = Session(Model::open(options)).run(scan, prompts, run).masks;
   }
   std::vector<Change> changes(prompts.size());
   for (size_t n = 0; n < changes.size(); ++n) {
     for (int64_t h = 0; h < masks[0].size[0]; ++h) {
       for (size_t i : {0, 1}) {
         masks[i].for_each_set(int64_t(n), h, [&](int64_t w, int64_t d) {
-          changes[n].voxels += i == 0;
+          (i == 0 ? changes[n].voxels : changes[n].others) += 1;
           changes[n].differing += !masks[1 - i].get(int64_t(n), h, w, d);
         });
       }
@@ -85,13 +90,30 @@ std::vector<Change> changes_of_precision(CpuLevel level, const std::string& scan
   return changes;
 }
 
+/// The scan with every voxel cut into eight, so that the same structures have many voxels.
+Volume finer(const Volume& scan) {
+  const auto [H, W, D] = scan.geometry.size;
+  Volume fine{Tensor({2 * H, 2 * W, 2 * D}), {{2 * H, 2 * W, 2 * D}, scan.geometry.voxel_to_world_mm}};
+  float* to = fine.voxels.data<float>();
+  for (int64_t h = 0; h < 2 * H; ++h) {
+    for (int64_t w = 0; w < 2 * W; ++w) {
+      for (int64_t d = 0; d < 2 * D; ++d) *to++ = scan.voxels.data<float>()[(h / 2 * W + w / 2) * D + d / 2];
+    }
+  }
+  const Affine halves{{{{0.5, 0, 0, -0.25}, {0, 0.5, 0, -0.25}, {0, 0, 0.5, -0.25}, {0, 0, 0, 1}}}};
+  fine.geometry.voxel_to_world_mm = scan.geometry.voxel_to_world_mm * halves;
+  return fine;
+}
+
 std::vector<std::string> prompts_of(const std::string& folder) {
   return Json::parse(read_text(golden_path(folder) + "/values.json"), folder)["prompts"].strings();
 }
 
 }  // namespace
 
-TEST_CASE("fast precision finds the structures that exact precision finds, on every level of this processor") {
+TEST_CASE("fast moves no more voxels of a structure than it promises, on every level of this processor") {
+  const NiftiScan ct = read_nifti(source_path("examples/data/pt_222_ct.nii.gz"));
+  const NiftiScan mr = read_nifti(golden_path("trained-small/hippocampus_036.nii.gz"));
   for (CpuLevel level : {CpuLevel::avx2, CpuLevel::avx512, CpuLevel::amx}) {
     CAPTURE(std::string(name_of(level)));
     if (level > best_cpu_level()) {
@@ -99,21 +121,20 @@ TEST_CASE("fast precision finds the structures that exact precision finds, on ev
       MESSAGE(missing);
       continue;
     }
-    int64_t found = 0;
-    for (const Change& change : changes_of_precision(level, source_path("examples/data/pt_222_ct.nii.gz"), "ct",
-                                                     prompts_of("trained-small/golden-ct"))) {
-      CAPTURE(change.voxels);
-      CAPTURE(change.differing);
-      CHECK(is_rounding(change, level == CpuLevel::amx));
+    int64_t found = 0, large = 0;
+    for (const Change& change : changes_of_precision(level, ct.volume, "ct", prompts_of("trained-small/golden-ct"))) {
+      check_rounding(change, level == CpuLevel::amx);
       found += change.voxels > 0;
     }
     CHECK(found >= 5);
-    for (const Change& change : changes_of_precision(level, golden_path("trained-small/hippocampus_036.nii.gz"), "mri",
-                                                     prompts_of("trained-small/golden-mri"))) {
-      CAPTURE(change.voxels);
-      CAPTURE(change.differing);
-      CHECK(is_rounding(change, level == CpuLevel::amx));
+    const std::vector<std::string> parts = prompts_of("trained-small/golden-mri");
+    for (const Change& change : changes_of_precision(level, mr.volume, "mri", parts))
+      check_rounding(change, level == CpuLevel::amx);
+    for (const Change& change : changes_of_precision(level, finer(mr.volume), "mri", parts)) {
+      check_rounding(change, level == CpuLevel::amx);
+      large += change.voxels > 10000;
     }
+    CHECK(large >= 3);
   }
 }
 
@@ -152,6 +173,7 @@ TEST_CASE("products in bf16, as matrix units take them, change no structure by m
     Change& change = changes[size_t(i) % changes.size()];
     const float x = exact.data<float>()[i], y = tiles.data<float>()[i];
     change.voxels += x > 0;
+    change.others += y > 0;
     change.differing += (x > 0) != (y > 0);
     square += double(x) * x;
     error += double(x - y) * (x - y);
@@ -161,9 +183,7 @@ TEST_CASE("products in bf16, as matrix units take them, change no structure by m
   int64_t found = 0;
   for (size_t n = 0; n < changes.size(); ++n) {
     CAPTURE(prompts[n]);
-    CAPTURE(changes[n].voxels);
-    CAPTURE(changes[n].differing);
-    CHECK(is_rounding(changes[n], true));
+    check_rounding(changes[n], true);
     found += changes[n].voxels > 0;
   }
   CHECK(found > 0);
