@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kWholePieces = 16;        // of the form `whole`, at least, where there are planes enough
 constexpr int64_t kHeavier = 5;             // of whole volumes whose weights would crowd out a ring
+constexpr int64_t kLeastRing = 2 << 20;     // bytes: blocks of that size lie on huge pages
 constexpr int64_t kAroundCache = 64 << 20;  // results that nobody finds in a cache, in bytes
 
 int64_t blocks_of(int64_t channels) { return divide_up(channels, kAmxLanes); }
@@ -186,7 +187,7 @@ void amx_conv3d(const ConvSlab& slab, const Tensor& panels, const AmxConvLoops& 
   std::vector<double> moments;
   if (!Context::current().dry()) moments.resize(size_t(planes * cut.strips * 2 * slab.out));
   if (cut.form != AmxForm::whole) {
-    Workspace rings((cut.ring.values + 1) / 2);  // counted in floats
+    Workspace rings(divide_up(std::max(cut.ring.values * 2, kLeastRing), 4));  // counted in floats
     if (Context::current().dry() || planes == 0) return;
     run_strips(piece_of(slab, panels, cut, moments.data()), cut, rings,
                cut.form == AmxForm::lines ? loops.lines : loops.quads);

@@ -28,7 +28,6 @@ constexpr int64_t kTakenCycles = 6;         // a pixel of 32 channels that is ta
 constexpr int64_t kQuadSlots = 4;           // three planes that the kernel sees, and the one that is taken
 
 // Whole.
-constexpr int64_t kWholeBytes = 8 << 20;      // of a normalised volume, at most
 constexpr int64_t kChunkWeights = 450 << 10;  // that stay in the L2 cache, beside three planes of pixels
 
 int64_t blocks_of(int64_t channels) { return divide_up(channels, kAmxLanes); }

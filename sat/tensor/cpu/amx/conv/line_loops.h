@@ -150,11 +150,10 @@ void run_lines(const AmxPiece& piece) {
   std::memset(piece.ring_values, 0, size_t(piece.ring.values) * sizeof(uint16_t));
   Taking<Unit> taking{piece, (piece.last_plane - 1) * piece.stride + 2};
   // Pixels to take while a plane is computed, shared out evenly among its steps.
-  const int64_t lines = piece.stride * taking.rows() * (piece.ring.blocks + (piece.sources[1].channels > 0 ? 1 : 0));
   const int64_t pixels = (piece.last_row - piece.first_row) * (piece.ring.line / piece.stride);
   const int64_t steps = (piece.last_block - piece.first_block) * ((pixels + kAmxBlock - 1) / kAmxBlock) * 9 *
                         piece.ring.blocks * piece.ring.taps;
-  const int64_t taken_a_step = (lines * piece.in_size[2] + steps - 1) / steps;
+  const int64_t taken_a_step = (piece.stride * taking.runs() * piece.in_size[2] + steps - 1) / steps;
 
   taking.begin(piece.first_plane * piece.stride - 1, piece.first_plane * piece.stride + 2);
   taking.finish();

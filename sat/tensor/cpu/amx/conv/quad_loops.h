@@ -170,10 +170,10 @@ class QuadStrip {
     const int64_t in = piece.ring.blocks, halves = halves_of(piece.first_block, piece.last_block);
     const int64_t block_steps = 9 * in * (halves < 2 ? 1 : 2), plane_steps = 9 * in * halves * blocks_.count;
     block_.pixels_stored_a_step = (kQuad * kAmxRows + block_steps - 1) / block_steps;
-    const int64_t lines = taking_.rows() * (in + (piece.sources[1].channels > 0 ? 1 : 0)), width = blocks_.width;
+    const int64_t runs = taking_.runs(), width = blocks_.width;
     int64_t& taken = block_.pixels_taken_a_step;
-    taken = (lines * width + plane_steps - 1) / plane_steps;
-    while (taken < width && lines * ((width + taken - 1) / taken) > plane_steps) ++taken;  // a line begins a step
+    taken = (runs * width + plane_steps - 1) / plane_steps;
+    while (taken < width && runs * ((width + taken - 1) / taken) > plane_steps) ++taken;  // a run begins a step
     block_.idle = idle_;
   }
 

@@ -71,6 +71,11 @@ struct Taking {
   Run<Unit> run{};
 
   int64_t rows() const { return (piece.last_row - piece.first_row - 1) * piece.stride + 3; }
+  /// Of a plane, at most: a block that both sources share takes two.
+  int64_t runs() const {
+    const bool shared = piece.sources[1].channels > 0 && piece.sources[0].channels % kAmxLanes != 0;
+    return rows() * (piece.ring.blocks + (shared ? 1 : 0));
+  }
 
   void begin(int64_t first, int64_t last) {
     plane = first;

@@ -22,8 +22,6 @@
 namespace sat::cpu {
 namespace {
 
-constexpr int64_t kCountedRun = 64;  // pixels whose statistics are summed in f32
-
 /// Input planes into the ring, which has a slot for each.
 template <class Unit>
 void run_take(const AmxPiece& piece) {
@@ -49,6 +47,9 @@ class WholePlanes {
   }
 
  private:
+  using Vector = typename Unit::Vector;
+  static constexpr int64_t kBlockLines = kQuadWeights * 2 / 64;  // of the cache
+  static constexpr int64_t kCountedRun = 64;                     // pixels whose statistics are summed in f32
   static constexpr int64_t kPixel = kAmxLanes * int64_t(sizeof(uint16_t));
 
   /// Of 16 outputs, even or odd among such blocks, from a pixel of a class on: [2][4 rows][pixels of a class][16].
@@ -148,9 +149,6 @@ class WholePlanes {
     counted.merge(results);
     counted.hand_over(piece_, plane, outputs);
   }
-
-  using Vector = typename Unit::Vector;
-  static constexpr int64_t kBlockLines = kQuadWeights * 2 / 64;
 
   Unit& unit_;
   const AmxPiece& piece_;
