@@ -78,7 +78,7 @@ std::vector<BenchVariant> method_variants(int64_t stride, const PrepareMethod& p
     variant.level = CpuLevel::amx;
     variant.precision = Precision::fast;
   }
-  const std::string quickest = stride == 2 ? "winograd-stride2" : "winograd-4x4x4";
+  const std::string quickest = stride == 2 ? "winograd-stride2" : "winograd-6x4x4";
   add(quickest + "-f16", quickest).precision = Precision::fast;
   BenchVariant& plain = add("plain", "");  // the choice at this level, and on a device
   plain.level = CpuLevel::plain;

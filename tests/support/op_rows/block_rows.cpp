@@ -194,7 +194,7 @@ void add_block_rows(std::vector<OpRow>& rows) {
   for (const int64_t stride : {1, 2}) add_deviation_row(rows, {{5, 4, 31}, 2, 16, 24}, stride);
   add_up_row(rows, {30, 3, 4}, "", both(1e-4));
   for (const ConvMethod method :
-       {ConvMethod::direct, ConvMethod::winograd_222, ConvMethod::winograd_444, ConvMethod::amx_bf16}) {
+       {ConvMethod::direct, ConvMethod::winograd_222, ConvMethod::winograd_644, ConvMethod::amx_bf16}) {
     add_up_row(rows, {30, 3, 4}, info_of(method).name, both(std::max(1e-4, 10 * info_of(method).error)));
   }
 }

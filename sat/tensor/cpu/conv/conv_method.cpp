@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kFewestChannels = 16;      // fewer leave a Winograd product's tile empty
 constexpr int64_t kMostPairs44 = 512 * 256;  // channel pairs up to which F(4, 3)'s weights stay within 120 MB
+constexpr int64_t kMostPairs64 = 128 * 64;   // where F(6, 3)'s larger weights are read from the last cache
 constexpr int64_t kMostPairsStride2 = 128 * 64;
 constexpr double kFastError = 1e-2;
 constexpr int64_t kShortestAxis = 6;  // a tile of 4 outputs would be mostly padding below
@@ -17,12 +18,13 @@ constexpr int64_t kShortestAxis = 6;  // a tile of 4 outputs would be mostly pad
 
 const std::vector<ConvMethodInfo>& conv_methods() {
   static const std::vector<ConvMethodInfo> methods = {
-      {ConvMethod::direct, "direct", 0, 1, 1, 3e-6},
-      {ConvMethod::winograd_222, "winograd-2x2x2", 1, 27 * 8 / 64., 64 / 27., 3e-6},
-      {ConvMethod::winograd_244, "winograd-2x4x4", 1, 27 * 32 / 144., 144 / 27., 5e-6},
-      {ConvMethod::winograd_444, "winograd-4x4x4", 1, 27 * 64 / 216., 216 / 27., 8e-6},
-      {ConvMethod::winograd_stride2, "winograd-stride2", 2, 27 * 64 / 729., 216 / 27., 3e-6},
-      {ConvMethod::amx_bf16, "amx-bf16", 0, 1, 0.5, 6e-3},
+      {ConvMethod::direct, "direct", 0, 1, 1, 3e-6, 512},
+      {ConvMethod::winograd_222, "winograd-2x2x2", 1, 27 * 8 / 64., 64 / 27., 3e-6, 512},
+      {ConvMethod::winograd_244, "winograd-2x4x4", 1, 27 * 32 / 144., 144 / 27., 5e-6, 512},
+      {ConvMethod::winograd_444, "winograd-4x4x4", 1, 27 * 64 / 216., 216 / 27., 8e-6, 512},
+      {ConvMethod::winograd_644, "winograd-6x4x4", 1, 27 * 96 / 288., 288 / 27., 8e-6, 128},
+      {ConvMethod::winograd_stride2, "winograd-stride2", 2, 27 * 64 / 729., 216 / 27., 3e-6, 512},
+      {ConvMethod::amx_bf16, "amx-bf16", 0, 1, 0.5, 6e-3, 512},
   };
   return methods;
 }
@@ -49,6 +51,10 @@ ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLe
     return info_of(method).stride == layer.stride &&
            info_of(method).error <= (precision == Precision::fast ? kFastError : layer.most_error);
   };
+  if (shortest >= kShortestAxis && pairs <= kMostPairs64 && layer.in <= info_of(ConvMethod::winograd_644).most_inputs &&
+      allowed(ConvMethod::winograd_644)) {
+    return ConvMethod::winograd_644;
+  }
   if (shortest >= kShortestAxis && pairs <= kMostPairs44) {
     for (ConvMethod method : {ConvMethod::winograd_444, ConvMethod::winograd_244}) {
       if (allowed(method)) return method;

@@ -17,6 +17,7 @@ enum class ConvMethod : uint8_t {
   winograd_222,      // F(2, 3) on every axis
   winograd_244,      // F(2, 3) along H, F(4, 3) along W and D
   winograd_444,      // F(4, 3) on every axis
+  winograd_644,      // F(6, 3) along H, F(4, 3) along W and D
   winograd_stride2,  // stride 2, split by parity: F(4, 2) and plain products on every axis
   amx_bf16           // direct, operands rounded to bf16, on the processor's matrix units (slowly emulated without them)
 };
@@ -28,7 +29,8 @@ struct ConvMethodInfo {
   int64_t stride;        // the only one it computes; 0: any that the layers have
   double savings;        // multiplications of the definition, for one of its own
   double weight_growth;  // bytes of its weights, for one of the definition's
-  double error;          // bound on the rms error, of the output's standard deviation (tests hold it for <= 512 inputs)
+  double error;          // bound on the rms error, of the output's standard deviation, that tests hold
+  int64_t most_inputs;   // for this many input channels
 };
 const std::vector<ConvMethodInfo>& conv_methods();
 const ConvMethodInfo& info_of(ConvMethod method);

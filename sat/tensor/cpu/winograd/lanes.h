@@ -13,10 +13,12 @@
 namespace sat::cpu {
 namespace {
 
+constexpr int64_t kHeldFloats = 4608;  // of a transform along W, held until that along D: more than half of an L1 cache
+
 template <class L>
 struct Axis2 {  // F(2, 3) at 0, 1, -1
   using V = typename L::V;
-  static constexpr int kInputs = 4, kPoints = 4, kOutputs = 2;
+  static constexpr int kInputs = 4, kShared = 2, kPoints = 4, kOutputs = 2;
   static void forward(const V* x, V* y) {
     y[0] = L::sub(x[2], x[0]);
     y[1] = L::add(x[2], x[1]);
@@ -32,7 +34,7 @@ struct Axis2 {  // F(2, 3) at 0, 1, -1
 template <class L>
 struct Axis4 {  // F(4, 3) at 0, +-11/16, +-11/8: a third of the error of 0, +-1, +-2, and all powers are exact
   using V = typename L::V;
-  static constexpr int kInputs = 6, kPoints = 6, kOutputs = 4;
+  static constexpr int kInputs = 6, kShared = 2, kPoints = 6, kOutputs = 4;
   static constexpr float a = 0.6875f, b = 1.375f, A = a * a, B = b * b;
   static void forward(const V* x, V* y) {
     y[0] = L::nfma(A + B, x[2], L::fma(A * B, x[0], x[4]));
@@ -54,9 +56,44 @@ struct Axis4 {  // F(4, 3) at 0, +-11/16, +-11/8: a third of the error of 0, +-1
 };
 
 template <class L>
+struct Axis6 {  // F(6, 3) at 0, +-1/2, +-1, +-2
+  using V = typename L::V;
+  static constexpr int kInputs = 8, kShared = 2, kPoints = 8, kOutputs = 6;
+  static constexpr float a = 0.5f, b = 1.f, c = 2.f, A = a * a, B = b * b, C = c * c;
+  static V cubic(float first, float second, V x, V y, V z) { return L::nfma(first, y, L::fma(second, x, z)); }
+  static void forward(const V* x, V* y) {
+    constexpr float sum = A + B + C, pairs = A * B + A * C + B * C, product = A * B * C;
+    y[0] = L::nfma(product, x[0], cubic(sum, pairs, x[2], x[4], x[6]));
+    y[7] = L::nfma(product, x[1], cubic(sum, pairs, x[3], x[5], x[7]));
+    const V even_a = cubic(B + C, B * C, x[2], x[4], x[6]), odd_a = cubic(B + C, B * C, x[1], x[3], x[5]);
+    const V even_b = cubic(A + C, A * C, x[2], x[4], x[6]), odd_b = cubic(A + C, A * C, x[1], x[3], x[5]);
+    const V even_c = cubic(A + B, A * B, x[2], x[4], x[6]), odd_c = cubic(A + B, A * B, x[1], x[3], x[5]);
+    y[1] = L::fma(a, odd_a, even_a);
+    y[2] = L::nfma(a, odd_a, even_a);
+    y[3] = L::fma(b, odd_b, even_b);
+    y[4] = L::nfma(b, odd_b, even_b);
+    y[5] = L::fma(c, odd_c, even_c);
+    y[6] = L::nfma(c, odd_c, even_c);
+  }
+  static V sum_of(float first, float second, float third, V x, V y, V z) {
+    return L::fma(third, z, L::fma(second, y, L::scale(first, x)));
+  }
+  static void inverse(const V* m, V* y) {
+    const V s = L::add(m[1], m[2]), d = L::sub(m[1], m[2]), t = L::add(m[3], m[4]), e = L::sub(m[3], m[4]);
+    const V u = L::add(m[5], m[6]), f = L::sub(m[5], m[6]);
+    y[0] = L::add(L::add(m[0], s), L::add(t, u));
+    y[1] = sum_of(a, b, c, d, e, f);
+    y[2] = sum_of(A, B, C, s, t, u);
+    y[3] = sum_of(a * A, b * B, c * C, d, e, f);
+    y[4] = sum_of(A * A, B * B, C * C, s, t, u);
+    y[5] = L::add(sum_of(a * A * A, b * B * B, c * C * C, d, e, f), m[7]);
+  }
+};
+
+template <class L>
 struct AxisStride2 {  // F(4, 2) at +-3/8, +-5/4 of every other value, and the values between as they are
   using V = typename L::V;
-  static constexpr int kInputs = 9, kPoints = 9, kOutputs = 4;
+  static constexpr int kInputs = 9, kShared = 1, kPoints = 9, kOutputs = 4;
   static constexpr float a = 0.375f, b = 1.25f, A = a * a, B = b * b;
   static void forward(const V* x, V* y) {
     const V even_a = L::nfma(B, x[2], x[6]), odd_a = L::sub(x[4], L::scale(B, x[0]));
@@ -95,14 +132,16 @@ typename L::V load_channels(const void* plane, int64_t at, int64_t count) {
   }
 }
 
-template <class L, bool Half>
+template <class L, WinogradStore S>
 void store_channels(void* plane, int64_t at, int64_t count, typename L::V value) {
-  if constexpr (Half) {
+  if constexpr (S == WinogradStore::f16) {
     uint16_t* to = static_cast<uint16_t*>(plane) + at;
     if (count >= L::kLanes) return L::store_half(to, value);
     uint16_t some[L::kLanes];
     L::store_half(some, value);
     for (int64_t i = 0; i < count; ++i) to[i] = some[i];
+  } else if constexpr (S == WinogradStore::streamed) {
+    L::stream(static_cast<float*>(plane) + at, value);
   } else {
     float* to = static_cast<float*>(plane) + at;
     if (count >= L::kLanes) return L::store(to, value);
@@ -190,27 +229,60 @@ void load(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
   }
 }
 
+/// The first transform of some tiles waits in the L1 cache for the second.
 template <class L, class A>
-void forward(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t count) {
-  for (int64_t i = 0; i < count; i += L::kLanes) {
-    typename L::V values[A::kInputs], points[A::kPoints];
-    for (int k = 0; k < A::kInputs; ++k) values[k] = L::load(from + k * from_stride + i);
-    A::forward(values, points);
-    for (int p = 0; p < A::kPoints; ++p) L::store(to + p * to_stride + i, points[p]);
+void forward(float* to, int64_t to_stride, const float* from, int64_t row_stride, int64_t channels, int64_t tiles) {
+  using V = typename L::V;
+  constexpr int64_t kStep = A::kInputs - A::kShared;
+  constexpr int64_t kTiles = kHeldFloats / (A::kPoints * kStep * kPanel), kWidth = kTiles * kStep + A::kShared;
+  alignas(64) float held[A::kPoints][kWidth * kPanel];
+  for (int64_t first = 0; first < tiles; first += kTiles) {
+    const int64_t count = tiles - first < kTiles ? tiles - first : kTiles, width = count * kStep + A::kShared;
+    for (int64_t panel = 0; panel < channels; panel += kPanel) {
+      const float* row = from + first * kStep * channels + panel;
+      for (int64_t x = 0; x < width; ++x, row += channels) {
+        for (int64_t c = 0; c < kPanel; c += L::kLanes) {
+          V values[A::kInputs], points[A::kPoints];
+          for (int k = 0; k < A::kInputs; ++k) values[k] = L::load(row + k * row_stride + c);
+          A::forward(values, points);
+          for (int p = 0; p < A::kPoints; ++p) L::store(held[p] + x * kPanel + c, points[p]);
+        }
+      }
+      for (int64_t tile = 0; tile < count; ++tile) {
+        float* tile_to = to + (first + tile) * channels + panel;
+        for (int i = 0; i < A::kPoints; ++i) {
+          for (int64_t c = 0; c < kPanel; c += L::kLanes) {
+            V values[A::kInputs], points[A::kPoints];
+            for (int k = 0; k < A::kInputs; ++k) values[k] = L::load(held[i] + (tile * kStep + k) * kPanel + c);
+            A::forward(values, points);
+            for (int p = 0; p < A::kPoints; ++p) L::store(tile_to + (i * A::kPoints + p) * to_stride + c, points[p]);
+          }
+        }
+      }
+    }
   }
 }
 
 template <class L, class A>
 void inverse(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t count) {
-  for (int64_t i = 0; i < count; i += L::kLanes) {
-    typename L::V points[A::kPoints], values[A::kOutputs];
-    for (int p = 0; p < A::kPoints; ++p) points[p] = L::load(from + p * from_stride + i);
-    A::inverse(points, values);
-    for (int k = 0; k < A::kOutputs; ++k) L::store(to + k * to_stride + i, values[k]);
+  using V = typename L::V;
+  for (int64_t n = 0; n < count; n += L::kLanes) {
+    V held[A::kOutputs][A::kPoints];
+    for (int i = 0; i < A::kPoints; ++i) {
+      V points[A::kPoints], values[A::kOutputs];
+      for (int p = 0; p < A::kPoints; ++p) points[p] = L::load(from + (i * A::kPoints + p) * from_stride + n);
+      A::inverse(points, values);
+      for (int k = 0; k < A::kOutputs; ++k) held[k][i] = values[k];
+    }
+    for (int d = 0; d < A::kOutputs; ++d) {
+      V values[A::kOutputs];
+      A::inverse(held[d], values);
+      for (int w = 0; w < A::kOutputs; ++w) L::store(to + (w * A::kOutputs + d) * to_stride + n, values[w]);
+    }
   }
 }
 
-template <class L, class A, bool Half>
+template <class L, class A, WinogradStore S>
 void store_row(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
                int64_t tiles, int64_t outputs, int64_t row, bool begin) {
   using V = typename L::V;
@@ -234,7 +306,7 @@ void store_row(const WinogradResult& result, const float* from, int64_t point_st
         V sum = L::load(result.sum + c), square = L::load(result.square + c);
         for (int k = 0; k < A::kOutputs; ++k) {
           if (k >= planes) break;
-          store_channels<L, Half>(result.planes[k], at + c, channels - c, values[k]);
+          store_channels<L, S>(result.planes[k], at + c, channels - c, values[k]);
           const V difference = L::sub(values[k], base);
           sum = L::add(sum, difference);
           square = L::fma_of(difference, difference, square);
@@ -250,16 +322,19 @@ void store_row(const WinogradResult& result, const float* from, int64_t point_st
 template <class L, class A>
 void epilogue(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
               int64_t tiles, int64_t outputs, int64_t row, bool begin) {
-  (result.half ? store_row<L, A, true> : store_row<L, A, false>)(result, from, point_stride, output_stride, tiles,
-                                                                 outputs, row, begin);
+  const auto store = result.store == WinogradStore::f16   ? store_row<L, A, WinogradStore::f16>
+                     : result.store == WinogradStore::f32 ? store_row<L, A, WinogradStore::f32>
+                                                          : store_row<L, A, WinogradStore::streamed>;
+  store(result, from, point_stride, output_stride, tiles, outputs, row, begin);
+  if (result.store == WinogradStore::streamed) L::fence();
 }
 
 template <class L>
 constexpr WinogradSteps steps_of(const Simd* simd) {
-  return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, AxisStride2<L>>},
-          {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, AxisStride2<L>>},
-          {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, AxisStride2<L>>},
-          {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, AxisStride2<L>>},
+  return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, Axis6<L>>, load<L, AxisStride2<L>>},
+          {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, Axis6<L>>, forward<L, AxisStride2<L>>},
+          {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, Axis6<L>>, inverse<L, AxisStride2<L>>},
+          {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, Axis6<L>>, epilogue<L, AxisStride2<L>>},
           simd};
 }
 

@@ -13,10 +13,12 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {4, 9, 9, 8, 6}};
+constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
 constexpr int64_t kWidestItem = 12;               // tiles along D
 constexpr int64_t kSumDepth = 256;                // most channels that are summed in registers
+constexpr int64_t kLine = 64;                     // bytes of a cache line
+constexpr int64_t kCachedBytes = 32 << 20;        // of a volume that the last cache may still hold when it is read
 constexpr int64_t kSkew = 16;                     // floats between arrays, so that their rows do not share cache sets
 
 int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
@@ -28,6 +30,7 @@ std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
   switch (kind) {
     case AxisKind::f2: points = {0, 1, -1}; break;
     case AxisKind::f4: points = {0, 0.6875, -0.6875, 1.375, -1.375}; break;
+    case AxisKind::f6: points = {0, 0.5, -0.5, 1, -1, 2, -2}; break;
     case AxisKind::stride2: points = {0.375, -0.375, 1.25, -1.25}; break;
   }
   const bool outer_taps = kind == AxisKind::stride2;  // its polynomial is w0 + w2 * p
@@ -45,13 +48,13 @@ std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
 /// Sizes and places of everything that one item makes.
 struct Layout {
   std::array<WinogradAxis, 3> axis;
-  int64_t first_inputs;                                                   // padded channels of the first input
-  int64_t channels, outputs;                                              // padded
-  int64_t tiles_w, tiles_d;                                               // most of an item
-  int64_t width, rows;                                                    // inputs of an item along D and W
-  int64_t product_rows;                                                   // tiles, rounded up to whole register tiles
-  int64_t load_point, row_point, pixel_point, product_point, back_point;  // floats of one point of each array
-  int64_t load_at, row_at, pixel_at, product_at, back_d_at, back_w_at, floats;
+  int64_t first_inputs;                                       // padded channels of the first input
+  int64_t channels, outputs;                                  // padded
+  int64_t tiles_w, tiles_d;                                   // most of an item
+  int64_t width, rows;                                        // inputs of an item along D and W
+  int64_t product_rows;                                       // tiles, rounded up to whole register tiles
+  int64_t load_point, tile_point, product_point, back_point;  // floats of one point of each array
+  int64_t load_at, tile_at, product_at, back_at, floats;
 
   Layout(const ConvSlab& slab, WinogradKind kind) {
     for (size_t a = 0; a < 3; ++a) axis[a] = axis_of(kind[a]);
@@ -67,10 +70,9 @@ struct Layout {
     rows = (tiles_w - 1) * axis[1].step + axis[1].inputs;
     product_rows = divide_up(tiles_w * tiles_d, kTileRows) * kTileRows;
     load_point = rows * width * channels + kSkew;
-    row_point = tiles_w * width * channels + kSkew;
-    pixel_point = product_rows * channels + kSkew;
+    tile_point = product_rows * channels + kSkew;
     product_point = product_rows * kBlock + kSkew;
-    back_point = axis[2].outputs * product_rows * outputs + kSkew;
+    back_point = product_rows * outputs + kSkew;
     int64_t at = 0;
     const auto place = [&](int64_t count) {
       const int64_t here = at;
@@ -78,11 +80,9 @@ struct Layout {
       return here;
     };
     load_at = place(axis[0].points * load_point);
-    row_at = place(axis[1].points * row_point);
-    pixel_at = place(axis[2].points * pixel_point);
-    product_at = place(axis[2].points * product_point);
-    back_d_at = place(axis[1].points * back_point);
-    back_w_at = place(axis[0].points * axis[1].outputs * back_point);
+    tile_at = place(axis[1].points * axis[2].points * tile_point);
+    product_at = place(axis[1].points * axis[2].points * product_point);
+    back_at = place(axis[0].points * axis[1].outputs * axis[2].outputs * back_point);
     floats = at;
   }
 
@@ -144,17 +144,12 @@ class Item {
     load(plane, w, d);
     const Layout& l = layout_;
     const int64_t unused = (rows_ - tiles_w * tiles_d) * l.channels;  // rows of the last register tile
-    for (int64_t j = 0; j < l.axis[2].points; ++j) {
-      std::fill_n(scratch_ + l.pixel_at + j * l.pixel_point + rows_ * l.channels - unused, unused, 0.f);
+    for (int64_t point = 0; point < l.axis[1].points * l.axis[2].points; ++point) {
+      std::fill_n(scratch_ + l.tile_at + point * l.tile_point + rows_ * l.channels - unused, unused, 0.f);
     }
     for (int64_t k = 0; k < l.axis[0].points; ++k) {
-      transform_rows(k);
-      for (int64_t i = 0; i < l.axis[1].points; ++i) {
-        transform_pixels(i);
-        multiply(k, i);
-      }
-      steps_.inverse[size_t(kind_[1])](scratch_ + l.back_w_at + k * l.axis[1].outputs * l.back_point, l.back_point,
-                                       scratch_ + l.back_d_at, l.back_point, l.axis[2].outputs * rows_ * l.outputs);
+      transform(k);
+      multiply(k);
     }
     epilogue(plane, w, d, moments);
   }
@@ -181,42 +176,43 @@ class Item {
     }
   }
 
-  void transform_rows(int64_t k) {
+  void transform(int64_t k) {
     const Layout& l = layout_;
     const int64_t line = l.width * l.channels;
-    const int64_t used = ((tiles_d_ - 1) * l.axis[2].step + l.axis[2].inputs) * l.channels;
-    for (int64_t tile = 0; tile < tiles_w_; ++tile) {
-      steps_.forward[size_t(kind_[1])](scratch_ + l.row_at + tile * line, l.row_point,
-                                       scratch_ + l.load_at + k * l.load_point + tile * l.axis[1].step * line, line,
-                                       used);
+    for (int64_t w = 0; w < tiles_w_; ++w) {
+      steps_.forward[size_t(kind_[1])](scratch_ + l.tile_at + w * tiles_d_ * l.channels, l.tile_point,
+                                       scratch_ + l.load_at + k * l.load_point + w * l.axis[1].step * line, line,
+                                       l.channels, tiles_d_);
     }
   }
 
-  void transform_pixels(int64_t i) {
-    const Layout& l = layout_;
-    for (int64_t tile = 0; tile < tiles_w_ * tiles_d_; ++tile) {
-      const int64_t x = tile % tiles_d_ * l.axis[2].step, line = tile / tiles_d_ * l.width;
-      steps_.forward[size_t(kind_[2])](scratch_ + l.pixel_at + tile * l.channels, l.pixel_point,
-                                       scratch_ + l.row_at + i * l.row_point + (line + x) * l.channels, l.channels,
-                                       l.channels);
-    }
-  }
-
-  void multiply(int64_t k, int64_t i) {
+  void multiply(int64_t k) {
     const Layout& l = layout_;
     const WinogradAxis &along_h = l.axis[0], &along_w = l.axis[1], &along_d = l.axis[2];
-    const float* weights = panels_ + (along_h.weight_of(k) * along_w.weights + along_w.weight_of(i)) * along_d.weights *
-                                         l.outputs * l.channels;
+    const int64_t weights = along_w.weights * along_d.weights;
     for (int64_t first = 0; first < l.outputs; first += kBlock) {
       const int64_t width = std::min(kBlock, l.outputs - first);
-      for (int64_t j = 0; j < along_d.points; ++j) {
-        const float* block = weights + (along_d.weights * first + along_d.weight_of(j) * width) * l.channels;
-        product(steps_.simd, scratch_ + l.product_at + j * l.product_point, scratch_ + l.pixel_at + j * l.pixel_point,
-                rows_, block, l.channels, width);
+      const float* block = panels_ + weights * (along_h.weight_of(k) * l.outputs + first) * l.channels;
+      for (int64_t i = 0; i < along_w.points; ++i) {
+        for (int64_t j = 0; j < along_d.points; ++j) {
+          const int64_t weight = along_w.weight_of(i) * along_d.weights + along_d.weight_of(j);
+          product(steps_.simd, scratch_ + l.product_at + (i * along_d.points + j) * l.product_point,
+                  scratch_ + l.tile_at + (i * along_d.points + j) * l.tile_point, rows_,
+                  block + weight * width * l.channels, l.channels, width);
+        }
       }
-      steps_.inverse[size_t(kind_[2])](scratch_ + l.back_d_at + i * l.back_point + along_d.outputs * rows_ * first,
-                                       rows_ * width, scratch_ + l.product_at, l.product_point, rows_ * width);
+      steps_.inverse[size_t(kind_[1])](
+          scratch_ + l.back_at + k * along_w.outputs * along_d.outputs * l.back_point + rows_ * first, l.back_point,
+          scratch_ + l.product_at, l.product_point, rows_ * width);
     }
+  }
+
+  WinogradStore store_of(int64_t plane) const {
+    if (slab_.dtype == DType::f16) return WinogradStore::f16;
+    const int64_t bytes =
+        slab_.out_size[0] * slab_.out_size[1] * slab_.out_size[2] * slab_.out * int64_t(sizeof(float));
+    const bool whole = slab_.out % kPanel == 0 && reinterpret_cast<uintptr_t>(slab_.planes[plane]) % kLine == 0;
+    return whole && bytes > kCachedBytes ? WinogradStore::streamed : WinogradStore::f32;
   }
 
   void epilogue(int64_t plane, int64_t w, int64_t d, Moments* moments) {
@@ -226,7 +222,7 @@ class Item {
     WinogradResult result{};
     result.planes = slab_.planes + plane;
     result.planes_left = slab_.last - plane;
-    result.half = slab_.dtype == DType::f16;
+    result.store = store_of(plane);
     result.channels = slab_.out;
     result.W = slab_.out_size[1];
     result.D = slab_.out_size[2];
@@ -243,10 +239,10 @@ class Item {
       double sums[kBlock] = {}, squares[kBlock] = {};
       int64_t count = 0;
       for (int64_t row = 0; row < tiles_w_ * along_w.outputs && result.first_w + row < result.W; ++row) {
-        const float* from = scratch_ + l.back_w_at + row % along_w.outputs * l.back_point +
-                            along_d.outputs * rows_ * first + row / along_w.outputs * tiles_d_ * result.block;
-        steps_.epilogue[size_t(kind_[0])](result, from, along_w.outputs * l.back_point, rows_ * result.block, tiles_d_,
-                                          along_d.outputs, row, row == 0);
+        const float* from = scratch_ + l.back_at + row % along_w.outputs * along_d.outputs * l.back_point +
+                            rows_ * first + row / along_w.outputs * tiles_d_ * result.block;
+        steps_.epilogue[size_t(kind_[0])](result, from, along_w.outputs * along_d.outputs * l.back_point, l.back_point,
+                                          tiles_d_, along_d.outputs, row, row == 0);
         count += planes * pixels;
         for (int64_t c = 0; c < result.block; ++c) {
           sums[c] += double(sum[c]);
@@ -274,11 +270,12 @@ class Item {
 const WinogradAxis& axis_of(AxisKind kind) { return kAxes[size_t(kind)]; }
 
 WinogradKind winograd_kind(ConvMethod method) {
-  constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, s2 = AxisKind::stride2;
+  constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2;
   switch (method) {
     case ConvMethod::winograd_222: return {f2, f2, f2};
     case ConvMethod::winograd_244: return {f2, f4, f4};
     case ConvMethod::winograd_444: return {f4, f4, f4};
+    case ConvMethod::winograd_644: return {f6, f4, f4};
     case ConvMethod::winograd_stride2: return {s2, s2, s2};
     default: break;
   }
@@ -335,7 +332,10 @@ Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
           double sum[kPanel];
           combine(sum, g[2][size_t(d)], &along_w[size_t(hw * 3 * kPanel)], kPanel);
           float* line =
-              to + ((hw * D * outputs + D * first + d * width + panel * kPanel - first) * channels) + channel * kPanel;
+              to +
+              ((hw / W * W * D * outputs + W * D * first + (hw % W * D + d) * width + panel * kPanel - first) *
+               channels) +
+              channel * kPanel;
           for (int64_t lane = 0; lane < kPanel; ++lane) line[lane] = float(sum[lane]);
         }
       }

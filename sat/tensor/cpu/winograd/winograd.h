@@ -23,17 +23,17 @@ struct WinogradAxis {
   int64_t weight_of(int64_t point) const { return point < weights ? point : weights - 1; }
 };
 
-/// F(2, 3) and F(4, 3); and stride 2, split by parity: F(4, 2) of the odd positions, whose two taps are the
+/// F(2, 3), F(4, 3) and F(6, 3); and stride 2, split by parity: F(4, 2) of the odd positions, whose two taps are the
 /// outer ones, beside plain products of the even positions with the middle tap.
-enum class AxisKind : uint8_t { f2, f4, stride2 };
-constexpr int kAxisKinds = 3;
+enum class AxisKind : uint8_t { f2, f4, f6, stride2 };
+constexpr int kAxisKinds = 4;
 const WinogradAxis& axis_of(AxisKind kind);
 
-/// One kind for each of H, W, D; all stride2 or none.
+/// One kind for each of H, W, D; all stride2 or none, and W's is D's.
 using WinogradKind = std::array<AxisKind, 3>;
 WinogradKind winograd_kind(ConvMethod method);  // of a Winograd method
 
-/// weight [out, in, 3, 3, 3] -> [H weights, W weights, ceil(out/64), D weights, up to 4 panels, in, 16], transformed in
+/// weight [out, in, 3, 3, 3] -> [H weights, ceil(out/64), W weights, D weights, up to 4 panels, in, 16], transformed in
 /// double and rounded once. Channels are padded to whole panels of 16: those of the first `in0` inputs, then the rest.
 Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0);
 
@@ -45,11 +45,14 @@ struct WinogradSource {
   int64_t width;                      // values along D
 };
 
+/// How results are stored: streamed past the caches where they would not stay there, f32 in whole aligned panels.
+enum class WinogradStore : uint8_t { f16, f32, streamed };
+
 /// What the last step writes, and counts.
 struct WinogradResult {
   void* const* planes;  // of the output, from the item's first plane on
   int64_t planes_left;  // that may be written
-  bool half;
+  WinogradStore store;
   int64_t channels, W, D;      // of the output volume
   int64_t first_w, first_d;    // of the item's first output
   int64_t first_channel;       // of the block of outputs,
@@ -64,8 +67,13 @@ struct WinogradSteps {
   /// [width, row_channels] a point, from channel `offset` on.
   void (*load[kAxisKinds])(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
                            const WinogradSource& source, int64_t row);
-  /// to[p * to_stride + i] = transform of from[k * from_stride + i], i < count; count a multiple of 16.
-  void (*forward[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t count);
+  /// A row of tiles along W, then along D, which are convolved alike: point (i, j) of tile t lies at
+  /// to[(i * points + j) * to_stride + t * channels], the value in row y at place x at
+  /// from[y * row_stride + x * channels]. Channels are a multiple of 16.
+  void (*forward[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t row_stride, int64_t channels,
+                              int64_t tiles);
+  /// And back, along D, then W: output (y, x) at to[(y * outputs + x) * to_stride + n] of the points (i, j) at
+  /// from[(i * points + j) * from_stride + n], n < count, a multiple of 16.
   void (*inverse[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride, int64_t count);
   /// One row of outputs of a row of tiles: transforms back along H and stores. The value of output x of tile t lies at
   /// from[p * point_stride + x * output_stride + t * block]. `begin` takes the base of the statistics from its first

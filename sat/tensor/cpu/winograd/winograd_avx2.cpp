@@ -14,6 +14,8 @@ struct Lanes8 {
   static V all(float x) { return _mm256_set1_ps(x); }
   static V load(const float* x) { return _mm256_loadu_ps(x); }
   static void store(float* y, V x) { _mm256_storeu_ps(y, x); }
+  static void stream(float* y, V x) { _mm256_stream_ps(y, x); }
+  static void fence() { _mm_sfence(); }
   static V load_half(const uint16_t* x) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
   }

@@ -14,6 +14,8 @@ struct Lanes16 {
   static V all(float x) { return _mm512_set1_ps(x); }
   static V load(const float* x) { return _mm512_loadu_ps(x); }
   static void store(float* y, V x) { _mm512_storeu_ps(y, x); }
+  static void stream(float* y, V x) { _mm512_stream_ps(y, x); }
+  static void fence() { _mm_sfence(); }
   static V load_half(const uint16_t* x) {
     return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }

@@ -15,6 +15,8 @@ struct OneLane {
   static V all(float x) { return x; }
   static V load(const float* x) { return *x; }
   static void store(float* y, V x) { *y = x; }
+  static void stream(float* y, V x) { *y = x; }
+  static void fence() {}
   static V load_half(const uint16_t* x) { return to_float(f16{*x}); }
   static void store_half(uint16_t* y, V x) { *y = to_f16(std::clamp(x, -kLargestF16, kLargestF16)).bits; }
   static V add(V a, V b) { return a + b; }
