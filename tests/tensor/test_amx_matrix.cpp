@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "sat/nn/image/vit.h"
-#include "sat/tensor/cpu/amx/matrix_piece.h"
+#include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/half.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/ops.h"
@@ -38,8 +38,13 @@ Tensor on_tiles(Compute compute, int threads = 1, const cpu::AmxLoops* loops = &
 }
 
 /// The processor's own loops, whether or not it has tiles.
-constexpr cpu::AmxLoops kProcessor{
-    {cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole}, cpu::amx_dense, cpu::amx_head, cpu::amx_attention};
+constexpr cpu::AmxLoops kProcessor{{cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole},
+                                   cpu::amx_dense,
+                                   cpu::amx_head,
+                                   cpu::amx_attention,
+                                   cpu::amx_up,
+                                   cpu::amx_scores,
+                                   cpu::amx_few_channels};
 
 Tensor rounded(const Tensor& x) { return x.cast(DType::bf16).cast(DType::f32); }
 

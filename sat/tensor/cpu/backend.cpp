@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "sat/tensor/cpu/amx/matrix_piece.h"
+#include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 
@@ -20,7 +20,10 @@ constexpr AmxLoops kTiles{// the processor's
                           {amx_lines, amx_quads, amx_take, amx_whole},
                           amx_dense,
                           amx_head,
-                          amx_attention};
+                          amx_attention,
+                          amx_up,
+                          amx_scores,
+                          amx_few_channels};
 
 [[noreturn]] void fail_capture() { fail("work on the CPU is not captured"); }
 

@@ -1,14 +1,17 @@
 // Pooling and scores on the CPU. The vector form of mask scores brings a few voxels' features into the cache, final,
-// and every prompt's mask passes over them there.
+// and every prompt's mask passes over them there; in fast precision on processors with matrix units by tiles.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "sat/tensor/cpu/amx/dense.h"
+#include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/conv/feature_reader.h"
 #include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
+#include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/ops/score_sizes.h"
 #include "sat/tensor/parallel.h"
 
@@ -68,7 +71,9 @@ void plain_mask_scores(float* scores, const FeatureReader& features, const float
   });
 }
 
-constexpr int64_t kGroupVoxels = 96;  // 24 KB of 64 channels: half of the L1 cache, weights being the rest
+constexpr int64_t kGroupVoxels = 96;     // 24 KB of 64 channels: half of the L1 cache, weights being the rest
+constexpr int64_t kEnoughChannels = 32;  // a whole step of the tiles
+constexpr int64_t kChunkSteps = 12;      // of 32 channels: 24 KB of masks, half of the L1 cache
 
 /// Some voxels of a score region: their features, their importance, and where their scores lie.
 struct VoxelGroup {
@@ -127,6 +132,33 @@ void vector_mask_scores(const Simd& simd, float* scores, const FeatureReader& fe
   });
 }
 
+void tile_mask_scores(const AmxLoops& tiles, float* scores, const FeatureReader& features, const Tensor& panels,
+                      const float* importance, const ScoreSizes& sizes, const ScoreRegion& region) {
+  const int64_t steps = panels.shape[1], row_blocks = divide_up(kGroupVoxels, kAmxBlock);
+  const int64_t sums = 2 * row_blocks * kAmxRowsStep;
+  Workspace workspace(sums + row_blocks * steps * kAmxRowsStep / 2);
+  parallel_for(region.size[0] * region.size[1] * region.size[2], kGroupVoxels, [&](int64_t first, int64_t last) {
+    const VoxelGroup group(first, last - first, features, importance, sizes, region);
+    Workspace::Use room(workspace);
+    float* places[kGroupVoxels];
+    for (int64_t row = 0; row < last - first; ++row) places[row] = scores + group.place[row] * sizes.prompts;
+    AmxScores piece{};
+    piece.x = group.features.data();
+    piece.rows = last - first;
+    piece.in = sizes.channels;
+    piece.out = sizes.prompts;
+    piece.steps = steps;
+    piece.chunk = divide_up(steps, divide_up(steps, kChunkSteps));
+    piece.panels = static_cast<const uint16_t*>(panels.raw());
+    piece.last_block = panels.shape[0];
+    piece.sums = room.data();
+    piece.rounded = reinterpret_cast<uint16_t*>(room.data() + sums);
+    piece.places = places;
+    piece.importance = group.importance;
+    tiles.scores(piece);
+  });
+}
+
 }  // namespace
 
 void CpuBackend::avg_pool3d(Tensor& y, const Features& x, int64_t k) {
@@ -140,10 +172,16 @@ void CpuBackend::accumulate_mask_scores(Tensor& scores, const Features& features
                                         const Tensor& importance, const ScoreRegion& region) {
   const ScoreSizes sizes{grid_of(scores.shape), grid_of(features.values.shape, 1), grid_of(importance.shape),
                          masks.shape[1], masks.shape[0]};
-  const Tensor panels = packed_panels(masks);
   const FeatureReader reader(features);
   float* to = scores.address<float>();
-  const float *mask_panels = panels.address<float>(), *weights = importance.address<float>();
+  const float* weights = importance.address<float>();
+  // Chosen by the channels alone: a prompt's scores do not depend on how many others there are.
+  const AmxLoops* tiles = Context::current().precision() == Precision::fast ? amx_loops() : nullptr;
+  if (tiles && sizes.channels >= kEnoughChannels) {
+    return tile_mask_scores(*tiles, to, reader, pack_amx_linear(masks), weights, sizes, region);
+  }
+  const Tensor panels = packed_panels(masks);
+  const float* mask_panels = panels.address<float>();
   if (const Simd* simd = current_simd()) {
     return vector_mask_scores(*simd, to, reader, mask_panels, weights, sizes, region);
   }

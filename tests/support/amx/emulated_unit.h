@@ -184,6 +184,9 @@ class EmulatedUnit {
   static Vector multiply(const Vector& a, const Vector& b) {
     return lanewise([&](int i) { return a.lane[i] * b.lane[i]; });
   }
+  static Vector divide(const Vector& a, const Vector& b) {
+    return lanewise([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
   static Vector multiply_add(const Vector& a, const Vector& b, const Vector& c) {
     return lanewise([&](int i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
   }

@@ -106,16 +106,12 @@ struct Finisher {
     to += layer.out;
     sums += kAmxLanes;
   }
-
-  void rest() {
-    while (left > 0) row();
-  }
 };
 
 /// Adds some steps to the sums of a block of rows, and finishes some rows of what was summed before, in each step.
-template <int M, class Unit>
+template <int M, class Unit, class Finish>
 void accumulate(Unit& unit, float* sums, const uint16_t* rows, const uint16_t* weights, int64_t steps, bool afresh,
-                Finisher<Unit>& before, int64_t finished_a_step) {
+                Finish& before, int64_t finished_a_step) {
   if (afresh) {
     unit.template zero_tiles<2 * M>();
   } else {
@@ -128,13 +124,12 @@ void accumulate(Unit& unit, float* sums, const uint16_t* rows, const uint16_t* w
   unit.template store_tiles<M, 2>(sums);
 }
 
-template <class Unit>
-void run_dense(const AmxDense& layer) {
-  Unit unit(layer);
+/// All of a product. `before` finishes the sums of a block of outputs, a row at a call, while the next one is summed.
+template <class Unit, class Finish>
+void run_rows(Unit& unit, const AmxRows& layer, Finish& before) {
   round_rows<Unit>(layer.rounded, layer.x, layer.rows, layer.in, layer.in, layer.steps);
   const int64_t row_blocks = (layer.rows + kAmxBlock - 1) / kAmxBlock, steps = row_blocks * layer.steps;
   const int64_t finished_a_step = (layer.rows + steps - 1) / steps;
-  Finisher<Unit> before(layer);
   for (int64_t block = layer.first_block; block < layer.last_block; ++block) {
     float* sums = layer.sums + (block - layer.first_block) % 2 * row_blocks * kAmxRowsStep;
     for (int64_t first = 0; first < layer.steps; first += layer.chunk) {
@@ -142,16 +137,23 @@ void run_dense(const AmxDense& layer) {
       const int64_t some = layer.steps - first < layer.chunk ? layer.steps - first : layer.chunk;
       for (int64_t r = 0; r < row_blocks; ++r) {
         const int64_t left = layer.rows - r * kAmxBlock;
-        auto form = left > kAmxRows ? accumulate<2, Unit> : accumulate<1, Unit>;
-        if (left > 2 * kAmxRows) form = accumulate<3, Unit>;
+        auto form = left > kAmxRows ? accumulate<2, Unit, Finish> : accumulate<1, Unit, Finish>;
+        if (left > 2 * kAmxRows) form = accumulate<3, Unit, Finish>;
         form(unit, sums + r * kAmxRowsStep, layer.rounded + (r * layer.steps + first) * kAmxRowsStep, weights, some,
              first == 0, before, finished_a_step);
       }
     }
-    before.rest();
+    while (before.left > 0) before.row();
     before.begin(sums, block);
   }
-  before.rest();
+  while (before.left > 0) before.row();
+}
+
+template <class Unit>
+void run_dense(const AmxDense& layer) {
+  Unit unit(layer);
+  Finisher<Unit> finisher(layer);
+  run_rows(unit, layer, finisher);
 }
 
 }  // namespace

@@ -10,12 +10,9 @@ namespace sat::cpu {
 
 constexpr int64_t kAmxRowsStep = kAmxBlock * kAmxLanes;  // values of a block of 48 rows in a step of 32 inputs
 
-/// Some rows of a dense layer, for some blocks of 32 outputs.
-struct AmxDense {
-  const float* x;  // the first row's inputs; so are y and residual
-  float* y;
-  const float *bias, *residual, *scale;  // null where there are none
-  bool relu, gelu;
+/// A matrix product: some rows, for some blocks of 32 outputs.
+struct AmxRows {
+  const float* x;  // the first row; the others follow it
   int64_t rows, in, out;
   int64_t steps;           // of 32 inputs
   int64_t chunk;           // steps whose weights stay in the L1 cache
@@ -23,6 +20,13 @@ struct AmxDense {
   int64_t first_block, last_block;
   uint16_t* rounded;  // scratch [blocks of 48 rows][steps][48][32]
   float* sums;        // scratch [2][blocks of 48 rows][48][32]
+};
+
+/// That of a dense layer.
+struct AmxDense : AmxRows {
+  float* y;                              // of the first row; so is residual
+  const float *bias, *residual, *scale;  // null where there are none
+  bool relu, gelu;
 };
 
 /// Blocks of 32 tokens and steps of 32 channels of a head, filled up with zeros.
@@ -53,12 +57,19 @@ struct AmxAttention {
   float* results;      // scratch [48][32]
 };
 
+struct AmxUp;  // these: amx/voxels/voxel_piece.h
+struct AmxScores;
+struct AmxFewChannels;
+
 /// The loops on tiles: the processor's, or ones that emulate its instructions.
 struct AmxLoops {
   AmxConvLoops conv;
   void (*dense)(const AmxDense&);
   void (*head)(const AmxHead&);
   void (*attention)(const AmxAttention&);
+  void (*up)(const AmxUp&);
+  void (*scores)(const AmxScores&);
+  void (*few_channels)(const AmxFewChannels&);
 };
 
 void amx_dense(const AmxDense& layer);  // on the processor's tiles, as amx_quads

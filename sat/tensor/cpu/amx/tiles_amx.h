@@ -82,6 +82,7 @@ class ProcessorUnit {
   static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
   static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+  static Vector divide(Vector a, Vector b) { return _mm512_div_ps(a, b); }
   static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
   /// The larger and the smaller one; b where either is no number.
   static Vector larger(Vector a, Vector b) { return _mm512_maskz_max_ps(kAll, a, b); }

@@ -12,6 +12,7 @@
 #include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/conv/feature_reader.h"
+#include "sat/tensor/cpu/conv/few_channels.h"
 #include "sat/tensor/cpu/conv/up_sampling.h"
 #include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
@@ -75,16 +76,27 @@ Features with_norm(Tensor values, const std::vector<Moments>& statistics, const 
   return y;
 }
 
-/// By the direct method: on final values.
-Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& weight, const NormWeights& norm) {
+/// Whether the tiles compute a block by its own form for few channels.
+bool takes_few_channels(const ConvBlockWeight& weight) {
+  return ConvMethod(weight.variant) == ConvMethod::amx_bf16 && weight.up == 0 &&
+         few_channels_on_tiles(weight.in, weight.stride);
+}
+
+/// By the direct method, or by the tiles' form for few channels: on final values.
+Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& weight, const NormWeights& norm,
+                   const AmxLoops* tiles) {
   const Shape shape = conv_output_shape(x.shape, weight.out, weight.stride);
   const int64_t stride = weight.stride;
   const ConvShape conv{x.shape[0], grid_of(x.shape, 1), grid_of(shape, 1),        x.shape[4], weight.in - x.shape[4],
                        weight.out, {3, 3, 3},           {stride, stride, stride}, {1, 1, 1}};
   Tensor y = room_for_next(shape, weight.store, Device::cpu, kSlabPlanes);
   std::vector<Moments> statistics(size_t(shape[0] * shape[4]));
-  conv3d_counted({y.raw(), weight.store, statistics.data()}, x.address<float>(), skip.address<float>(),
-                 weight.panels.address<float>(), conv);
+  const ConvResult result{y.raw(), weight.store, statistics.data()};
+  if (takes_few_channels(weight)) {
+    few_channels_conv3d(*tiles, result, x.address<float>(), weight.panels, conv);
+  } else {
+    conv3d_counted(result, x.address<float>(), skip.address<float>(), weight.panels.address<float>(), conv);
+  }
   return with_norm(std::move(y), statistics, norm);
 }
 
@@ -100,7 +112,7 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
   std::vector<Moments> statistics(size_t(shape[0] * weight.out)), by_planes(size_t(groups * weight.out));
   for (int64_t b = 0; b < shape[0]; ++b) {
     std::optional<UpSampledPlanes> above;
-    if (low) above.emplace(*low, *up, b, slab_planes);
+    if (low) above.emplace(*low, *up, b, slab_planes, tiles);
     const std::vector<const void*> from = planes_of(std::as_const(x.values), b);
     const std::vector<void*> to = planes_of(walk.result(), b);
     std::fill(by_planes.begin(), by_planes.end(), Moments{});
@@ -167,7 +179,9 @@ ConvBlockWeight CpuBackend::pack(const Tensor& weight, const ConvSite& site, int
   packed.variant = int(method);
   switch (method) {
     case ConvMethod::direct: packed.panels = direct_panels(weight); break;
-    case ConvMethod::amx_bf16: packed.panels = pack_amx_conv3d(weight, site.stride); break;
+    case ConvMethod::amx_bf16:
+      packed.panels = takes_few_channels(packed) ? pack_few_channels(weight) : pack_amx_conv3d(weight, site.stride);
+      break;
     default: packed.panels = pack_winograd(weight, winograd_kind(method), up > 0 ? up : packed.in);
   }
   return packed;
@@ -175,7 +189,10 @@ ConvBlockWeight CpuBackend::pack(const Tensor& weight, const ConvSite& site, int
 
 UpBlockWeight CpuBackend::pack_up_block(const Tensor& weight, const Tensor& up, const Tensor& up_bias,
                                         const ConvSite& site) {
-  return {pack_conv_transpose3d(up), up_bias, pack(weight, site, up.shape[1])};
+  UpBlockWeight packed{{}, up_bias, pack(weight, site, up.shape[1])};
+  const bool tiles = ConvMethod(packed.conv.variant) == ConvMethod::amx_bf16 && up_sampling_on_tiles(up.shape[1]);
+  packed.up = tiles ? pack_up_sampling(up) : pack_conv_transpose3d(up);
+  return packed;
 }
 
 Tensor CpuBackend::materialize(Features x) {
@@ -250,10 +267,10 @@ void CpuBackend::sum_features(Tensor& y, const Features& a, const Features& b, f
 }
 
 Features CpuBackend::conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm) {
-  if (ConvMethod(weight.variant) != ConvMethod::direct) {
+  if (ConvMethod(weight.variant) != ConvMethod::direct && !takes_few_channels(weight)) {
     return by_slabs(std::move(x), nullptr, nullptr, weight, norm, amx_loops());
   }
-  return by_direct(sat::materialize(std::move(x)), {}, weight, norm);
+  return by_direct(sat::materialize(std::move(x)), {}, weight, norm, amx_loops());
 }
 
 Features CpuBackend::conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm) {
@@ -261,7 +278,7 @@ Features CpuBackend::conv3d_norm_up(Features low, Features skip, const UpBlockWe
     return by_slabs(std::move(skip), &low, &weight, weight.conv, norm, amx_loops());
   }
   const Tensor x = sat::conv_transpose3d(sat::materialize(std::move(low)), weight.up, weight.up_bias);
-  return by_direct(x, sat::materialize(std::move(skip)), weight.conv, norm);
+  return by_direct(x, sat::materialize(std::move(skip)), weight.conv, norm, nullptr);
 }
 
 }  // namespace sat::cpu

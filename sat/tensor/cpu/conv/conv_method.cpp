@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sat/tensor/cpu/conv/few_channels.h"
+
 namespace sat::cpu {
 
 namespace {
@@ -41,10 +43,12 @@ ConvMethod parse_conv_method(const std::string& name) {
 }
 
 ConvMethod choose_conv_method(const ConvLayer& layer, Precision precision, CpuLevel cpu) {
-  if (cpu == CpuLevel::plain || layer.kernel != 3 || std::min(layer.in, layer.out) < kFewestChannels) {
-    return ConvMethod::direct;
+  if (cpu == CpuLevel::plain || layer.kernel != 3 || layer.out < kFewestChannels) return ConvMethod::direct;
+  const bool image = few_channels_on_tiles(layer.in, layer.stride);
+  if (precision == Precision::fast && cpu == CpuLevel::amx && (image || layer.in >= kFewestChannels)) {
+    return ConvMethod::amx_bf16;
   }
-  if (precision == Precision::fast && cpu == CpuLevel::amx) return ConvMethod::amx_bf16;
+  if (layer.in < kFewestChannels) return ConvMethod::direct;
   const int64_t shortest = *std::min_element(layer.grid.begin(), layer.grid.end());
   const int64_t pairs = layer.in * layer.out;
   const auto allowed = [&](ConvMethod method) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
@@ -26,7 +27,7 @@ constexpr int64_t kLinesAtOnce = 32;              // of the kernel, whose taps a
 
 /// Statistics of a strip's results in a block of outputs: sums relative to its first voxel, a run at a time in f32.
 struct Counts {
-  alignas(64) float base[kBlock];
+  alignas(64) float base[kBlock] = {};
   double sums[kBlock] = {}, squares[kBlock] = {};
 
   void add(const float* values, int64_t width, int64_t voxels, bool begin) {
@@ -109,44 +110,36 @@ void multiply(const Simd& simd, float* sums, const float* line, const Strips& st
   }
 }
 
-}  // namespace
+/// One strip on its way through an engine.
+struct Strip {
+  const float* values;
+  float* room;          // the engine's own
+  int64_t lines;        // of the result
+  int64_t first_voxel;  // of them, among all of the batch
+  Moments* moments;     // [out], of the strip; null where nothing is counted
+  bool around_cache;
+};
 
-bool has_few_channels(const ConvShape& shape) { return shape.in0 + shape.in1 <= kFewChannels; }
-
-void few_channels_conv3d(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
-                         const float* bias, const ConvShape& shape) {
-  const Strips strips(shape);
+/// compute(strip) for every strip of the batch, and their statistics merged in order. `room` counts floats.
+template <class Compute>
+void for_each_strip(const Strips& strips, const ConvResult& y, const float* x0, const float* x1, int64_t room,
+                    const Compute& compute) {
+  const ConvShape& shape = strips.shape;
   const int64_t in_voxels = shape.in_size[0] * shape.in_size[1] * shape.in_size[2];
   const int64_t D = shape.out_size[2], out_voxels = shape.out_size[0] * shape.out_size[1] * D;
-  const int64_t count = strips.count(), size = size_of(y.dtype), panel = shape.taps() * strips.in * kPanel;
-  const bool around_cache = shape.out % kPanel == 0 && reinterpret_cast<uintptr_t>(y.values) % 64 == 0 &&
-                            shape.batch * out_voxels * shape.out * size >= kAroundCache;
-  Workspace workspace(strips.floats);
+  const int64_t count = strips.count(), values = divide_up(strips.floats, kPanel) * kPanel;
+  const bool around_cache = shape.out % (2 * kPanel) == 0 && reinterpret_cast<uintptr_t>(y.values) % 64 == 0 &&
+                            shape.batch * out_voxels * shape.out * size_of(y.dtype) >= kAroundCache;
+  Workspace workspace(values + room);
   std::vector<Moments> parts(y.statistics ? size_t(shape.batch * count * shape.out) : 0);
   parallel_for(shape.batch * count, 1, [&](int64_t item, int64_t) {
     const int64_t b = item / count, strip = item % count;
     Workspace::Use scratch(workspace);
     strips.read(scratch.data(), x0 + b * in_voxels * shape.in0, x1 ? x1 + b * in_voxels * shape.in1 : nullptr, strip);
     const int64_t first_line = strip % strips.a_plane * strips.lines;
-    const int64_t lines = std::min(strips.lines, shape.out_size[1] - first_line);
-    const int64_t first_voxel = b * out_voxels + (strip / strips.a_plane * shape.out_size[1] + first_line) * D;
-    alignas(64) float sums[kRun * kBlock];
-    avx2::RowsTarget target{nullptr, shape.out, y.dtype == DType::f16, around_cache};
-    for (int64_t first = 0; first < shape.out; first += kBlock) {
-      const int64_t outputs = std::min(kBlock, shape.out - first), width = divide_up(outputs, kPanel) * kPanel;
-      Counts counts;
-      for (int64_t run = 0; run < lines * divide_up(D, kRun); ++run) {
-        const int64_t line = run / divide_up(D, kRun), d = run % divide_up(D, kRun) * kRun;
-        const int64_t some = std::min(kRun, D - d);
-        multiply(simd, sums, scratch.data() + line * shape.stride[1] * strips.row, strips,
-                 panels + first / kPanel * panel, width, d, some);
-        target.first = static_cast<char*>(y.values) + ((first_voxel + line * D + d) * shape.out + first) * size;
-        if (y.statistics) counts.add(sums, width, some, run == 0);
-        avx2::put_rows(target, sums, width, bias ? bias + first : nullptr, some, outputs);
-      }
-      if (y.statistics) counts.give(parts.data() + item * shape.out + first, outputs, lines * D);
-    }
-    if (around_cache) avx2::settle();
+    compute(Strip{scratch.data(), scratch.data() + values, std::min(strips.lines, shape.out_size[1] - first_line),
+                  b * out_voxels + (strip / strips.a_plane * shape.out_size[1] + first_line) * D,
+                  y.statistics ? parts.data() + item * shape.out : nullptr, around_cache});
   });
   if (!y.statistics) return;
   parallel_for(shape.batch * shape.out, 1, [&](int64_t i, int64_t) {
@@ -154,6 +147,94 @@ void few_channels_conv3d(const Simd& simd, const ConvResult& y, const float* x0,
     whole = {};
     for (int64_t strip = 0; strip < count; ++strip) {
       whole.merge(parts[size_t((i / shape.out * count + strip) * shape.out + i % shape.out)]);
+    }
+  });
+}
+
+/// Steps of 27 taps of one channel, or of 9 taps of all.
+int64_t steps_of(int64_t channels) { return channels == 1 ? 1 : 3; }
+
+}  // namespace
+
+bool has_few_channels(const ConvShape& shape) { return shape.in0 + shape.in1 <= kFewChannels; }
+
+void few_channels_conv3d(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
+                         const float* bias, const ConvShape& shape) {
+  const Strips strips(shape);
+  const int64_t D = shape.out_size[2], size = size_of(y.dtype), panel = shape.taps() * strips.in * kPanel;
+  for_each_strip(strips, y, x0, x1, 0, [&](const Strip& strip) {
+    alignas(64) float sums[kRun * kBlock];
+    avx2::RowsTarget target{nullptr, shape.out, y.dtype == DType::f16, strip.around_cache};
+    for (int64_t first = 0; first < shape.out; first += kBlock) {
+      const int64_t outputs = std::min(kBlock, shape.out - first), width = divide_up(outputs, kPanel) * kPanel;
+      Counts counts;
+      for (int64_t run = 0; run < strip.lines * divide_up(D, kRun); ++run) {
+        const int64_t line = run / divide_up(D, kRun), d = run % divide_up(D, kRun) * kRun;
+        const int64_t some = std::min(kRun, D - d);
+        multiply(simd, sums, strip.values + line * shape.stride[1] * strips.row, strips,
+                 panels + first / kPanel * panel, width, d, some);
+        target.first = static_cast<char*>(y.values) + ((strip.first_voxel + line * D + d) * shape.out + first) * size;
+        if (strip.moments) counts.add(sums, width, some, run == 0);
+        avx2::put_rows(target, sums, width, bias ? bias + first : nullptr, some, outputs);
+      }
+      if (strip.moments) counts.give(strip.moments + first, outputs, strip.lines * D);
+    }
+    if (strip.around_cache) avx2::settle();
+  });
+}
+
+bool few_channels_on_tiles(int64_t in, int64_t stride) { return in <= kAmxMostGrey && stride == 1; }
+
+Tensor pack_few_channels(const Tensor& weight) {
+  const int64_t out = weight.shape[0], in = weight.shape[1], steps = steps_of(in);
+  Tensor panels({divide_up(out, kAmxLanes), steps, 2, 16, 32}, DType::bf16);
+  const float* from = weight.address<float>();
+  bf16* values = panels.address<bf16>();
+  parallel_for(panels.shape[0] * steps, 1, [&](int64_t block, int64_t) {
+    for (int64_t i = 0; i < kAmxStep; ++i) {
+      const int64_t o = block / steps * kAmxLanes + i / (kAmxStep / 2) * 16 + i / 2 % 16;
+      const int64_t k = i / 32 % 16 * 2 + i % 2, d = k / kAmxRecord, place = k % kAmxRecord;
+      const int64_t line = in == 1 ? place : block % steps * 3 + place / in, channel = place % in;
+      const bool real = o < out && d < 3 && place < (in == 1 ? 9 : 3 * in);
+      values[block * kAmxStep + i] = real ? to_bf16(from[((o * in + channel) * 9 + line) * 3 + d]) : bf16{0};
+    }
+  });
+  return panels;
+}
+
+void few_channels_conv3d(const AmxLoops& tiles, const ConvResult& y, const float* x, const Tensor& panels,
+                         const ConvShape& shape) {
+  const Strips strips(shape);
+  const int64_t D = shape.out_size[2], steps = steps_of(strips.in);
+  const Shape needed{divide_up(shape.out, kAmxLanes), steps, 2, 16, 32};
+  SAT_CHECK(panels.dtype == DType::bf16 && panels.shape == needed, "few_channels_conv3d: weights are ", panels.dtype,
+            " ", panels.shape, ", needs bf16 ", needed);
+  const int64_t row = divide_up(divide_up(D, kAmxRows) * kAmxRows + 2, kAmxLanes) * kAmxLanes;
+  const int64_t rounded = (3 * strips.rows * strips.in + 1) * row, records = steps * row * kAmxRecord;
+  for_each_strip(strips, y, x, nullptr, (rounded + records) / 2, [&](const Strip& strip) {
+    for (int64_t first = 0; first < shape.out; first += kBlock) {
+      Counts counts;
+      AmxFewChannels piece{};
+      piece.strip = strip.values;
+      piece.rows = strips.rows;
+      piece.channels = strips.in;
+      piece.steps = steps;
+      piece.lines = strip.lines;
+      piece.voxels = D;
+      piece.panels = static_cast<const uint16_t*>(panels.raw()) + first / kAmxLanes * steps * kAmxStep;
+      piece.outputs = std::min(kBlock, shape.out - first);
+      piece.row = row;
+      piece.rounded = reinterpret_cast<uint16_t*>(strip.room);
+      piece.records = piece.rounded + rounded;
+      piece.to = static_cast<char*>(y.values) + (strip.first_voxel * shape.out + first) * size_of(y.dtype);
+      piece.out = shape.out;
+      piece.half = y.dtype == DType::f16;
+      piece.around_cache = strip.around_cache;
+      piece.base = counts.base;
+      piece.sums = counts.sums;
+      piece.squares = counts.squares;
+      tiles.few_channels(piece);
+      counts.give(strip.moments + first, piece.outputs, strip.lines * D);
     }
   });
 }

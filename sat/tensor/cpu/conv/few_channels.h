@@ -15,4 +15,14 @@ bool has_few_channels(const ConvShape& shape);
 void few_channels_conv3d(const Simd& simd, const ConvResult& y, const float* x0, const float* x1, const float* panels,
                          const float* bias, const ConvShape& shape);
 
+struct AmxLoops;  // amx/matrix_piece.h
+
+/// The same of a 3x3x3 kernel with padding 1 on matrix units (AMX): operands rounded to bf16, products summed in f32.
+bool few_channels_on_tiles(int64_t in, int64_t stride);
+/// weight [out, in, 3, 3, 3] -> bf16 [blocks of 32 outputs][steps][2 x 16 outputs][16 pairs of taps][16 outputs x 2].
+Tensor pack_few_channels(const Tensor& weight);
+/// Without a bias, counted. Extra memory: the strip in f32 and bf16, and 20 bytes a step and voxel of a line, a thread.
+void few_channels_conv3d(const AmxLoops& tiles, const ConvResult& y, const float* x, const Tensor& panels,
+                         const ConvShape& shape);
+
 }  // namespace sat::cpu

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/cpu/amx/dense.h"
+#include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
@@ -20,6 +22,7 @@ namespace {
 constexpr int64_t kGroupVoxels = 192;
 constexpr int64_t kRun = 4 * kTileRows;           // voxels whose sums wait in the L1 cache
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs that are computed together
+constexpr int64_t kChunkSteps = 12;               // of 32 inputs on tiles: 24 KB of weights, half of the L1 cache
 constexpr int64_t kPieces = 16;                   // at least, where there is so much work
 constexpr int64_t kAroundCache = 64 << 20;        // results that nobody finds in a cache, in bytes
 
@@ -116,15 +119,80 @@ void vector_up_sample(const Simd& simd, const UpSampling& job, const ReadVoxels&
   });
 }
 
+void tile_up_sample(const AmxLoops& tiles, const UpSampling& job, const ReadVoxels& read, int64_t first, int64_t last) {
+  const Place place(job);
+  const int64_t in = job.weight->in, begin = first * job.W * job.D, end = last * job.W * job.D;
+  const Tensor& panels = job.weight->panels;
+  const int64_t steps = panels.shape[1], blocks = panels.shape[0], row_blocks = divide_up(kGroupVoxels, kAmxBlock);
+  const int64_t groups = divide_up(end - begin, kGroupVoxels);
+  const int64_t a_piece = divide_up(blocks, std::min(blocks, divide_up(kPieces, std::max<int64_t>(1, groups))));
+  const int64_t ranges = divide_up(blocks, a_piece), sums = 2 * row_blocks * kAmxRowsStep;
+  Workspace workspace(sums + row_blocks * steps * kAmxRowsStep / 2 + kGroupVoxels * in);
+  parallel_for(groups * ranges, 1, [&](int64_t index, int64_t) {
+    Workspace::Use room(workspace);
+    const int64_t voxel = begin + index / ranges * kGroupVoxels, count = std::min(kGroupVoxels, end - voxel);
+    char* places[2][kGroupVoxels];
+    for (int64_t plane = 0; plane < 2; ++plane) {
+      for (int64_t row = 0; row < count; ++row) places[plane][row] = place.of(voxel + row, plane * 4 * place.out);
+    }
+    AmxUp piece{};
+    piece.sums = room.data();
+    piece.rounded = reinterpret_cast<uint16_t*>(room.data() + sums);
+    piece.x = read(room.data() + sums + row_blocks * steps * kAmxRowsStep / 2, voxel, count);
+    piece.rows = count;
+    piece.in = in;
+    piece.out = job.weight->out;
+    piece.steps = steps;
+    piece.chunk = divide_up(steps, divide_up(steps, kChunkSteps));
+    piece.panels = static_cast<const uint16_t*>(panels.raw());
+    piece.first_block = index % ranges * a_piece;
+    piece.last_block = std::min(blocks, piece.first_block + a_piece);
+    for (int64_t plane = 0; plane < 2; ++plane) piece.places[plane] = places[plane];
+    for (int64_t corner = 0; corner < 4; ++corner) {
+      piece.offsets[corner] = (corner / 2 * 2 * job.D + corner % 2) * place.out * place.size;
+    }
+    piece.corner = place.out;
+    piece.bias = job.bias;
+    piece.half = job.dtype == DType::f16;
+    piece.around_cache = job.around_cache;
+    tiles.up(piece);
+  });
+}
+
+/// The kernel as a dense layer of outputs in the order (a, b, c, out).
+Tensor rows_of(const Tensor& weight) {
+  const int64_t in = weight.shape[0], out = weight.shape[1];
+  Tensor rows({8 * out, in});
+  const float* from = weight.address<float>();
+  float* to = rows.address<float>();
+  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
+    const int64_t corner = row / out, o = row % out;
+    for (int64_t i = 0; i < in; ++i) to[row * in + i] = from[(i * out + o) * 8 + corner];
+  });
+  return rows;
+}
+
 }  // namespace
 
-void up_sample(const UpSampling& job, const ReadVoxels& read, int64_t first, int64_t last) {
+bool up_sampling_on_tiles(int64_t out) { return out % kAmxLanes == 0; }
+
+PackedMatrix pack_up_sampling(const Tensor& weight) {
+  return {pack_amx_linear(rows_of(weight)), weight.shape[0], 8 * weight.shape[1]};
+}
+
+void up_sample(const UpSampling& job, const ReadVoxels& read, int64_t first, int64_t last, const AmxLoops* tiles) {
+  if (job.weight->panels.dtype == DType::bf16) {
+    SAT_CHECK(tiles, "up_sample: a weight that was packed for matrix units (AMX), on a level without them");
+    return tile_up_sample(*tiles, job, read, first, last);
+  }
   if (const Simd* simd = current_simd()) return vector_up_sample(*simd, job, read, first, last);
   plain_up_sample(job, read, first, last);
 }
 
-UpSampledPlanes::UpSampledPlanes(const Features& low, const UpBlockWeight& weight, int64_t sample, int64_t slab)
+UpSampledPlanes::UpSampledPlanes(const Features& low, const UpBlockWeight& weight, int64_t sample, int64_t slab,
+                                 const AmxLoops* tiles)
     : weight_(weight),
+      tiles_(tiles),
       reader_(low, sample),
       ring_(low.values.shape[1], slab),
       W_(low.values.shape[2]),
@@ -145,21 +213,13 @@ const void* const* UpSampledPlanes::planes(int64_t first, int64_t last) {
           reader_.read(room, voxel, count);
           return room;
         },
-        from, to);
+        from, to, tiles_);
   });
   return pointers_.data();
 }
 
 PackedMatrix CpuBackend::pack_conv_transpose3d(const Tensor& weight) {
-  const int64_t in = weight.shape[0], out = weight.shape[1];
-  Tensor rows({8 * out, in});  // a dense layer of outputs in the order (a, b, c, out)
-  const float* from = weight.address<float>();
-  float* to = rows.address<float>();
-  parallel_for(8 * out, 1, [&](int64_t row, int64_t) {
-    const int64_t corner = row / out, o = row % out;
-    for (int64_t i = 0; i < in; ++i) to[row * in + i] = from[(i * out + o) * 8 + corner];
-  });
-  return {packed_panels(rows), in, 8 * out};
+  return {packed_panels(rows_of(weight)), weight.shape[0], 8 * weight.shape[1]};
 }
 
 void CpuBackend::conv_transpose3d(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias) {
@@ -170,7 +230,7 @@ void CpuBackend::conv_transpose3d(Tensor& y, const Tensor& x, const PackedMatrix
   const float* from = x.address<float>();
   up_sample(
       {x.shape[2], x.shape[3], &weight, bias.address<float>(), planes.data(), DType::f32, y.bytes() >= kAroundCache},
-      [&](float*, int64_t voxel, int64_t) { return from + voxel * weight.in; }, 0, rows);
+      [&](float*, int64_t voxel, int64_t) { return from + voxel * weight.in; }, 0, rows, nullptr);
 }
 
 }  // namespace sat::cpu
