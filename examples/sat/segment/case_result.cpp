@@ -137,10 +137,11 @@ std::vector<std::string> names_of(const Resume& resume) {
 
 Json statistics_json(const Resume& resume, const BitMasks& masks, const Volume& scan) {
   Json structures = Json::array();
+  const std::vector<MaskStatistics> statistics = measure_masks(masks, scan);
   for (size_t i = 0; i < resume.structures.size(); ++i) {
     const StoredStructure& structure = resume.structures[i].structure;
     Json each = Json::object().set("name", structure.name).set("file", structure.mask);
-    const Json measured = to_json(measure_mask(masks, int64_t(i), scan));
+    const Json measured = to_json(statistics[i]);
     for (const Json::Member& member : measured.members()) each.set(member.first, member.second);
     structures.push(std::move(each));
   }

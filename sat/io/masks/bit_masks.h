@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "sat/tensor/tensor.h"
 
@@ -16,6 +17,13 @@ struct VoxelBox {
   bool empty() const { return end[0] == 0; }
 };
 VoxelBox union_of(const VoxelBox& a, const VoxelBox& b);  // the smallest box that holds both
+
+/// How many voxels are set in each plane across each axis.
+struct MaskProfile {
+  std::array<std::vector<int64_t>, 3> voxels;
+  int64_t count() const;
+  VoxelBox box() const;  // of the set voxels
+};
 
 /// Masks of `prompts` prompts on a grid of H x W x D voxels. Voxel (h, w, d) of a prompt is bit (w * D + d) of its
 /// plane h: byte (w * D + d) / 8, lowest bit first. Planes start at multiples of 8 bytes, so threads that own whole
@@ -64,6 +72,7 @@ struct BitMasks {
     }
   }
 
+  MaskProfile profile(int64_t prompt) const;
   int64_t count(int64_t prompt) const;          // set voxels
   VoxelBox bounding_box(int64_t prompt) const;  // of the set voxels
   Tensor unpack(int64_t prompt) const;          // u8 [H, W, D], 0 or 1

@@ -1,11 +1,14 @@
-// Masks are painted from the largest to the smallest, plane by plane, so that no voxel is looked at twice by two
-// threads.
+// Masks are painted from the smallest to the largest, 64 voxels at a time, so that no voxel is written twice.
 #include "sat/io/masks/label_map.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <numeric>
 
+#include "sat/io/masks/bit_blocks.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
@@ -14,31 +17,35 @@ namespace {
 
 constexpr int64_t kMostPieces = 64;  // each counts for itself
 
-/// Paints the labels and returns how many voxels carry each.
+/// Paints the labels and returns how many voxels carry each. Of the masks at a voxel the first of `order` wins.
 template <class T>
 std::vector<int64_t> paint(const BitMasks& masks, const std::vector<int64_t>& order, T* labels) {
-  const int64_t D = masks.size[2], plane_voxels = masks.size[1] * D;
-  const int64_t grain = divide_up(masks.size[0], kMostPieces);
+  const int64_t plane_voxels = masks.size[1] * masks.size[2], grain = divide_up(masks.size[0], kMostPieces);
   std::vector<std::vector<int64_t>> counts(size_t(divide_up(masks.size[0], grain)));
   parallel_for(masks.size[0], grain, [&](int64_t first, int64_t last) {
-    std::vector<int64_t> mine(size_t(masks.prompts) + 1);
+    std::vector<int64_t> mine(size_t(masks.prompts));
     for (int64_t h = first; h < last; ++h) {
       T* out = labels + h * plane_voxels;
       std::fill(out, out + plane_voxels, T(0));
-      for (int64_t prompt : order) {
-        masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
-          T& label = out[w * D + d];
-          if (label != 0) --mine[size_t(label)];
-          label = T(prompt + 1);
-          ++mine[size_t(label)];
-        });
+      for (int64_t byte = 0; byte < masks.plane_bytes; byte += 8) {
+        uint64_t free = ~uint64_t(0);  // voxels that have no label yet
+        for (size_t i = 0; i < order.size() && free != 0; ++i) {
+          uint64_t bits;
+          std::memcpy(&bits, masks.plane(order[i], h) + byte, sizeof bits);
+          bits &= free;
+          if (bits == 0) continue;
+          free ^= bits;
+          mine[size_t(order[i])] += count_bits(bits);
+          const T label = T(order[i] + 1);
+          for (; bits != 0; bits &= bits - 1) out[byte * 8 + std::countr_zero(bits)] = label;
+        }
       }
     }
     counts[size_t(first / grain)] = std::move(mine);
   });
   std::vector<int64_t> total(size_t(masks.prompts));
   for (const std::vector<int64_t>& of_piece : counts) {
-    for (size_t i = 0; i < total.size(); ++i) total[i] += of_piece[i + 1];
+    std::transform(total.begin(), total.end(), of_piece.begin(), total.begin(), std::plus<>());
   }
   return total;
 }
@@ -74,7 +81,7 @@ LabelMap label_map(const BitMasks& masks) {
   std::iota(order.begin(), order.end(), int64_t(0));
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
     const int64_t of_a = map.mask_voxels[size_t(a)], of_b = map.mask_voxels[size_t(b)];
-    return of_a != of_b ? of_a > of_b : a > b;
+    return of_a != of_b ? of_a < of_b : a < b;
   });
 
   const bool small = masks.prompts <= 255;

@@ -1,35 +1,28 @@
 // Two levels of sums: within a plane in double, then planes merged in order (Chan's formula for the deviation).
 #include "sat/io/masks/statistics.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <vector>
+#include <optional>
 
+#include "sat/io/masks/bit_blocks.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat {
 
 namespace {
 
+constexpr int64_t kPromptsAtOnce = 16;  // measured in one pass over the scan: what each has of every plane is kept
+constexpr double kFar = std::numeric_limits<double>::infinity();
+
 /// Count, mean and sum of squared distances from the mean.
 struct Moments {
   int64_t count = 0;
-  double mean = 0, squares = 0;
-  double minimum = std::numeric_limits<double>::infinity();
-  double maximum = -std::numeric_limits<double>::infinity();
-
-  Moments() = default;
-  explicit Moments(const std::vector<float>& values) : count(int64_t(values.size())) {
-    double sum = 0;
-    for (const float value : values) {
-      sum += double(value);
-      minimum = std::min(minimum, double(value));
-      maximum = std::max(maximum, double(value));
-    }
-    mean = count > 0 ? sum / double(count) : 0;
-    for (const float value : values) squares += (double(value) - mean) * (double(value) - mean);
-  }
+  double mean = 0, squares = 0, minimum = kFar, maximum = -kFar;
 
   void merge(const Moments& other) {
     if (other.count == 0) return;
@@ -42,31 +35,132 @@ struct Moments {
   }
 };
 
-struct PlaneSums {
-  int64_t voxels = 0;
-  std::array<int64_t, 2> index_sums{};  // along W and D
-  VoxelBox box;                         // empty where no voxel is set
-  Moments intensity;
+/// Sums over the finite ones of some values, four side by side. Deviations are those from one of the values, so their
+/// squares are at most as large as the sum of squares that is looked for times the number of values, and nothing but
+/// the last digits is lost.
+class Sums {
+ public:
+  explicit Sums(float about) : about_(_mm_set1_pd(double(about))) {}
+
+  /// The values among four, of those whose bit is set.
+  void add(const float* values, unsigned bits) {
+    const __m128 four = _mm_loadu_ps(values), rest = _mm_sub_ps(four, four);  // 0, or NaN where not finite
+    const __m128i each = _mm_setr_epi32(1, 2, 4, 8);
+    const __m128i chosen = _mm_cmpeq_epi32(_mm_and_si128(_mm_set1_epi32(int(bits)), each), each);
+    const __m128 taken = _mm_and_ps(_mm_castsi128_ps(chosen), _mm_cmpord_ps(rest, rest));
+    count_ += count_bits(uint64_t(_mm_movemask_ps(taken)));
+    least_ = _mm_min_ps(least_, _mm_or_ps(_mm_and_ps(taken, four), _mm_andnot_ps(taken, _mm_set1_ps(float(kFar)))));
+    most_ = _mm_max_ps(most_, _mm_or_ps(_mm_and_ps(taken, four), _mm_andnot_ps(taken, _mm_set1_ps(-float(kFar)))));
+    add_pair(four, _mm_unpacklo_ps(taken, taken), 0);
+    add_pair(_mm_movehl_ps(four, four), _mm_unpackhi_ps(taken, taken), 1);
+  }
+
+  Moments moments() const {
+    if (count_ == 0) return {};
+    const double sum = sum_of(sum_[0], sum_[1]), squares = sum_of(squares_[0], squares_[1]), n = double(count_);
+    Moments result{count_, _mm_cvtsd_f64(about_) + sum / n, std::max(0.0, squares - sum / n * sum), kFar, -kFar};
+    alignas(16) float least[4], most[4];
+    _mm_store_ps(least, least_);
+    _mm_store_ps(most, most_);
+    for (int i = 0; i < 4; ++i) {
+      result.minimum = std::min(result.minimum, double(least[i]));
+      result.maximum = std::max(result.maximum, double(most[i]));
+    }
+    return result;
+  }
+
+ private:
+  void add_pair(__m128 values, __m128 taken, size_t half) {
+    const __m128d apart = _mm_and_pd(_mm_castps_pd(taken), _mm_sub_pd(_mm_cvtps_pd(values), about_));
+    sum_[half] = _mm_add_pd(sum_[half], apart);
+    squares_[half] = _mm_add_pd(squares_[half], _mm_mul_pd(apart, apart));
+  }
+
+  static double sum_of(__m128d a, __m128d b) {
+    alignas(16) double two[2];
+    _mm_store_pd(two, _mm_add_pd(a, b));
+    return two[0] + two[1];
+  }
+
+  __m128d about_;
+  int64_t count_ = 0;
+  __m128 least_ = _mm_set1_ps(float(kFar)), most_ = _mm_set1_ps(-float(kFar));
+  __m128d sum_[2] = {_mm_setzero_pd(), _mm_setzero_pd()}, squares_[2] = {_mm_setzero_pd(), _mm_setzero_pd()};
 };
 
-PlaneSums sum_plane(const BitMasks& masks, int64_t prompt, int64_t h, const float* scan) {
-  PlaneSums sums;
-  VoxelBox box{{h, masks.size[1], masks.size[2]}, {h + 1, 0, 0}};
-  std::vector<float> finite;
-  const int64_t D = masks.size[2];
-  const float* plane = scan + h * masks.size[1] * D;
-  masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
-    ++sums.voxels;
-    sums.index_sums[0] += w;
-    sums.index_sums[1] += d;
-    box.start[1] = std::min(box.start[1], w), box.end[1] = w + 1;
-    box.start[2] = std::min(box.start[2], d), box.end[2] = std::max(box.end[2], d + 1);
-    const float value = plane[w * D + d];
-    if (std::isfinite(value)) finite.push_back(value);
+/// Of one plane, the finite values under a mask.
+Moments moments_of_plane(const BitMasks& masks, int64_t prompt, int64_t h, const float* plane) {
+  const int64_t words = masks.plane_bytes / 8, voxels = masks.size[1] * masks.size[2];
+  const uint8_t* bytes = masks.plane(prompt, h);
+  std::optional<Sums> sums;
+  for (int64_t at = 0; at < voxels; at += 64) {
+    uint64_t bits = bits_from(bytes, words, at);
+    for (; bits != 0 && !sums; bits &= bits - 1) {
+      const float value = plane[at + std::countr_zero(bits)];
+      if (std::isfinite(value)) {
+        sums.emplace(value);
+        break;
+      }
+    }
+    for (int64_t four = at; bits != 0; four += 4, bits >>= 4) {
+      if ((bits & 15) == 0) continue;
+      if (four + 4 <= voxels) {
+        sums->add(plane + four, unsigned(bits & 15));
+      } else {
+        float last[4] = {};
+        std::copy(plane + four, plane + voxels, last);
+        sums->add(last, unsigned(bits & 15));
+      }
+    }
+  }
+  return sums ? sums->moments() : Moments();
+}
+
+MaskStatistics statistics_of(const MaskProfile& profile, const Moments& intensity, const Affine& affine) {
+  MaskStatistics result;
+  result.voxels = profile.count();
+  if (result.voxels == 0) return result;
+  result.box = profile.box();
+  result.volume_mm3 = double(result.voxels) * std::fabs(determinant(affine));
+  result.measured = intensity.count;
+  if (intensity.count > 0) {
+    result.mean = intensity.mean;
+    result.deviation = std::sqrt(intensity.squares / double(intensity.count));
+    result.minimum = intensity.minimum;
+    result.maximum = intensity.maximum;
+  }
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const std::vector<int64_t>& planes = profile.voxels[axis];
+    double index_sum = 0;
+    for (size_t i = 0; i < planes.size(); ++i) index_sum += double(i) * double(planes[i]);
+    result.centroid_voxel[axis] = index_sum / double(result.voxels);
+    if (result.box.start[axis] == 0 || result.box.end[axis] == int64_t(planes.size())) result.touches_border = true;
+  }
+  result.centroid_mm = sat::apply(affine, result.centroid_voxel);
+  return result;
+}
+
+/// Of prompts [first, last), few enough to keep what each has of every plane.
+void measure_some(std::vector<MaskStatistics>& all, const BitMasks& masks, int64_t first, int64_t last,
+                  const Volume& scan) {
+  const int64_t H = masks.size[0], plane_voxels = masks.size[1] * masks.size[2];
+  const float* intensities = scan.voxels.data<float>();
+  std::vector<Moments> of_planes(size_t((last - first) * H));
+  parallel_for(H, 1, [&](int64_t h, int64_t) {
+    for (int64_t prompt = first; prompt < last; ++prompt) {
+      of_planes[size_t((prompt - first) * H + h)] = moments_of_plane(masks, prompt, h, intensities + h * plane_voxels);
+    }
   });
-  if (sums.voxels > 0) sums.box = box;
-  sums.intensity = Moments(finite);
-  return sums;
+  for (int64_t prompt = first; prompt < last; ++prompt) {
+    Moments intensity;
+    for (int64_t h = 0; h < H; ++h) intensity.merge(of_planes[size_t((prompt - first) * H + h)]);
+    all.push_back(statistics_of(masks.profile(prompt), intensity, scan.geometry.voxel_to_world_mm));
+  }
+}
+
+void check_sizes(const BitMasks& masks, const Volume& scan) {
+  const Shape expected{masks.size[0], masks.size[1], masks.size[2]};
+  SAT_CHECK(scan.voxels.shape == expected, "measure_mask: masks are ", expected, ", the scan is ", scan.voxels.shape);
 }
 
 template <class Array>
@@ -79,45 +173,20 @@ Json numbers(const Array& values) {
 }  // namespace
 
 MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume& scan) {
-  const Shape expected{masks.size[0], masks.size[1], masks.size[2]};
-  SAT_CHECK(scan.voxels.shape == expected, "measure_mask: masks are ", expected, ", the scan is ", scan.voxels.shape);
+  check_sizes(masks, scan);
   SAT_CHECK(prompt >= 0 && prompt < masks.prompts, "measure_mask: prompt is ", prompt, ", there are ", masks.prompts);
+  std::vector<MaskStatistics> one;
+  measure_some(one, masks, prompt, prompt + 1, scan);
+  return one[0];
+}
 
-  const float* intensities = scan.voxels.data<float>();
-  std::vector<PlaneSums> planes(size_t(masks.size[0]));
-  parallel_for(masks.size[0], 1, [&](int64_t first, int64_t last) {
-    for (int64_t h = first; h < last; ++h) planes[size_t(h)] = sum_plane(masks, prompt, h, intensities);
-  });
-
-  MaskStatistics result;
-  Moments intensity;
-  std::array<double, 3> index_sums{};
-  for (size_t h = 0; h < planes.size(); ++h) {
-    const PlaneSums& plane = planes[h];
-    result.voxels += plane.voxels;
-    result.box = union_of(result.box, plane.box);
-    intensity.merge(plane.intensity);
-    index_sums[0] += double(h) * double(plane.voxels);
-    index_sums[1] += double(plane.index_sums[0]);
-    index_sums[2] += double(plane.index_sums[1]);
+std::vector<MaskStatistics> measure_masks(const BitMasks& masks, const Volume& scan) {
+  check_sizes(masks, scan);
+  std::vector<MaskStatistics> all;
+  for (int64_t first = 0; first < masks.prompts; first += kPromptsAtOnce) {
+    measure_some(all, masks, first, std::min(masks.prompts, first + kPromptsAtOnce), scan);
   }
-  if (result.voxels == 0) return result;
-
-  const Affine& affine = scan.geometry.voxel_to_world_mm;
-  result.volume_mm3 = double(result.voxels) * std::fabs(determinant(affine));
-  result.measured = intensity.count;
-  if (intensity.count > 0) {
-    result.mean = intensity.mean;
-    result.deviation = std::sqrt(intensity.squares / double(intensity.count));
-    result.minimum = intensity.minimum;
-    result.maximum = intensity.maximum;
-  }
-  for (size_t axis = 0; axis < 3; ++axis) result.centroid_voxel[axis] = index_sums[axis] / double(result.voxels);
-  result.centroid_mm = sat::apply(affine, result.centroid_voxel);
-  for (size_t axis = 0; axis < 3; ++axis) {
-    if (result.box.start[axis] == 0 || result.box.end[axis] == masks.size[axis]) result.touches_border = true;
-  }
-  return result;
+  return all;
 }
 
 Json to_json(const MaskStatistics& statistics) {

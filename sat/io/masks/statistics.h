@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "sat/io/masks/bit_masks.h"
 #include "sat/io/scans/volume.h"
@@ -26,6 +27,8 @@ struct MaskStatistics {
 /// Measures mask `prompt` on the scan it belongs to; throws Error when their sizes differ. Sums run plane by plane in
 /// double and are merged in order, so the thread count does not matter.
 MaskStatistics measure_mask(const BitMasks& masks, int64_t prompt, const Volume& scan);
+/// The same of every mask, the scan being read once for some of them.
+std::vector<MaskStatistics> measure_masks(const BitMasks& masks, const Volume& scan);
 
 /// With null where an empty mask has no value. Boxes as {"start", "end"}, voxels, end excluded.
 Json to_json(const MaskStatistics& statistics);

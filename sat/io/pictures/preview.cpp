@@ -320,6 +320,40 @@ void draw_legend(Tensor& image, int64_t x, int64_t y, const std::vector<LegendEn
   }
 }
 
+std::vector<MaskProfile> profiles_of(const BitMasks& masks) {
+  std::vector<MaskProfile> profiles;
+  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) profiles.push_back(masks.profile(prompt));
+  return profiles;
+}
+
+PreviewPlanes planes_through(const std::vector<MaskProfile>& profiles) {
+  PreviewPlanes planes;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const auto size = int64_t(profiles[0].voxels[axis].size());
+    planes.voxel[axis] = size / 2;
+    std::vector<double> seen(static_cast<size_t>(size));
+    double voxels = 0, index_sum = 0;
+    for (const MaskProfile& profile : profiles) {
+      const std::vector<int64_t>& counts = profile.voxels[axis];
+      const int64_t largest = *std::max_element(counts.begin(), counts.end());
+      if (largest == 0) continue;
+      for (size_t i = 0; i < seen.size(); ++i) {
+        seen[i] += double(counts[i]) / double(largest);
+        voxels += double(counts[i]);
+        index_sum += double(i) * double(counts[i]);
+      }
+    }
+    if (voxels == 0) continue;
+    const double centre = index_sum / voxels;
+    for (int64_t i = 0; i < size; ++i) {
+      const double gain = seen[size_t(i)] - seen[size_t(planes.voxel[axis])];
+      const bool nearer = std::abs(double(i) - centre) < std::abs(double(planes.voxel[axis]) - centre);
+      if (gain > 1e-9 || (gain > -1e-9 && nearer)) planes.voxel[axis] = i;
+    }
+  }
+  return planes;
+}
+
 }  // namespace
 
 DisplayWindow display_window(const Volume& scan, const std::string& modality) {
@@ -341,46 +375,7 @@ DisplayWindow display_window(const Volume& scan, const std::string& modality) {
   return {low, high > low ? high : low + 1};
 }
 
-PreviewPlanes preview_planes(const BitMasks& masks) {
-  // How many voxels of each mask lie in each plane, along each axis.
-  using Profile = std::array<std::vector<int64_t>, 3>;
-  std::vector<Profile> profiles{size_t(masks.prompts)};
-  parallel_for(masks.prompts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t prompt = first; prompt < last; ++prompt) {
-      Profile& profile = profiles[size_t(prompt)];
-      for (size_t axis = 0; axis < 3; ++axis) profile[axis].resize(size_t(masks.size[axis]));
-      for (int64_t h = 0; h < masks.size[0]; ++h) {
-        masks.for_each_set(prompt, h, [&](int64_t w, int64_t d) {
-          ++profile[0][size_t(h)], ++profile[1][size_t(w)], ++profile[2][size_t(d)];
-        });
-      }
-    }
-  });
-
-  PreviewPlanes planes;
-  for (size_t axis = 0; axis < 3; ++axis) {
-    planes.voxel[axis] = masks.size[axis] / 2;
-    std::vector<double> seen(size_t(masks.size[axis]));
-    double voxels = 0, index_sum = 0;
-    for (const Profile& profile : profiles) {
-      const int64_t largest = *std::max_element(profile[axis].begin(), profile[axis].end());
-      if (largest == 0) continue;
-      for (size_t i = 0; i < seen.size(); ++i) {
-        seen[i] += double(profile[axis][i]) / double(largest);
-        voxels += double(profile[axis][i]);
-        index_sum += double(i) * double(profile[axis][i]);
-      }
-    }
-    if (voxels == 0) continue;
-    const double centre = index_sum / voxels;
-    for (int64_t i = 0; i < masks.size[axis]; ++i) {
-      const double gain = seen[size_t(i)] - seen[size_t(planes.voxel[axis])];
-      const bool nearer = std::abs(double(i) - centre) < std::abs(double(planes.voxel[axis]) - centre);
-      if (gain > 1e-9 || (gain > -1e-9 && nearer)) planes.voxel[axis] = i;
-    }
-  }
-  return planes;
-}
+PreviewPlanes preview_planes(const BitMasks& masks) { return planes_through(profiles_of(masks)); }
 
 Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std::string>& names,
                const DisplayWindow& window, const PreviewOptions& options) {
@@ -389,16 +384,17 @@ Tensor preview(const Volume& scan, const BitMasks& masks, const std::vector<std:
             ", the scan is ", scan.voxels.shape);
   SAT_CHECK(int64_t(names.size()) == masks.prompts, "preview: ", names.size(), " names for ", masks.prompts, " masks");
 
-  const View view = make_view(scan, preview_planes(masks));
+  const std::vector<MaskProfile> profiles = profiles_of(masks);
+  const View view = make_view(scan, planes_through(profiles));
   const std::array<int64_t, 3> cut = view.to_array(view.plane);
   const std::array<double, 3> cut_voxel{double(cut[0]), double(cut[1]), double(cut[2])};
   const std::array<double, 3> cut_mm = sat::apply(scan.geometry.voxel_to_world_mm, cut_voxel);
 
   std::vector<int64_t> voxels;
   std::vector<VoxelBox> boxes;
-  for (int64_t prompt = 0; prompt < masks.prompts; ++prompt) {
-    voxels.push_back(masks.count(prompt));
-    boxes.push_back(masks.bounding_box(prompt));
+  for (const MaskProfile& profile : profiles) {
+    voxels.push_back(profile.count());
+    boxes.push_back(profile.box());
   }
   std::vector<int64_t> largest_first(voxels.size());
   std::iota(largest_first.begin(), largest_first.end(), int64_t(0));

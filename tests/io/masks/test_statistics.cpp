@@ -3,12 +3,15 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "sat/tensor/context.h"
+#include "tests/support/golden.h"
 
 using namespace sat;
+using namespace sat::test;
 
 namespace {
 
@@ -108,6 +111,45 @@ TEST_CASE("a small spread on a large mean keeps its digits, with the same bits f
     if (threads == 1) first = statistics;
     CHECK(statistics.mean == first.mean);
     CHECK(statistics.deviation == first.deviation);
+  }
+}
+
+TEST_CASE("overlapping masks of any outline measure what their voxels say, together and alone") {
+  const std::array<int64_t, 3> size{9, 7, 67};  // lines that end within words, and planes within four voxels
+  Volume scan;
+  scan.geometry.size = size;
+  scan.voxels = field("intensities", {9, 7, 67}, 400, -100);
+  scan.voxels.data<float>()[5] = std::numeric_limits<float>::quiet_NaN();
+  scan.voxels.data<float>()[9 * 7 * 67 - 1] = -std::numeric_limits<float>::infinity();
+  const int64_t prompts = 19;  // more than are measured together
+  const Tensor inside = field("masks", {prompts, scan.voxels.numel()}, 1);
+  BitMasks masks(size, prompts);
+  for (int64_t p = 0; p < prompts; ++p) {
+    for (int64_t v = 0; v < scan.voxels.numel(); ++v) {
+      if (inside.data<float>()[p * scan.voxels.numel() + v] > 0 || p == 18) masks.set(p, v / 469, v / 67 % 7, v % 67);
+    }
+  }
+  const std::vector<MaskStatistics> all = measure_masks(masks, scan);
+  REQUIRE(all.size() == 19);
+  for (int64_t p = 0; p < prompts; ++p) {
+    std::vector<double> values;
+    for (int64_t v = 0; v < scan.voxels.numel(); ++v) {
+      const double value = double(scan.voxels.data<float>()[v]);
+      if (masks.get(p, v / 469, v / 67 % 7, v % 67) && std::isfinite(value)) values.push_back(value);
+    }
+    double sum = 0, squares = 0;
+    for (double value : values) sum += value;
+    for (double value : values) squares += std::pow(value - sum / double(values.size()), 2);
+    const MaskStatistics& got = all[size_t(p)];
+    CHECK(got.voxels == masks.count(p));
+    CHECK(got.measured == int64_t(values.size()));
+    CHECK(got.mean == doctest::Approx(sum / double(values.size())).epsilon(1e-12));
+    CHECK(got.deviation == doctest::Approx(std::sqrt(squares / double(values.size()))).epsilon(1e-12));
+    CHECK(got.minimum == *std::min_element(values.begin(), values.end()));
+    CHECK(got.maximum == *std::max_element(values.begin(), values.end()));
+    const MaskStatistics alone = measure_mask(masks, p, scan);
+    CHECK(alone.mean == got.mean);
+    CHECK(alone.deviation == got.deviation);
   }
 }
 
