@@ -24,8 +24,7 @@ namespace {
 
 constexpr int64_t kWriteBuffer = 1 << 16;
 constexpr int64_t kReadBuffer = 1 << 17;  // of compressed bytes
-constexpr int64_t kChunk = 1 << 18;       // of a gzip member: large enough that starting afresh costs under 1 %
-constexpr int64_t kChunksAtOnce = 16;     // deflated together
+constexpr int64_t kChunksAtOnce = 16;     // of a gzip member, deflated together
 constexpr int64_t kZlibStep = 1 << 30;    // zlib counts in 32 bits
 constexpr int64_t kSystemStep = 1 << 25;  // of a system call: bytes that move before the user is asked again
 
@@ -45,19 +44,19 @@ bool is_temporary_name(const std::string& name) {
          name.find_first_not_of("0123456789abcdef", 5) == 5 + kDigits;
 }
 
-/// One chunk as raw deflate blocks that end on a byte boundary; the last chunk ends the stream.
-std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level, Repeats repeats, bool last) {
+/// One chunk as raw deflate blocks that end on a byte boundary.
+std::string deflate_chunk(const uint8_t* bytes, int64_t count, int level) {
   z_stream stream{};
-  const int strategy = repeats == Repeats::runs ? Z_RLE : Z_DEFAULT_STRATEGY;
-  SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, strategy) == Z_OK, "gzip: cannot start at level ", level);
+  SAT_CHECK(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) == Z_OK,
+            "gzip: cannot start at level ", level);
   const std::unique_ptr<z_stream, int (*)(z_stream*)> ended(&stream, deflateEnd);
   std::string out(size_t(deflateBound(&stream, uLong(count))) + 16, '\0');
   stream.next_in = const_cast<Bytef*>(bytes);
   stream.avail_in = uInt(count);
   stream.next_out = reinterpret_cast<Bytef*>(out.data());
   stream.avail_out = uInt(out.size());
-  const int status = deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
-  const bool complete = stream.avail_in == 0 && stream.avail_out > 0 && status == (last ? Z_STREAM_END : Z_OK);
+  const int status = deflate(&stream, Z_SYNC_FLUSH);
+  const bool complete = stream.avail_in == 0 && stream.avail_out > 0 && status == Z_OK;
   out.resize(out.size() - stream.avail_out);
   SAT_CHECK(complete, "gzip: deflate stopped with status ", status);
   return out;
@@ -283,78 +282,63 @@ int64_t GzipReader::garbage() const { return state_->garbage; }
 
 GzipWriter::GzipWriter(AtomicFile& file, int level, Repeats repeats) : file_(file), level_(level), repeats_(repeats) {
   SAT_CHECK(level >= 1 && level <= 9, "gzip: level is ", level, ", needs 1 to 9");
-  pending_.reserve(size_t(kChunk * kChunksAtOnce));
   // Deflate, no flags, time 0; the system is given as "unknown" (255) so that every machine writes the same bytes.
   file_.write("\x1F\x8B\x08\0\0\0\0\0\0\xFF", 10);
 }
 
 void GzipWriter::write(const void* bytes, int64_t count) {
+  constexpr int64_t kMost = kChunk * kChunksAtOnce;
   const uint8_t* at = static_cast<const uint8_t*>(bytes);
   while (count > 0) {
-    const int64_t room = std::min(count, kChunk * kChunksAtOnce - int64_t(pending_.size()));
+    const int64_t room = std::min(count, kMost - int64_t(pending_.size()));
     pending_.insert(pending_.end(), at, at + room);
     at += room;
     count -= room;
-    if (int64_t(pending_.size()) == kChunk * kChunksAtOnce) deflate_pending(false);
+    if (int64_t(pending_.size()) == kMost) end_chunk();
   }
 }
 
-void GzipWriter::write_zeros(int64_t count) {
-  const int64_t short_of_chunk = (kChunk - int64_t(pending_.size()) % kChunk) % kChunk;
-  const int64_t filled = std::min(count, short_of_chunk);
-  pending_.resize(pending_.size() + size_t(filled));
-  count -= filled;
-  if (count >= kChunk || int64_t(pending_.size()) == kChunk * kChunksAtOnce) deflate_pending(false);
-  if (count >= kChunk) pack_zeros();
-  for (; count >= kChunk; count -= kChunk) append(zeros_, zeros_crc_, kChunk);
-  pending_.resize(pending_.size() + size_t(count));
-}
-
-void GzipWriter::pack_zeros() {
-  if (!zeros_.empty()) return;
-  const std::vector<uint8_t> zeros(size_t{kChunk});
-  zeros_ = deflate_chunk(zeros.data(), kChunk, level_, repeats_, false);
-  zeros_crc_ = crc32(zeros.data(), kChunk);
-}
-
-/// Deflates whole chunks; the last call also what is left over.
-void GzipWriter::deflate_pending(bool last) {
-  const int64_t size = int64_t(pending_.size());
-  const int64_t whole = size / kChunk, chunks = whole + (last ? 1 : 0);  // the last one may be empty
-  std::vector<uint8_t> zero(static_cast<size_t>(chunks));
-  for (int64_t i = 0; i < whole; ++i) zero[size_t(i)] = all_zero(pending_.data() + i * kChunk, kChunk);
-  if (std::any_of(zero.begin(), zero.end(), [](uint8_t is) { return is != 0; })) pack_zeros();
-  std::vector<std::string> packed(static_cast<size_t>(chunks));
-  std::vector<uint32_t> crcs(static_cast<size_t>(chunks));
-  parallel_for(chunks, 1, [&](int64_t first, int64_t end) {
-    for (int64_t i = first; i < end; ++i) {
-      if (zero[size_t(i)]) continue;
-      const int64_t count = std::min(kChunk, size - i * kChunk);
-      const uint8_t* bytes = pending_.data() + i * kChunk;
-      packed[size_t(i)] = deflate_chunk(bytes, count, level_, repeats_, last && i == chunks - 1);
-      crcs[size_t(i)] = crc32(bytes, count);
-    }
+void GzipWriter::end_chunk() {
+  append_chunks(int64_t(pending_.size()), [&](int64_t first, int64_t count, uint32_t& crc) {
+    const uint8_t* bytes = pending_.data() + first;
+    crc = crc32(bytes, count);
+    if (repeats_ == Repeats::any && !all_zero(bytes, count)) return deflate_chunk(bytes, count, level_);
+    RunBlock block;
+    block.add_bytes(bytes, count);
+    return block.deflate();
   });
-  for (int64_t i = 0; i < chunks; ++i) {
-    const int64_t count = std::min(kChunk, size - i * kChunk);
-    if (zero[size_t(i)]) {
-      append(zeros_, zeros_crc_, count);
-    } else {
-      append(packed[size_t(i)], crcs[size_t(i)], count);
-    }
-  }
   pending_.clear();
 }
 
-void GzipWriter::append(const std::string& packed, uint32_t crc, int64_t count) {
-  crc_ = uint32_t(::crc32_combine(crc_, crc, z_off_t(count)));
-  length_ += uint32_t(count);
-  file_.write(packed);
+void GzipWriter::write_runs(int64_t count, const Runs& runs) {
+  end_chunk();
+  append_chunks(count, [&](int64_t first, int64_t bytes, uint32_t& crc) {
+    RunBlock block;
+    crc = runs(first, bytes, block);
+    return block.deflate();
+  });
+}
+
+void GzipWriter::append_chunks(int64_t count, const std::function<std::string(int64_t, int64_t, uint32_t&)>& pack) {
+  for (int64_t start = 0; start < count; start += kChunk * kChunksAtOnce) {
+    const int64_t some = std::min(count - start, kChunk * kChunksAtOnce), chunks = divide_up(some, kChunk);
+    std::vector<std::string> packed(static_cast<size_t>(chunks));
+    std::vector<uint32_t> crcs(packed.size());
+    parallel_for(chunks, 1, [&](int64_t i, int64_t) {
+      packed[size_t(i)] = pack(start + i * kChunk, std::min(kChunk, some - i * kChunk), crcs[size_t(i)]);
+    });
+    for (int64_t i = 0; i < chunks; ++i) {
+      const int64_t bytes = std::min(kChunk, some - i * kChunk);
+      crc_ = uint32_t(::crc32_combine(crc_, crcs[size_t(i)], z_off_t(bytes)));
+      length_ += uint32_t(bytes);
+      file_.write(packed[size_t(i)]);
+    }
+  }
 }
 
 void GzipWriter::finish() {
-  deflate_pending(true);
-  std::string trailer;
+  end_chunk();
+  std::string trailer(kLastBlock, kLastBlockBytes);
   append_u32(trailer, crc_);
   append_u32(trailer, length_);
   file_.write(trailer);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "sat/io/deflate/run_block.h"
 #include "sat/io/files/open_file.h"
 #include "sat/tensor/error.h"
 
@@ -100,31 +101,36 @@ class GzipReader {
 };
 
 /// What deflate looks for: any earlier bytes, or only the byte before. On masks and label maps of one byte a voxel runs
-/// make files as small as level 6 does, in a seventh of its time where outlines are noisy and half of it elsewhere.
+/// make files as small as level 6 does, in a small part of its time.
 enum class Repeats : uint8_t { any, runs };
 
-/// Writes one gzip member. The result depends on the bytes and the level alone (no time stamp, no name), neither on how
-/// they were split over write() nor on the number of threads: every 256 KiB are deflated apart, on the context's
-/// threads.
+/// Writes one gzip member. The result depends on the bytes, the level and where chunks were ended alone (no time stamp,
+/// no name), neither on how bytes were split over write() nor on the number of threads: every 256 KiB are deflated
+/// apart, on the context's threads.
 class GzipWriter {
  public:
+  /// Puts the runs of bytes first .. first + count into an empty block, and returns their CRC-32.
+  using Runs = std::function<uint32_t(int64_t first, int64_t count, RunBlock& block)>;
+
   explicit GzipWriter(AtomicFile& file, int level = 6, Repeats repeats = Repeats::any);  // 1 fastest to 9 smallest
 
   void write(const void* bytes, int64_t count);
-  void write_zeros(int64_t count);  // the same file as write() of zeros; long runs take no time
-  void finish();                    // once, after the last write; committing the file is the caller's
+  void end_chunk();  // what follows starts one of its own
+  /// As end_chunk(), write() of `count` bytes and end_chunk() where runs are looked for, without the bytes. `runs` is
+  /// called once for each kChunk bytes and for what is left, by several threads at once.
+  void write_runs(int64_t count, const Runs& runs);
+  void finish();  // once, after the last write; committing the file is the caller's
+
+  static constexpr int64_t kChunk = 1 << 18;  // large enough that starting afresh costs under 1 %
 
  private:
-  void deflate_pending(bool last);
-  void append(const std::string& packed, uint32_t crc, int64_t count);
-  void pack_zeros();
+  /// Deflates chunks of `count` bytes and appends them: pack(first byte, bytes, crc) gives one.
+  void append_chunks(int64_t count, const std::function<std::string(int64_t, int64_t, uint32_t&)>& pack);
 
   AtomicFile& file_;
   int level_;
   Repeats repeats_;
   std::vector<uint8_t> pending_;
-  std::string zeros_;  // a whole chunk of zeros, deflated; empty until one is met
-  uint32_t zeros_crc_ = 0;
   uint32_t crc_ = 0;
   uint32_t length_ = 0;  // modulo 2^32, as the format has it
 };

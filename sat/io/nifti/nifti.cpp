@@ -11,8 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "sat/io/deflate/bit_crc.h"
+#include "sat/io/deflate/run_block.h"
 #include "sat/io/files/file.h"
 #include "sat/io/nifti/foreign.h"
+#include "sat/io/nifti/mask_slices.h"
 #include "sat/io/nifti/nifti_header.h"
 #include "sat/tensor/parallel.h"
 
@@ -311,58 +314,32 @@ void write_voxels(const Tensor& voxels, Sink& sink) {
   }
 }
 
-void put_zeros(GzipWriter& sink, int64_t count) { sink.write_zeros(count); }
-
-void put_zeros(AtomicFile& sink, int64_t count) {
-  const std::vector<uint8_t> zeros(size_t(std::min(count, kPieceVoxels)));
-  for (; count > 0; count -= int64_t(zeros.size())) sink.write(zeros.data(), std::min(count, int64_t(zeros.size())));
+void write_mask_voxels(MaskSlices& mask, GzipWriter& sink) {
+  for (int64_t first = 0, last; first < mask.voxels(); first = last) {
+    last = mask.turn_from(first, GzipWriter::kChunk);
+    sink.write_runs(last - first, [&](int64_t from, int64_t count, RunBlock& block) {
+      BitCrc crc;
+      mask.for_each_word(first + from, first + from + count, [&](uint64_t bits, int64_t some) {
+        block.add_bits(bits, some);
+        crc.add(bits, some);
+      });
+      return crc.value();
+    });
+  }
 }
 
-/// Voxels [z, z + slices), at most kTile, of the box's rows along W, in the file's order [slices, rows, H].
-void unpack_slab(const BitMasks& masks, int64_t prompt, const VoxelBox& box, int64_t z, int64_t slices, uint8_t* out) {
-  const int64_t H = masks.size[0], D = masks.size[2], rows = box.end[1] - box.start[1];
-  parallel_for(rows, std::max<int64_t>(1, kPieceVoxels / (H * slices)), [&](int64_t first, int64_t last) {
-    for (int64_t s = 0; s < slices; ++s) std::memset(out + (s * rows + first) * H, 0, size_t((last - first) * H));
-    for (int64_t row = first; row < last; ++row) {
-      const int64_t bit = (box.start[1] + row) * D + z, byte = bit >> 3;
-      const auto bytes = size_t(std::min<int64_t>(4, masks.plane_bytes - byte));
-      for (int64_t h0 = box.start[0]; h0 < box.end[0]; h0 += kTile) {
-        const int64_t n = std::min(kTile, box.end[0] - h0);
-        std::array<uint32_t, kTile> columns{};  // bit s: voxel z + s
-        uint32_t any = 0;
-        for (int64_t i = 0; i < n; ++i) {
-          std::memcpy(&columns[size_t(i)], masks.plane(prompt, h0 + i) + byte, bytes);
-          any |= columns[size_t(i)] >>= bit & 7;
-        }
-        if (any == 0) continue;
-        for (int64_t s = 0; s < slices; ++s) {
-          uint8_t* to = out + (s * rows + row) * H + h0;
-          for (int64_t i = 0; i < n; ++i) to[i] = uint8_t(columns[size_t(i)] >> s & 1);
-        }
-      }
-    }
-  });
-}
-
-template <class Sink>
-void write_mask_voxels(const BitMasks& masks, int64_t prompt, Sink& sink) {
-  const auto [H, W, D] = masks.size;
-  const VoxelBox box = masks.bounding_box(prompt);
-  put_zeros(sink, box.start[2] * H * W);
-  if (!box.empty()) {
-    const int64_t rows = box.end[1] - box.start[1], at_once = std::min(kTile, box.end[2] - box.start[2]);
-    Tensor slab(Shape{at_once * rows * H}, DType::u8);
-    for (int64_t z = box.start[2]; z < box.end[2]; z += at_once) {
-      const int64_t slices = std::min(at_once, box.end[2] - z);
-      unpack_slab(masks, prompt, box, z, slices, slab.data<uint8_t>());
-      for (int64_t s = 0; s < slices; ++s) {
-        put_zeros(sink, box.start[1] * H);
-        sink.write(slab.data<uint8_t>() + s * rows * H, rows * H);
-        put_zeros(sink, (W - box.end[1]) * H);
-      }
+void write_mask_voxels(MaskSlices& mask, AtomicFile& sink) {
+  std::vector<uint8_t> bytes;
+  for (int64_t first = 0, turned; first < mask.voxels(); first = turned) {
+    turned = mask.turn_from(first, 1);
+    for (int64_t from = first; from < turned; from += kPieceVoxels) {
+      bytes.clear();
+      mask.for_each_word(from, std::min(turned, from + kPieceVoxels), [&](uint64_t bits, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) bytes.push_back(uint8_t(bits >> i & 1));
+      });
+      sink.write(bytes.data(), int64_t(bytes.size()));
     }
   }
-  put_zeros(sink, (D - box.end[2]) * H * W);
 }
 
 /// The header, then the voxels that `put` hands to a sink, as .nii or .nii.gz.
@@ -376,6 +353,7 @@ void write_file(const std::string& path, const NiftiHeader& like, DType dtype, c
   if (packed) {
     GzipWriter gzip(file, options.gzip_level, size_of(dtype) == 1 ? Repeats::runs : Repeats::any);
     gzip.write(header.data(), int64_t(header.size()));
+    gzip.end_chunk();
     put(gzip);
     gzip.finish();
   } else {
@@ -464,7 +442,8 @@ void write_nifti_mask(const std::string& path, const BitMasks& masks, int64_t pr
   SAT_CHECK(masks.size == like.geometry.size && masks.prompts > 0, "write_nifti_mask: ", path, ": masks are ",
             Shape({masks.size[0], masks.size[1], masks.size[2]}), ", the grid is ",
             Shape({like.geometry.size[0], like.geometry.size[1], like.geometry.size[2]}));
-  write_file(path, like, DType::u8, options, [&](auto& sink) { write_mask_voxels(masks, prompt, sink); });
+  MaskSlices mask(masks, prompt);
+  write_file(path, like, DType::u8, options, [&](auto& sink) { write_mask_voxels(mask, sink); });
 }
 
 }  // namespace sat
