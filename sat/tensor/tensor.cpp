@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/convert.h"
 #include "sat/tensor/device/runtime.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
@@ -28,13 +29,12 @@ float float_of(uint32_t bits) {
   return value;
 }
 
-template <class From, class To, class Convert>
-void convert(const Tensor& from, Tensor& to, Convert one) {
+template <class From, class To>
+void convert(const Tensor& from, Tensor& to) {
   const From* source = from.address<From>();
   To* target = to.address<To>();
-  parallel_for(from.numel(), kCastGrain, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) target[i] = one(source[i]);
-  });
+  parallel_for(from.numel(), kCastGrain,
+               [&](int64_t first, int64_t last) { convert_row(target + first, source + first, last - first); });
 }
 
 }  // namespace
@@ -51,7 +51,8 @@ float to_float(f16 value) {
   const uint32_t sign = uint32_t(value.bits & 0x8000) << 16;
   const uint32_t exponent = (value.bits >> 10) & 0x1F;
   const uint32_t fraction = value.bits & 0x3FF;
-  if (exponent == 31) return float_of(sign | 0x7F800000 | (fraction << 13));
+  const uint32_t quiet = fraction != 0 ? 0x400000 : 0;  // a NaN, as the processor gives it
+  if (exponent == 31) return float_of(sign | 0x7F800000 | (fraction << 13) | quiet);
   if (exponent != 0) return float_of(sign | ((exponent + 112) << 23) | (fraction << 13));
   const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
   return sign ? -magnitude : magnitude;
@@ -61,7 +62,7 @@ f16 to_f16(float value) {
   const uint32_t bits = bits_of(value);
   const auto sign = uint16_t((bits >> 16) & 0x8000);
   const float magnitude = std::fabs(value);
-  if (std::isnan(value)) return {uint16_t(sign | 0x7E00)};
+  if (std::isnan(value)) return {uint16_t(sign | 0x7E00 | (bits >> 13 & 0x3FF))};
   if (magnitude >= 65520.f) return {uint16_t(sign | 0x7C00)};
   if (magnitude < 0x1p-14f) return {uint16_t(sign | uint16_t(std::nearbyint(magnitude * 0x1p24f)))};
   const uint32_t absolute = bits & 0x7FFFFFFF;
@@ -218,13 +219,13 @@ Tensor Tensor::cast(DType target) const {
   SAT_CHECK(device == Device::cpu, "tensors are converted on the CPU; this one lies on ", device);
   Tensor result(shape, target, device);
   if (dtype == DType::f32 && target == DType::bf16) {
-    convert<float, bf16>(*this, result, [](float v) { return to_bf16(v); });
+    convert<float, bf16>(*this, result);
   } else if (dtype == DType::f32 && target == DType::f16) {
-    convert<float, f16>(*this, result, [](float v) { return to_f16(v); });
+    convert<float, f16>(*this, result);
   } else if (dtype == DType::bf16 && target == DType::f32) {
-    convert<bf16, float>(*this, result, [](bf16 v) { return to_float(v); });
+    convert<bf16, float>(*this, result);
   } else if (dtype == DType::f16 && target == DType::f32) {
-    convert<f16, float>(*this, result, [](f16 v) { return to_float(v); });
+    convert<f16, float>(*this, result);
   } else {
     fail("no conversion from ", dtype, " to ", target);
   }

@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/convert.h"
 #include "sat/tensor/memory/memory.h"
 #include "sat/tensor/parallel.h"
 #include "sat/tensor/tensor.h"
@@ -53,6 +56,53 @@ TEST_CASE("bf16 and f16 round to nearest even and survive a round trip") {
   CHECK(to_f16(1.f + 3 * 0x1p-11f).bits == to_f16(1.f).bits + 2);
   CHECK(to_bf16(1.f + 0x1p-8f).bits == to_bf16(1.f).bits);
   CHECK(std::isnan(to_float(to_bf16(std::numeric_limits<float>::quiet_NaN()))));
+}
+
+TEST_CASE("rows of bf16 and f16 convert to the bits that one number at a time gives, at every level") {
+  std::vector<float> values;
+  for (uint32_t upper = 0; upper < 0x10000; ++upper) {
+    // Every sign and exponent, and about what either type rounds at: below, on and above a tie.
+    for (uint32_t lower : {0u, 1u, 0x0FFFu, 0x1000u, 0x1001u, 0x2000u, 0x3000u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu}) {
+      const uint32_t bits = upper << 16 | lower;
+      float value;
+      std::memcpy(&value, &bits, sizeof value);
+      values.push_back(value);
+    }
+  }
+  std::vector<uint16_t> halves(0x10000);
+  std::iota(halves.begin(), halves.end(), uint16_t(0));
+  for (CpuLevel level : {CpuLevel::plain, best_cpu_level()}) {
+    Context context({1, 0, level, {}});
+    const UseContext use(context);
+    int wrong = 0;
+    const auto row = [&](auto narrow, auto to_narrow) {
+      using Half = decltype(narrow);
+      const auto* from = reinterpret_cast<const Half*>(halves.data());
+      std::vector<float> wide(halves.size());
+      convert_row(wide.data(), from, int64_t(wide.size()));
+      for (size_t i = 0; i < wide.size(); ++i) {
+        const float one = to_float(from[i]);
+        wrong += std::memcmp(&one, &wide[i], sizeof one) != 0;
+      }
+      std::vector<Half> rounded(values.size());
+      convert_row(rounded.data(), values.data(), int64_t(values.size()));
+      for (size_t i = 0; i < values.size(); ++i) wrong += to_narrow(values[i]).bits != rounded[i].bits;
+      for (int64_t count = 0; count < 20; ++count) {  // what does not fill a vector, and nothing behind it
+        std::vector<Half> some(20, Half{7});
+        std::vector<float> back(20, 7);
+        convert_row(some.data(), values.data() + 70000, count);
+        convert_row(back.data(), from + 16000, count);
+        for (int64_t i = 0; i < 20; ++i) {
+          wrong += some[size_t(i)].bits != (i < count ? to_narrow(values[size_t(70000 + i)]).bits : 7);
+          wrong += back[size_t(i)] != (i < count ? to_float(from[16000 + i]) : 7);
+        }
+      }
+    };
+    row(f16(), to_f16);
+    row(bf16(), to_bf16);
+    CAPTURE(name_of(level));
+    CHECK(wrong == 0);
+  }
 }
 
 TEST_CASE("memory counts live and peak bytes, and kept blocks never raise the peak") {

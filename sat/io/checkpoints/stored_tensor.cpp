@@ -7,6 +7,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "sat/tensor/convert.h"
+
 namespace sat {
 
 static_assert(std::endian::native == std::endian::little, "checkpoints are read as stored: little-endian");
@@ -51,7 +53,11 @@ void convert(const OpenFile& file, const StoredTensor& stored, bool contiguous, 
   for (int64_t done = 0; done < span; done += kPiece) {
     const int64_t count = std::min(kPiece, span - done);
     file.read(stored.offset + done * int64_t(sizeof(From)), piece.data(), count * int64_t(sizeof(From)));
-    for (int64_t i = 0; i < count; ++i) *to++ = convert(piece[size_t(i)]);
+    if constexpr (std::is_same_v<From, f16> || std::is_same_v<From, bf16>) {
+      convert_row(to + done, piece.data(), count);
+    } else {
+      std::transform(piece.begin(), piece.begin() + count, to + done, convert);
+    }
   }
 }
 

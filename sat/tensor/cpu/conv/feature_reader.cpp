@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "sat/tensor/convert.h"
 #include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 
@@ -27,14 +28,7 @@ FeatureReader::FeatureReader(const Features& x, int64_t sample)
 
 void FeatureReader::read(float* to, int64_t voxel, int64_t count) const {
   const float* from = half_ ? to : wide_ + voxel * channels_;
-  if (half_) {
-    const f16* narrow = half_ + voxel * channels_;
-    if (vector_) {
-      avx2::widen(to, narrow, count * channels_);
-    } else {
-      for (int64_t i = 0; i < count * channels_; ++i) to[i] = to_float(narrow[i]);
-    }
-  }
+  if (half_) convert_row(to, half_ + voxel * channels_, count * channels_);
   if (!norm_.center) {
     if (from != to) std::copy_n(from, count * channels_, to);
   } else if (vector_) {

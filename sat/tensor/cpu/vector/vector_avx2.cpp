@@ -144,6 +144,34 @@ double row_sum(const float* x, int64_t count, double center) {
   return total;
 }
 
+__m128i to_eight_f16(__m256 x) { return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
+
+__m128i to_eight_bf16(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x), upper = _mm256_srli_epi32(bits, 16);
+  const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
+  const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  const __m256i all = _mm256_blendv_epi8(rounded, quiet, is_nan);
+  return _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+}
+
+template <class To>
+void round_all(To* y, const float* x, int64_t count, __m128i (*eight)(__m256)) {
+  auto* to = reinterpret_cast<uint16_t*>(y);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), eight(_mm256_loadu_ps(x + i)));
+  }
+  if (i == count) return;
+  alignas(32) float rest[kLanes] = {};
+  alignas(16) uint16_t narrow[kLanes];
+  for (int64_t j = i; j < count; ++j) rest[j - i] = x[j];
+  _mm_store_si128(reinterpret_cast<__m128i*>(narrow), eight(_mm256_load_ps(rest)));
+  for (int64_t j = i; j < count; ++j) to[j] = narrow[j - i];
+}
+
 }  // namespace
 
 void gelu(float* x, int64_t count) { gelu_row<L>(x, count); }
@@ -253,9 +281,29 @@ void widen(float* y, const f16* x, int64_t count) {
   for (; i < count; ++i) y[i] = _cvtsh_ss(from[i]);
 }
 
+void widen(float* y, const bf16* x, int64_t count) {
+  const auto* from = reinterpret_cast<const uint16_t*>(x);
+  const auto eight = [](const uint16_t* values) {
+    const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) _mm256_storeu_ps(y + i, eight(from + i));
+  if (i == count) return;
+  uint16_t rest[kLanes] = {};
+  alignas(32) float wide[kLanes];
+  for (int64_t j = i; j < count; ++j) rest[j - i] = from[j];
+  _mm256_store_ps(wide, eight(rest));
+  for (int64_t j = i; j < count; ++j) y[j] = wide[j - i];
+}
+
 void narrow(f16* y, const float* x, int64_t count) {
   put_row<false, uint16_t>(reinterpret_cast<uint16_t*>(y), x, nullptr, count);
 }
+
+void round_to(f16* y, const float* x, int64_t count) { round_all(y, x, count, to_eight_f16); }
+
+void round_to(bf16* y, const float* x, int64_t count) { round_all(y, x, count, to_eight_bf16); }
 
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps) {
   const double mean = row_sum<false>(x, channels, 0) / double(channels);

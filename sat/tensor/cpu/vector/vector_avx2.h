@@ -5,8 +5,9 @@
 #include <cstdint>
 
 namespace sat {
-struct f16;  // tensor.h
-}
+struct bf16;  // tensor.h
+struct f16;
+}  // namespace sat
 
 namespace sat::cpu::avx2 {
 
@@ -47,7 +48,12 @@ void add_leaky_relu(float* y, const float* a, const float* b, float slope, int64
 
 /// Between f32 and f16; to the latter rounded to nearest even and held within +-kLargestF16 (half.h).
 void widen(float* y, const f16* x, int64_t count);
+void widen(float* y, const bf16* x, int64_t count);
 void narrow(f16* y, const float* x, int64_t count);
+
+/// To nearest, ties to even, as to_f16() and to_bf16() do: what is too large becomes infinite.
+void round_to(f16* y, const float* x, int64_t count);
+void round_to(bf16* y, const float* x, int64_t count);
 
 /// One row of a layer norm; gain and bias null for 1 and 0.
 void layer_norm(float* y, const float* x, const float* gain, const float* bias, int64_t channels, float eps);
