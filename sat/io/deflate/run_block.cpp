@@ -137,12 +137,26 @@ class BitWriter {
 
   /// At most 56 bits.
   void put(const Code& code) {
-    pending_ |= code.bits << filled_;
-    filled_ += code.count;
-    std::memcpy(&bytes_[at_], &pending_, sizeof pending_);  // whole bytes stay, the rest is written again
-    at_ += size_t(filled_ >> 3);
-    pending_ >>= filled_ & ~7;
-    filled_ &= 7;
+    put_all([&](auto put_one) { put_one(code); });
+  }
+
+  /// What `tell` hands to its argument, one code after another; the state stays in registers meanwhile.
+  template <class Tell>
+  void put_all(Tell tell) {
+    char* to = bytes_.data() + at_;
+    uint64_t pending = pending_;
+    int filled = filled_;
+    tell([&](const Code& code) {
+      pending |= code.bits << filled;
+      filled += code.count;
+      std::memcpy(to, &pending, sizeof pending);  // whole bytes stay, the rest is written again
+      to += filled >> 3;
+      pending >>= filled & ~7;
+      filled &= 7;
+    });
+    at_ = size_t(to - bytes_.data());
+    pending_ = pending;
+    filled_ = filled;
   }
   void to_whole_byte() { put({0, (8 - filled_) & 7}); }
 
@@ -249,8 +263,10 @@ std::string RunBlock::deflate() const {
   constexpr int64_t kMostElse = 1024;  // bytes: the head, and the end
   BitWriter out(int64_t(bits / 8) + kMostElse);
   put_head(out, lengths);
-  for_each_told(runs_, [&](uint8_t value, int64_t length) {
-    out.put(literals[value][size_t(literals_of(length))].then(repeat[size_t(length)]));
+  out.put_all([&](auto put) {
+    for_each_told(runs_, [&](uint8_t value, int64_t length) {
+      put(literals[value][size_t(literals_of(length))].then(repeat[size_t(length)]));
+    });
   });
   out.put(codes[kEnd]);
   out.put({0b000, 3});  // a stored block

@@ -48,7 +48,7 @@ class Sums {
     const __m128i each = _mm_setr_epi32(1, 2, 4, 8);
     const __m128i chosen = _mm_cmpeq_epi32(_mm_and_si128(_mm_set1_epi32(int(bits)), each), each);
     const __m128 taken = _mm_and_ps(_mm_castsi128_ps(chosen), _mm_cmpord_ps(rest, rest));
-    count_ += count_bits(uint64_t(_mm_movemask_ps(taken)));
+    count_ = _mm_sub_epi32(count_, _mm_castps_si128(taken));
     least_ = _mm_min_ps(least_, _mm_or_ps(_mm_and_ps(taken, four), _mm_andnot_ps(taken, _mm_set1_ps(float(kFar)))));
     most_ = _mm_max_ps(most_, _mm_or_ps(_mm_and_ps(taken, four), _mm_andnot_ps(taken, _mm_set1_ps(-float(kFar)))));
     add_pair(four, _mm_unpacklo_ps(taken, taken), 0);
@@ -56,9 +56,12 @@ class Sums {
   }
 
   Moments moments() const {
-    if (count_ == 0) return {};
-    const double sum = sum_of(sum_[0], sum_[1]), squares = sum_of(squares_[0], squares_[1]), n = double(count_);
-    Moments result{count_, _mm_cvtsd_f64(about_) + sum / n, std::max(0.0, squares - sum / n * sum), kFar, -kFar};
+    alignas(16) int32_t counts[4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(counts), count_);
+    const int64_t count = int64_t(counts[0]) + counts[1] + counts[2] + counts[3];
+    if (count == 0) return {};
+    const double sum = sum_of(sum_[0], sum_[1]), squares = sum_of(squares_[0], squares_[1]), n = double(count);
+    Moments result{count, _mm_cvtsd_f64(about_) + sum / n, std::max(0.0, squares - sum / n * sum), kFar, -kFar};
     alignas(16) float least[4], most[4];
     _mm_store_ps(least, least_);
     _mm_store_ps(most, most_);
@@ -83,37 +86,44 @@ class Sums {
   }
 
   __m128d about_;
-  int64_t count_ = 0;
+  __m128i count_ = _mm_setzero_si128();  // a plane has fewer voxels than 2^31
   __m128 least_ = _mm_set1_ps(float(kFar)), most_ = _mm_set1_ps(-float(kFar));
   __m128d sum_[2] = {_mm_setzero_pd(), _mm_setzero_pd()}, squares_[2] = {_mm_setzero_pd(), _mm_setzero_pd()};
 };
 
+/// The first finite value under a mask in one plane.
+std::optional<float> first_finite(const BitMasks& masks, int64_t prompt, int64_t h, const float* plane) {
+  for (int64_t word = 0; word < masks.plane_bytes / 8; ++word) {
+    uint64_t bits = bits_from(masks.plane(prompt, h), masks.plane_bytes / 8, word * 64);
+    for (; bits != 0; bits &= bits - 1) {
+      const float value = plane[word * 64 + std::countr_zero(bits)];
+      if (std::isfinite(value)) return value;
+    }
+  }
+  return {};
+}
+
 /// Of one plane, the finite values under a mask.
 Moments moments_of_plane(const BitMasks& masks, int64_t prompt, int64_t h, const float* plane) {
+  const std::optional<float> about = first_finite(masks, prompt, h, plane);
+  if (!about) return {};
   const int64_t words = masks.plane_bytes / 8, voxels = masks.size[1] * masks.size[2];
   const uint8_t* bytes = masks.plane(prompt, h);
-  std::optional<Sums> sums;
+  Sums sums(*about);
   for (int64_t at = 0; at < voxels; at += 64) {
     uint64_t bits = bits_from(bytes, words, at);
-    for (; bits != 0 && !sums; bits &= bits - 1) {
-      const float value = plane[at + std::countr_zero(bits)];
-      if (std::isfinite(value)) {
-        sums.emplace(value);
-        break;
-      }
-    }
     for (int64_t four = at; bits != 0; four += 4, bits >>= 4) {
       if ((bits & 15) == 0) continue;
       if (four + 4 <= voxels) {
-        sums->add(plane + four, unsigned(bits & 15));
+        sums.add(plane + four, unsigned(bits & 15));
       } else {
         float last[4] = {};
         std::copy(plane + four, plane + voxels, last);
-        sums->add(last, unsigned(bits & 15));
+        sums.add(last, unsigned(bits & 15));
       }
     }
   }
-  return sums ? sums->moments() : Moments();
+  return sums.moments();
 }
 
 MaskStatistics statistics_of(const MaskProfile& profile, const Moments& intensity, const Affine& affine) {
