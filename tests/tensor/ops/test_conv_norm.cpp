@@ -154,6 +154,27 @@ TEST_CASE("all forms of a Winograd method give the same bits, for any number of 
   }
 }
 
+TEST_CASE("weights that are large when transformed are kept as taps, and convolve as others do") {
+  const WinogradKind kind = winograd_kind(ConvMethod::winograd_444);
+  constexpr int64_t in = 224, out = 192;
+  CHECK(winograd_transforms_late(kind, in, out));
+  CHECK_FALSE(winograd_transforms_late(kind, 128, 128));
+  const Tensor weight = offset_weight(out, in);
+  CHECK(packed(weight, ConvMethod::winograd_444).panels.numel() == in * out * 27);
+  const Features x{field("x", {1, 6, 5, 7, in}, 1)};
+  CHECK(rms_error(ConvMethod::winograd_444, x, weight) <= info_of(ConvMethod::winograd_444).error);
+}
+
+TEST_CASE("transformed weights have the same bits on every level, for any number of threads") {
+  const Tensor weight = field("weight", {24, 33, 3, 3, 3}, 1);
+  for (const ConvMethod method : {ConvMethod::winograd_222, ConvMethod::winograd_644, ConvMethod::winograd_stride2}) {
+    CAPTURE(info_of(method).name);
+    const auto compute = [&] { return winograd_panels(winograd_taps(weight), winograd_kind(method), 20); };
+    const Tensor plain = computed(CpuLevel::plain, 1, compute);
+    for (CpuLevel level : levels()) CHECK(same_bits(computed(level, 3, compute), plain));
+  }
+}
+
 TEST_CASE("results that are streamed past the caches are those that are stored, statistics included") {
   constexpr int64_t tiles = 2, outputs = 4, block = 32, D = tiles * outputs, points = 6;
   const Tensor back = field("back", {points, outputs, tiles, block}, 1);

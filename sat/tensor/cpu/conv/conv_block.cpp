@@ -100,6 +100,16 @@ Features by_direct(const Tensor& x, const Tensor& skip, const ConvBlockWeight& w
   return with_norm(std::move(y), statistics, norm);
 }
 
+/// A Winograd method's weight as its products read it, made from its taps.
+Tensor transformed(const Tensor& taps, const ConvBlockWeight& weight, ConvMethod method) {
+  return winograd_panels(taps, winograd_kind(method), weight.up > 0 ? weight.up : weight.in);
+}
+
+bool transforms_late(ConvMethod method, int64_t in, int64_t out) {
+  const bool winograd = method != ConvMethod::direct && method != ConvMethod::amx_bf16;
+  return winograd && winograd_transforms_late(winograd_kind(method), in, out);
+}
+
 /// By a method that works in slabs, of x or, with `up`, of [up-sampled low, x].
 Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, const ConvBlockWeight& weight,
                   const NormWeights& norm, const AmxLoops* tiles) {
@@ -108,6 +118,8 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
   const bool whole = method == ConvMethod::amx_bf16 && amx_keeps_whole(grid_of(x.values.shape, 1), weight.in);
   const int64_t slab_planes = whole ? shape[1] : kSlabPlanes;
   SlabWalk walk(x.values, shape, weight.store, slab_planes, low != nullptr);
+  const Tensor panels =
+      transforms_late(method, weight.in, weight.out) ? transformed(weight.panels, weight, method) : weight.panels;
   const int64_t groups = divide_up(shape[1], kSlabPlanes);
   std::vector<Moments> statistics(size_t(shape[0] * weight.out)), by_planes(size_t(groups * weight.out));
   for (int64_t b = 0; b < shape[0]; ++b) {
@@ -130,9 +142,9 @@ Features by_slabs(Features x, const Features* low, const UpBlockWeight* up, cons
       slab.last = last;
       if (above) slab.inputs[0] = {above->planes(first - 1, last + 1), above->dtype(), weight.up, {}};
       if (method == ConvMethod::amx_bf16) {
-        amx_conv3d(slab, weight.panels, tiles->conv);
+        amx_conv3d(slab, panels, tiles->conv);
       } else {
-        winograd_conv3d(slab, weight.panels.address<float>(), winograd_kind(method), current_winograd());
+        winograd_conv3d(slab, panels.address<float>(), winograd_kind(method), current_winograd());
       }
     });
     for (int64_t i = 0; i < groups * weight.out; ++i) {
@@ -159,7 +171,7 @@ ConvChoice CpuBackend::choose_conv(const ConvSite& site, const ConvChannels& cha
             " needs a processor with matrix units (AMX), and a context at the level amx");
   const double published = 4. * 27 * double(channels.in * channels.out);
   return {info.name, fast && site.halvings < kHalfWidthHalvings ? DType::f16 : DType::f32, info.savings,
-          published * info.weight_growth, info.error};
+          published * (transforms_late(method, channels.in, channels.out) ? 1 : info.weight_growth), info.error};
 }
 
 ConvBlockWeight CpuBackend::pack_conv_block(const Tensor& weight, const ConvSite& site) {
@@ -182,7 +194,9 @@ ConvBlockWeight CpuBackend::pack(const Tensor& weight, const ConvSite& site, int
     case ConvMethod::amx_bf16:
       packed.panels = takes_few_channels(packed) ? pack_few_channels(weight) : pack_amx_conv3d(weight, site.stride);
       break;
-    default: packed.panels = pack_winograd(weight, winograd_kind(method), up > 0 ? up : packed.in);
+    default:
+      packed.panels = winograd_taps(weight);
+      if (!transforms_late(method, packed.in, packed.out)) packed.panels = transformed(packed.panels, packed, method);
   }
   return packed;
 }

@@ -329,12 +329,47 @@ void epilogue(const WinogradResult& result, const float* from, int64_t point_str
   if (result.store == WinogradStore::streamed) L::fence();
 }
 
+/// [count, 16] sums of rows 0, count, 2 * count of x, times g: one axis of the kernel transform.
+template <int count>
+void combine(double (*sum)[kPanel], const double* g, const double (*x)[kPanel]) {
+  for (int64_t r = 0; r < count; ++r) {
+    for (int64_t o = 0; o < kPanel; ++o)
+      sum[r][o] = g[0] * x[r][o] + g[1] * x[count + r][o] + g[2] * x[2 * count + r][o];
+  }
+}
+
+template <class L>
+void weights(float* to, int64_t plane_stride, int64_t point_stride, const float* from,
+             const KernelTransform* transforms) {
+  constexpr int64_t kTaps = 27;
+  alignas(64) double taps[kTaps][kPanel], along_h[9][kPanel], along_w[3][kPanel], along_d[1][kPanel];
+  alignas(64) float points[kMostPoints][kPanel];
+  for (int64_t i = 0; i < kTaps * kPanel; ++i) taps[i / kPanel][i % kPanel] = double(from[i]);
+  const KernelTransform &H = transforms[0], &W = transforms[1], &D = transforms[2];
+  for (int64_t h = 0; h < H.weights; ++h, to += plane_stride) {
+    float* line = to;
+    combine<9>(along_h, H.rows[h], taps);
+    for (int64_t w = 0; w < W.weights; ++w) {
+      combine<3>(along_w, W.rows[w], along_h);
+      for (int64_t d = 0; d < D.weights; ++d) {
+        combine<1>(along_d, D.rows[d], along_w);
+        for (int64_t o = 0; o < kPanel; ++o) points[d][o] = float(along_d[0][o]);
+      }
+      for (int64_t d = 0; d < D.weights; ++d, line += point_stride) {  // their lines are far apart: past the caches
+        for (int64_t o = 0; o < kPanel; o += L::kLanes) L::stream(line + o, L::load(points[d] + o));
+      }
+    }
+  }
+  L::fence();
+}
+
 template <class L>
 constexpr WinogradSteps steps_of(const Simd* simd) {
   return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, Axis6<L>>, load<L, AxisStride2<L>>},
           {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, Axis6<L>>, forward<L, AxisStride2<L>>},
           {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, Axis6<L>>, inverse<L, AxisStride2<L>>},
           {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, Axis6<L>>, epilogue<L, AxisStride2<L>>},
+          weights<L>,
           simd};
 }
 

@@ -16,16 +16,18 @@ namespace {
 constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
 constexpr int64_t kWidestItem = 12;               // tiles along D
-constexpr int64_t kSumDepth = 256;                // most channels that are summed in registers
-constexpr int64_t kLine = 64;                     // bytes of a cache line
-constexpr int64_t kCachedBytes = 32 << 20;        // of a volume that the last cache may still hold when it is read
-constexpr int64_t kSkew = 16;                     // floats between arrays, so that their rows do not share cache sets
+constexpr int64_t kTaps = 27;
+constexpr int64_t kKeptWeights = 32 << 20;  // bytes of transformed weights up to which a model keeps them
+constexpr int64_t kSumDepth = 256;          // most channels that are summed in registers
+constexpr int64_t kLine = 64;               // bytes of a cache line
+constexpr int64_t kCachedBytes = 32 << 20;  // of a volume that the last cache may still hold when it is read
+constexpr int64_t kSkew = 16;               // floats between arrays, so that their rows do not share cache sets
 
 int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
-/// The kernel transform, `weights` x 3: row p = (1, p, p^2) / product of (p - q) over the other finite points q, and
+/// The kernel transform of an axis: row p = (1, p, p^2) / product of (p - q) over the other finite points q, and
 /// (0, 0, 1) for infinity.
-std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
+KernelTransform kernel_transform(AxisKind kind) {
   std::vector<double> points;
   switch (kind) {
     case AxisKind::f2: points = {0, 1, -1}; break;
@@ -34,15 +36,25 @@ std::vector<std::array<double, 3>> kernel_transform(AxisKind kind) {
     case AxisKind::stride2: points = {0.375, -0.375, 1.25, -1.25}; break;
   }
   const bool outer_taps = kind == AxisKind::stride2;  // its polynomial is w0 + w2 * p
-  std::vector<std::array<double, 3>> rows;
+  KernelTransform transform{};
+  const auto add = [&](double first, double second, double third) {
+    double* row = transform.rows[transform.weights++];
+    row[0] = first;
+    row[1] = second;
+    row[2] = third;
+  };
   for (const double p : points) {
     double scale = 1;
     for (const double q : points) scale *= p == q ? 1 : p - q;
-    rows.push_back(outer_taps ? std::array{1 / scale, 0., p / scale} : std::array{1 / scale, p / scale, p * p / scale});
+    if (outer_taps) {
+      add(1 / scale, 0, p / scale);
+    } else {
+      add(1 / scale, p / scale, p * p / scale);
+    }
   }
-  rows.push_back({0, 0, 1});
-  if (outer_taps) rows.push_back({0, 1, 0});
-  return rows;
+  add(0, 0, 1);
+  if (outer_taps) add(0, 1, 0);
+  return transform;
 }
 
 /// Sizes and places of everything that one item makes.
@@ -290,55 +302,50 @@ const WinogradSteps& current_winograd() {
   }
 }
 
-Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0) {
+Tensor winograd_taps(const Tensor& weight) {
   const int64_t out = weight.shape[0], in = weight.shape[1];
-  const int64_t channels = padded(in0) + padded(in - in0), outputs = padded(out);
-  std::array<std::vector<std::array<double, 3>>, 3> g;
-  for (size_t a = 0; a < 3; ++a) g[a] = kernel_transform(kind[a]);
-  const int64_t H = int64_t(g[0].size()), W = int64_t(g[1].size()), D = int64_t(g[2].size());
-  Tensor packed = zeros({H * W * D * outputs * channels});
+  Tensor taps({divide_up(out, kPanel), in, kTaps, kPanel});
   const float* from = weight.address<float>();
-  float* to = packed.address<float>();
-  parallel_for(outputs / kPanel * in, in, [&](int64_t begin, int64_t end) {
-    std::vector<double> along_h(size_t(H * 9 * kPanel)), along_w(size_t(H * W * 3 * kPanel));
+  float* to = taps.address<float>();
+  parallel_for(taps.shape[0] * in, in, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t panel = item / in, i = item % in;
-      double taps[27][kPanel] = {};
-      for (int64_t lane = 0; lane < std::min(kPanel, out - panel * kPanel); ++lane) {
-        for (int64_t tap = 0; tap < 27; ++tap) {
-          taps[tap][lane] = double(from[((panel * kPanel + lane) * in + i) * 27 + tap]);
-        }
-      }
-      const auto combine = [](double* sum, const std::array<double, 3>& row, const double* x, int64_t stride) {
+      for (int64_t tap = 0; tap < kTaps; ++tap) {
         for (int64_t lane = 0; lane < kPanel; ++lane) {
-          sum[lane] = row[0] * x[lane] + row[1] * x[stride + lane] + row[2] * x[2 * stride + lane];
-        }
-      };
-      for (int64_t h = 0; h < H; ++h) {
-        for (int64_t r = 0; r < 9; ++r) {
-          combine(&along_h[size_t((h * 9 + r) * kPanel)], g[0][size_t(h)], taps[r], 9 * kPanel);
+          const int64_t o = panel * kPanel + lane;
+          to[(item * kTaps + tap) * kPanel + lane] = o < out ? from[(o * in + i) * kTaps + tap] : 0;
         }
       }
-      for (int64_t hw = 0; hw < H * W; ++hw) {
-        for (int64_t r = 0; r < 3; ++r) {
-          combine(&along_w[size_t((hw * 3 + r) * kPanel)], g[1][size_t(hw % W)],
-                  &along_h[size_t((hw / W * 9 + r) * kPanel)], 3 * kPanel);
-        }
-      }
-      const int64_t channel = i < in0 ? i : padded(in0) + i - in0;
-      const int64_t first = panel * kPanel / kBlock * kBlock, width = std::min(kBlock, outputs - first);
-      for (int64_t hw = 0; hw < H * W; ++hw) {
-        for (int64_t d = 0; d < D; ++d) {
-          double sum[kPanel];
-          combine(sum, g[2][size_t(d)], &along_w[size_t(hw * 3 * kPanel)], kPanel);
-          float* line =
-              to +
-              ((hw / W * W * D * outputs + W * D * first + (hw % W * D + d) * width + panel * kPanel - first) *
-               channels) +
-              channel * kPanel;
-          for (int64_t lane = 0; lane < kPanel; ++lane) line[lane] = float(sum[lane]);
-        }
-      }
+    }
+  });
+  return taps;
+}
+
+bool winograd_transforms_late(WinogradKind kind, int64_t in, int64_t out) {
+  int64_t points = 1;
+  for (const AxisKind axis : kind) points *= axis_of(axis).weights;
+  return points * in * out * int64_t(sizeof(float)) > kKeptWeights;
+}
+
+Tensor winograd_panels(const Tensor& taps, WinogradKind kind, int64_t in0) {
+  const int64_t panels = taps.shape[0], in = taps.shape[1];
+  const int64_t channels = padded(in0) + padded(in - in0), outputs = panels * kPanel;
+  const KernelTransform transforms[] = {kernel_transform(kind[0]), kernel_transform(kind[1]),
+                                        kernel_transform(kind[2])};
+  const int64_t pixel = transforms[1].weights * transforms[2].weights;
+  Tensor packed({transforms[0].weights * pixel * outputs * channels});
+  const WinogradSteps& steps = current_winograd();
+  const float* from = taps.address<float>();
+  float* to = packed.address<float>();
+  parallel_for(panels * channels, std::min<int64_t>(channels, 64), [&](int64_t begin, int64_t end) {
+    static constexpr float kNone[kTaps * kPanel] = {};
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t output = item / channels * kPanel, channel = item % channels;
+      const int64_t i = channel < padded(in0) ? channel : channel - padded(in0) + in0;  // of the published ones
+      const bool there = channel < padded(in0) ? i < in0 : i < in;
+      const int64_t first = output / kBlock * kBlock, width = std::min(kBlock, outputs - first);
+      steps.weights(to + (pixel * first + output - first) * channels + channel * kPanel, pixel * outputs * channels,
+                    width * channels, there ? from + (item / channels * in + i) * kTaps * kPanel : kNone, transforms);
     }
   });
   return packed;

@@ -33,9 +33,24 @@ const WinogradAxis& axis_of(AxisKind kind);
 using WinogradKind = std::array<AxisKind, 3>;
 WinogradKind winograd_kind(ConvMethod method);  // of a Winograd method
 
-/// weight [out, in, 3, 3, 3] -> [H weights, ceil(out/64), W weights, D weights, up to 4 panels, in, 16], transformed in
-/// double and rounded once. Channels are padded to whole panels of 16: those of the first `in0` inputs, then the rest.
-Tensor pack_winograd(const Tensor& weight, WinogradKind kind, int64_t in0);
+/// weight [out, in, 3, 3, 3] -> [ceil(out/16), in, 27, 16], as their transform reads it.
+Tensor winograd_taps(const Tensor& weight);
+
+/// taps -> [H weights, ceil(out/64), W weights, D weights, up to 4 panels, in, 16], transformed in double and rounded
+/// once. Channels are padded to whole panels of 16: those of the first `in0` inputs, then the rest.
+Tensor winograd_panels(const Tensor& taps, WinogradKind kind, int64_t in0);
+
+/// Whether a model keeps the taps alone, and each run of the layer transforms them: where that makes so much that it
+/// would be half of the model.
+bool winograd_transforms_late(WinogradKind kind, int64_t in, int64_t out);
+
+constexpr int64_t kMostPoints = 8;  // of distinct weights along an axis
+
+/// Of one axis: weight p is rows[p] * taps.
+struct KernelTransform {
+  int64_t weights;
+  double rows[kMostPoints][3];
+};
 
 /// Where a row of tiles of the input lies: what the first step reads.
 struct WinogradSource {
@@ -80,6 +95,10 @@ struct WinogradSteps {
   /// voxel.
   void (*epilogue[kAxisKinds])(const WinogradResult& result, const float* from, int64_t point_stride,
                                int64_t output_stride, int64_t tiles, int64_t outputs, int64_t row, bool begin);
+  /// One input's taps [27, 16] to a panel of outputs: point (h, w, d) goes to
+  /// to[h * plane_stride + (w * D weights + d) * point_stride + o].
+  void (*weights)(float* to, int64_t plane_stride, int64_t point_stride, const float* taps,
+                  const KernelTransform* transforms);
   const Simd* simd;  // its product; null: plain
 };
 extern const WinogradSteps kWinogradPlain, kWinogradAvx2, kWinogradAvx512;
