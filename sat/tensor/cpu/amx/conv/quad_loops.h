@@ -1,15 +1,13 @@
 // Private: the loops of the AMX convolution's form `quads` (stride 1), over a `Unit` as line_loops.h has it.
 //
 // Blocking, and why:
-//  - 4 rows x 16 pixels x 16 outputs are summed in 4 tiles, over the whole kernel (quad_step.h). A tile of pixels
-//  counts
-//    for up to three output rows, so a step of 12 products (192 cycles) loads 6 tiles of pixels and 3 of weights, where
-//    3 x 2 tiles of sums load 5 tiles for 6 products: 28 bytes a cycle, of which the L2 cache gives 45.
+//  - 4 rows x 16 pixels x 16 outputs are summed in 4 tiles, over the whole kernel (quad_step.h). A tile of
+//    pixels counts for up to three output rows, so a step of 12 products (192 cycles) loads 6 tiles of pixels and 3 of
+//    weights, where 3 x 2 tiles of sums load 5 tiles for 6 products: 28 bytes a cycle, of which the L2 cache gives 45.
 //  - Weights lie in the order in which they are read. They and the next pixels are fetched a step ahead, source rows a
 //    row ahead: the cache below then never stands still while tiles multiply.
-//  - Rows of the ring that are four apart lie end to end (a class), with one zero pixel between them, so that a tile
-//  may
-//    run across the end of a row into the row four below. Where 16 divides the depth, tiles begin anew with each row.
+//  - Rows of the ring that are four apart lie end to end (a class), with one zero pixel between them: a tile may run
+//    across the end of a row into the row four below. Where 16 divides the depth, tiles begin anew with each row.
 //    Classes lie an odd number of lines apart: their tiles fall into different sets of the cache.
 //  - A block's results wait in a buffer and are counted, narrowed and stored between the steps of the next block, and
 //    the next plane is normalised there too. That also keeps the vector units awake: a tile store that meets them
