@@ -181,7 +181,7 @@ BenchOperation mask_compression_operation() {
                     const std::string path = (folder / ("sat-bench-" + std::to_string(::getpid()) + ".gz")).string();
                     return [path, mask = inputs.at("mask")] {
                       AtomicFile file(path);  // never committed, so nothing stays
-                      GzipWriter gzip(file);
+                      GzipWriter gzip(file, 4, Repeats::runs);
                       gzip.write(mask.raw(), mask.bytes());
                       gzip.finish();
                     };
