@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <optional>
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/cpu/amx/conv/conv.h"
@@ -29,7 +28,7 @@ namespace {
 using Loops = const cpu::AmxConvLoops&;
 
 const cpu::AmxConvLoops& kTwin = cpu::kEmulatedTiles.conv;
-constexpr cpu::AmxConvLoops kProcessor{cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole};
+const cpu::AmxConvLoops& kProcessor = cpu::kProcessorTiles.conv;
 
 /// One convolution, spelled so that a failure names it.
 struct Case {
@@ -450,15 +449,11 @@ TEST_CASE(
 
 TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's bits") {
   // Where there are no tiles, their instructions are emulated one by one, and everything around them is real.
-  if (!amx_available() && !TileEmulator::runs_here()) {
+  const TilesHere tiles;
+  if (!tiles.run) {
     MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
     CHECK(best_cpu_level() < CpuLevel::amx);
     return;
-  }
-  std::optional<TileEmulator> emulator;
-  if (!amx_available()) {
-    MESSAGE("this processor has no AMX: its tile instructions are emulated");
-    emulator.emplace();
   }
   for (const Case& c : kCases) {
     CAPTURE(c);
@@ -476,7 +471,7 @@ TEST_CASE("amx convolution: the code for the processor's tiles gives the twin's 
     }
   }
   CHECK(same_bits(convolved(huge_problem(), kProcessor).y, convolved(huge_problem()).y));
-  if (!emulator) return;
+  if (!tiles.emulator) return;
   const int64_t products = TileEmulator::products(), loads = TileEmulator::loads();
   convolved(Problem({{1, 4, 16}, 32, 0, 32, 1, false, f32, f32}), kProcessor);
   CHECK(TileEmulator::products() - products == 2 * 27 * 4);  // two blocks of 4 rows x 16 pixels x 16 outputs

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "sat/nn/image/vit.h"
 #include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
@@ -36,15 +35,6 @@ Tensor on_tiles(Compute compute, int threads = 1, const cpu::AmxLoops* loops = &
   UseContext use(context);
   return compute();
 }
-
-/// The processor's own loops, whether or not it has tiles.
-constexpr cpu::AmxLoops kProcessor{{cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole},
-                                   cpu::amx_dense,
-                                   cpu::amx_head,
-                                   cpu::amx_attention,
-                                   cpu::amx_up,
-                                   cpu::amx_scores,
-                                   cpu::amx_few_channels};
 
 Tensor rounded(const Tensor& x) { return x.cast(DType::bf16).cast(DType::f32); }
 
@@ -203,14 +193,6 @@ const Mixing kMixings[] = {
     {2, 36, {130, 140}, {130, 140}, false, true},
 };
 
-struct Emulator {
-  std::optional<TileEmulator> held;
-  bool runs = amx_available() || TileEmulator::runs_here();
-  Emulator() {
-    if (runs && !amx_available()) held.emplace();
-  }
-};
-
 }  // namespace
 
 TEST_CASE("amx linear: sums of rounded operands, to the rounding of f32") {
@@ -346,8 +328,8 @@ TEST_CASE("amx matrices: a dry run holds what a real one holds") {
 
 TEST_CASE("amx matrices: the code for the processor's tiles gives the twin's bits") {
   // Where there are no tiles, their instructions are emulated one by one, and everything around them is real.
-  const Emulator emulator;
-  if (!emulator.runs) {
+  const TilesHere tiles;
+  if (!tiles.run) {
     MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
     CHECK(best_cpu_level() < CpuLevel::amx);
     return;
@@ -355,14 +337,14 @@ TEST_CASE("amx matrices: the code for the processor's tiles gives the twin's bit
   for (const Layer& layer : kLayers) {
     CAPTURE(layer);
     const auto compute = [&] { return layer.computed(); };
-    CHECK(same_bits(on_tiles(compute, 2, &kProcessor), on_tiles(compute)));
+    CHECK(same_bits(on_tiles(compute, 2, &cpu::kProcessorTiles), on_tiles(compute)));
   }
   for (const Mixing& mixing : kMixings) {
     CAPTURE(mixing);
     const auto compute = [&] { return mixing.computed(); };
-    CHECK(same_bits(on_tiles(compute, 2, &kProcessor), on_tiles(compute)));
+    CHECK(same_bits(on_tiles(compute, 2, &cpu::kProcessorTiles), on_tiles(compute)));
   }
-  if (emulator.held) CHECK(TileEmulator::products() > 1000);
+  if (tiles.emulator) CHECK(TileEmulator::products() > 1000);
 }
 
 TEST_CASE("a vision transformer on tiles, layers and attention, is within 2e-2 of exact features' deviation") {

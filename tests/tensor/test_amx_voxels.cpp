@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/cpu/conv/few_channels.h"
@@ -21,13 +20,6 @@ using namespace sat::test;
 
 namespace {
 
-constexpr cpu::AmxLoops kProcessor{{cpu::amx_lines, cpu::amx_quads, cpu::amx_take, cpu::amx_whole},
-                                   cpu::amx_dense,
-                                   cpu::amx_head,
-                                   cpu::amx_attention,
-                                   cpu::amx_up,
-                                   cpu::amx_scores,
-                                   cpu::amx_few_channels};
 constexpr DType f32 = DType::f32, half = DType::f16;
 
 template <class Compute>
@@ -147,14 +139,6 @@ struct Scoring {
 
 const Scoring kScorings[] = {{64, 32, half}, {32, 1, f32}, {70, 45, f32}, {400, 17, half}};
 
-struct Emulator {
-  std::optional<TileEmulator> held;
-  bool runs = amx_available() || TileEmulator::runs_here();
-  Emulator() {
-    if (runs && !amx_available()) held.emplace();
-  }
-};
-
 }  // namespace
 
 TEST_CASE("amx voxels: a convolution of few channels is the definition, of operands rounded to bf16") {
@@ -208,26 +192,25 @@ TEST_CASE("amx voxels: a prompt's scores do not depend on the other prompts") {
 }
 
 TEST_CASE("amx voxels: any number of threads gives the same bits") {
-  for (int threads : {3}) {
-    for (const Few& few : kFew) {
-      const auto compute = [&](const cpu::AmxLoops& loops) { return few.computed(loops); };
-      CHECK(on_tiles(compute, threads) == on_tiles(compute));
-    }
-    for (const Up& up : kUps) {
-      const auto compute = [&](const cpu::AmxLoops& loops) { return up.computed(loops); };
-      CHECK(same_bits(on_tiles(compute, threads), on_tiles(compute)));
-    }
-    for (const Scoring& scoring : kScorings) {
-      const auto compute = [&](const cpu::AmxLoops&) { return scoring.computed(); };
-      CHECK(same_bits(on_tiles(compute, threads), on_tiles(compute)));
-    }
+  constexpr int kThreads = 3;
+  for (const Few& few : kFew) {
+    const auto compute = [&](const cpu::AmxLoops& loops) { return few.computed(loops); };
+    CHECK(on_tiles(compute, kThreads) == on_tiles(compute));
+  }
+  for (const Up& up : kUps) {
+    const auto compute = [&](const cpu::AmxLoops& loops) { return up.computed(loops); };
+    CHECK(same_bits(on_tiles(compute, kThreads), on_tiles(compute)));
+  }
+  for (const Scoring& scoring : kScorings) {
+    const auto compute = [&](const cpu::AmxLoops&) { return scoring.computed(); };
+    CHECK(same_bits(on_tiles(compute, kThreads), on_tiles(compute)));
   }
 }
 
 TEST_CASE("amx voxels: the code for the processor's tiles gives the twin's bits") {
   // Where there are no tiles, their instructions are emulated one by one, and everything around them is real.
-  const Emulator emulator;
-  if (!emulator.runs) {
+  const TilesHere tiles;
+  if (!tiles.run) {
     MESSAGE("could not run: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
     CHECK(best_cpu_level() < CpuLevel::amx);
     return;
@@ -235,18 +218,18 @@ TEST_CASE("amx voxels: the code for the processor's tiles gives the twin's bits"
   for (const Few& few : kFew) {
     CAPTURE(few);
     const auto compute = [&](const cpu::AmxLoops& loops) { return few.computed(loops); };
-    CHECK(on_tiles(compute, 2, &kProcessor) == on_tiles(compute));
+    CHECK(on_tiles(compute, 2, &cpu::kProcessorTiles) == on_tiles(compute));
   }
   for (const Up& up : kUps) {
     CAPTURE(up);
     for (const bool around_cache : {false, true}) {
       const auto compute = [&](const cpu::AmxLoops& loops) { return up.computed(loops, around_cache); };
-      CHECK(same_bits(on_tiles(compute, 2, &kProcessor), on_tiles(compute)));
+      CHECK(same_bits(on_tiles(compute, 2, &cpu::kProcessorTiles), on_tiles(compute)));
     }
   }
   for (const Scoring& scoring : kScorings) {
     const auto compute = [&](const cpu::AmxLoops&) { return scoring.computed(); };
-    CHECK(same_bits(on_tiles(compute, 2, &kProcessor), on_tiles(compute)));
+    CHECK(same_bits(on_tiles(compute, 2, &cpu::kProcessorTiles), on_tiles(compute)));
   }
-  if (emulator.held) CHECK(TileEmulator::products() > 1000);
+  if (tiles.emulator) CHECK(TileEmulator::products() > 1000);
 }

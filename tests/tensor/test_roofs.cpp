@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include <cmath>
-#include <optional>
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
@@ -119,12 +118,11 @@ TEST_CASE("tile roofs multiply what they are given, on the portable twin and in 
   unit.may_touch(&operands, sizeof operands);
   CHECK(cpu::loaded_products(unit, operands, kSteps) == doctest::Approx(fed).epsilon(1e-5));
   CHECK(cpu::resident_products(unit, operands.weights[0][0], kSteps) == doctest::Approx(resident).epsilon(1e-5));
-  if (!amx_available() && !test::TileEmulator::runs_here()) {
+  const test::TilesHere tiles;
+  if (!tiles.run) {
     MESSAGE("only the twin ran: this processor has neither AMX nor the AVX-512 that an emulation of its tiles needs");
     return;
   }
-  std::optional<test::TileEmulator> emulator;
-  if (!amx_available()) emulator.emplace();
   CHECK(cpu::fed_products(operands, kSteps) == cpu::loaded_products(unit, operands, kSteps));
   CHECK(cpu::tile_products(operands.weights[0][0], kSteps) ==
         cpu::resident_products(unit, operands.weights[0][0], kSteps));

@@ -16,18 +16,17 @@ constexpr int64_t kRunGrain = 1 << 17;   // bytes of runs a piece, at least
 
 int64_t runs_a_piece(int64_t run) { return std::max<int64_t>(1, kRunGrain / std::max<int64_t>(1, run)); }
 
-constexpr AmxLoops kTiles{// the processor's
-                          {amx_lines, amx_quads, amx_take, amx_whole},
-                          amx_dense,
-                          amx_head,
-                          amx_attention,
-                          amx_up,
-                          amx_scores,
-                          amx_few_channels};
-
 [[noreturn]] void fail_capture() { fail("work on the CPU is not captured"); }
 
 }  // namespace
+
+const AmxLoops kProcessorTiles{{amx_lines, amx_quads, amx_take, amx_whole},
+                               amx_dense,
+                               amx_head,
+                               amx_attention,
+                               amx_up,
+                               amx_scores,
+                               amx_few_channels};
 
 DeviceHandle make_backend(int64_t max_bytes, bool dry, const AmxLoops* emulated) {
   return std::make_shared<CpuBackend>(max_bytes, dry, emulated);
@@ -35,7 +34,7 @@ DeviceHandle make_backend(int64_t max_bytes, bool dry, const AmxLoops* emulated)
 
 const AmxLoops* CpuBackend::amx_loops() const {
   if (emulated_) return emulated_;
-  return Context::current().cpu() == CpuLevel::amx ? &kTiles : nullptr;
+  return Context::current().cpu() == CpuLevel::amx ? &kProcessorTiles : nullptr;
 }
 
 CpuRuntime::CpuRuntime(int64_t max_bytes, bool dry) : memory_(std::make_shared<CachingAllocator>(max_bytes, dry)) {}

@@ -20,7 +20,7 @@ int64_t CachingAllocator::rounded(int64_t bytes) {
   return std::max<int64_t>(1, (bytes + unit - 1) / unit) * unit;
 }
 
-CachingAllocator::~CachingAllocator() { keep_at_most(0); }
+CachingAllocator::~CachingAllocator() { keep_nothing(); }
 
 int64_t CachingAllocator::live_bytes() const {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -34,8 +34,7 @@ int64_t CachingAllocator::peak_bytes() const {
 
 void CachingAllocator::reset_peak() {
   std::lock_guard<std::mutex> lock(mutex_);
-  keep_at_most(0);
-  arena_.unmap();
+  keep_nothing();
   peak_ = live_;
 }
 
@@ -100,6 +99,11 @@ void CachingAllocator::deallocate(void* block, int64_t bytes) noexcept {
   node.key() = size;
   node.mapped() = block;
   cached_.insert(std::move(node));
+}
+
+void CachingAllocator::keep_nothing() noexcept {
+  arena_.unmap();
+  keep_at_most(0);
 }
 
 /// Large blocks' pages go first.

@@ -62,6 +62,7 @@ class CachingAllocator : public Memory {
   void* reused(int64_t size);
   void* fresh(int64_t size);
   void keep_at_most(int64_t bytes) noexcept;
+  void keep_nothing() noexcept;
   int64_t kept() const { return kept_small_ + arena_.warm_bytes(); }
 
   mutable std::mutex mutex_;

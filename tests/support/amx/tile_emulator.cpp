@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "sat/tensor/context.h"
+
 namespace sat::test {
 
 namespace {
@@ -200,5 +202,9 @@ bool TileEmulator::runs_here() {
 
 int64_t TileEmulator::loads() { return load_count; }
 int64_t TileEmulator::products() { return product_count; }
+
+TilesHere::TilesHere() : run(amx_available() || TileEmulator::runs_here()) {
+  if (run && !amx_available()) emulator.emplace();
+}
 
 }  // namespace sat::test

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <optional>
 
 namespace sat::test {
 
@@ -24,6 +25,13 @@ class TileEmulator {
 
  private:
   struct sigaction previous_;
+};
+
+/// What a test of code for the processor's tiles needs: the tiles, or their emulator while this lives, or neither.
+struct TilesHere {
+  std::optional<TileEmulator> emulator;
+  bool run;
+  TilesHere();
 };
 
 }  // namespace sat::test

@@ -71,6 +71,7 @@ struct AmxLoops {
   void (*scores)(const AmxScores&);
   void (*few_channels)(const AmxFewChannels&);
 };
+extern const AmxLoops kProcessorTiles;  // only where amx_available()
 
 void amx_dense(const AmxDense& layer);  // on the processor's tiles, as amx_quads
 void amx_head(const AmxHead& head);

@@ -1,4 +1,4 @@
-// Private: the loops of a convolution of one to three channels on tiles, over a `Unit` as amx/loops.h has it, which
+// Private: the loops of a convolution of one to three channels on tiles, over a `Unit` as line_loops.h has it, which
 // also has interleave().
 //
 // A record holds, for one position along a line, the values of nine rows side by side, and a zero: the rows are those

@@ -1,4 +1,4 @@
-// Private: how the products of voxels end, over a `Unit` as amx/loops.h has it: those of the transposed convolution at
+// Private: how the products of voxels end, over a `Unit` as line_loops.h has it: those of the transposed convolution at
 // the corners that each voxel becomes, those of masks in scores. The product is dense_loops.h's.
 //
 // What binds: a voxel of the transposed convolution 64 -> 64 is 64 cycles of tiles and 1 KB of results in f16; two
