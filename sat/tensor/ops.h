@@ -234,7 +234,8 @@ struct NormWeights {
 ///   x [B, H, W, D, in] by value: the result is written over it where the caller moves its last reference in, stride is
 ///   1, channels agree, and memory before or behind it has room (results of this op have, where it pays).
 ///   returns [B, H', W', D', out], held as weight.store; H' = ceil(H / stride).
-/// Throws Error where a result is not finite, or for f16 not within its range by eight deviations.
+/// Throws Error where x has no voxels, where a result is not finite, or for f16 not within its range by eight
+/// deviations.
 Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm);
 
 /// The weights of a block that joins an up-sampled volume and a skip connection.

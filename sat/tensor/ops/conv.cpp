@@ -21,8 +21,9 @@ void check_block_weight(const char* op, const Tensor& weight, const ConvSite& si
 }
 
 void check_up_weight(const char* op, const Tensor& weight, const Tensor& bias) {
-  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[2] == 2 && weight.shape[3] == 2 && weight.shape[4] == 2, op,
-            ": the up-sampling weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
+  SAT_CHECK(weight.shape.rank() == 5 && weight.shape[1] > 0 && weight.shape[2] == 2 && weight.shape[3] == 2 &&
+                weight.shape[4] == 2,
+            op, ": the up-sampling weight has shape ", weight.shape, ", needs [in, out, 2, 2, 2]");
   SAT_CHECK(bias.empty() || bias.shape == Shape({weight.shape[1]}), op, ": its bias has shape ", bias.shape,
             ", needs [", weight.shape[1], "]");
   check_published(op, {&weight, &bias});
@@ -32,6 +33,11 @@ void check_norm(const char* op, const NormWeights& norm, int64_t channels) {
   SAT_CHECK(norm.gain.shape == Shape({channels}) && norm.bias.shape == Shape({channels}), op, ": gain ",
             norm.gain.shape, " and bias ", norm.bias.shape, " need [", channels, "]");
   check_f32(op, {&norm.gain, &norm.bias});
+}
+
+/// A norm over no voxels is not defined.
+void check_voxels(const char* op, const Shape& volume) {
+  SAT_CHECK(volume[1] > 0 && volume[2] > 0 && volume[3] > 0, op, ": there are no voxels in a volume of shape ", volume);
 }
 
 }  // namespace
@@ -101,6 +107,7 @@ UpBlockWeight pack_up_block(const Tensor& weight, const Tensor& up, const Tensor
 
 Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeights& norm) {
   check_features("conv3d_norm", x);
+  check_voxels("conv3d_norm", x.values.shape);
   SAT_CHECK(x.values.shape[4] == weight.in && weight.up == 0, "conv3d_norm: x has shape ", x.values.shape,
             ", the weight has ", weight.in, " inputs, ", weight.up, " of them up-sampled");
   check_norm("conv3d_norm", norm, weight.out);
@@ -113,6 +120,7 @@ Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeight
 Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm) {
   check_features("conv3d_norm_up", low);
   check_features("conv3d_norm_up", skip);
+  check_voxels("conv3d_norm_up", skip.values.shape);
   const ConvBlockWeight& conv = weight.conv;
   const Shape &small = low.values.shape, &large = skip.values.shape;
   SAT_CHECK(small[0] == large[0] && 2 * small[1] == large[1] && 2 * small[2] == large[2] && 2 * small[3] == large[3],

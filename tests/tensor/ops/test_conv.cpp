@@ -68,6 +68,7 @@ TEST_CASE("convolutions refuse what does not fit, with the numbers") {
                        Error);
   CHECK_THROWS_WITH_AS(pack_conv3d(zeros({2, 3, 3, 3})), doctest::Contains("needs [out, in, kh, kw, kd]"), Error);
   CHECK_THROWS_AS(pack_conv_transpose3d(zeros({2, 3, 2, 2, 3})), Error);
+  CHECK_THROWS_AS(pack_conv_transpose3d(zeros({2, 0, 2, 2, 2})), Error);
   CHECK_THROWS_WITH_AS(conv_transpose3d(x, pack_conv_transpose3d(zeros({2, 3, 2, 2, 2})), {}),
                        doctest::Contains("needs [B, H, W, D, 2]"), Error);
 

@@ -378,6 +378,15 @@ TEST_CASE("a method is named, found by its name, and refused where it cannot ser
         ConvMethod::direct);
 }
 
+TEST_CASE("a volume without voxels is refused, since nothing can be normed") {
+  const NormWeights norm{full({16}, 1), full({16}, 0)};
+  for (const int64_t channels : {1, 16}) {
+    const ConvBlockWeight weight = packed(field("weight", {16, channels, 3, 3, 3}, 1), ConvMethod::direct);
+    CHECK_THROWS_WITH_AS(conv3d_norm({zeros({1, 4, 0, 5, channels})}, weight, norm),
+                         doctest::Contains("there are no voxels"), Error);
+  }
+}
+
 TEST_CASE("results are held as the weight says, in half width at the two highest resolutions of fast precision") {
   for (const Precision precision : {Precision::exact, Precision::fast}) {
     ContextOptions options;

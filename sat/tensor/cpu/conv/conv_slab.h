@@ -12,7 +12,8 @@
 
 namespace sat::cpu {
 
-constexpr int64_t kSlabPlanes = 12;  // of a result that is written over its input; whole tiles of every method
+constexpr int64_t kSlabPlanes = 12;         // of a result that is written over its input; whole tiles of every method
+constexpr int64_t kAroundCache = 64 << 20;  // bytes of a result from which on nobody finds it in a cache
 
 /// One input: planes[h] is [W, D, channels] of type f32 or f16. Only planes that the slab needs have to be there.
 struct SlabInput {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
+#include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
@@ -22,7 +23,6 @@ constexpr int64_t kFewChannels = 4;
 constexpr int64_t kPieceVoxels = 4096;            // of a strip's results
 constexpr int64_t kRun = 8 * kTileRows;           // voxels whose sums wait in the L1 cache: 12 KB of 64 outputs
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs that are computed together
-constexpr int64_t kAroundCache = 64 << 20;        // results that nobody finds in a cache, in bytes
 constexpr int64_t kLinesAtOnce = 32;              // of the kernel, whose taps are summed in registers
 
 /// Statistics of a strip's results in a block of outputs: sums relative to its first voxel, a run at a time in f32.

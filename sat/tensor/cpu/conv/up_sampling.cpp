@@ -8,6 +8,7 @@
 #include "sat/tensor/cpu/amx/dense.h"
 #include "sat/tensor/cpu/amx/voxels/voxel_piece.h"
 #include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/conv/conv_slab.h"
 #include "sat/tensor/cpu/matrix.h"
 #include "sat/tensor/cpu/vector/product.h"
 #include "sat/tensor/cpu/vector/vector_avx2.h"
@@ -24,7 +25,6 @@ constexpr int64_t kRun = 4 * kTileRows;           // voxels whose sums wait in t
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs that are computed together
 constexpr int64_t kChunkSteps = 12;               // of 32 inputs on tiles: 24 KB of weights, half of the L1 cache
 constexpr int64_t kPieces = 16;                   // at least, where there is so much work
-constexpr int64_t kAroundCache = 64 << 20;        // results that nobody finds in a cache, in bytes
 
 /// Where the results of a voxel go: its corner (0, 0, 0) in each of the two planes that its row gives.
 struct Place {

@@ -14,10 +14,9 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kWholePieces = 16;        // of the form `whole`, at least, where there are planes enough
-constexpr int64_t kHeavier = 5;             // of whole volumes whose weights would crowd out a ring
-constexpr int64_t kLeastRing = 2 << 20;     // bytes: blocks of that size lie on huge pages
-constexpr int64_t kAroundCache = 64 << 20;  // results that nobody finds in a cache, in bytes
+constexpr int64_t kWholePieces = 16;     // of the form `whole`, at least, where there are planes enough
+constexpr int64_t kHeavier = 5;          // of whole volumes whose weights would crowd out a ring
+constexpr int64_t kLeastRing = 2 << 20;  // bytes: blocks of that size lie on huge pages
 
 int64_t blocks_of(int64_t channels) { return divide_up(channels, kAmxLanes); }
 bool in_lines(int64_t in, int64_t stride) { return stride == 2 || amx_narrow(in); }
