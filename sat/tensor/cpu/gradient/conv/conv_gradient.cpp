@@ -1,0 +1,43 @@
+// Gradients of a convolution: what is refused, and which method computes them.
+#include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
+
+#include "sat/tensor/cpu/gradient/conv/gradient_job.h"
+#include "sat/tensor/ops/score_sizes.h"
+
+namespace sat::cpu {
+
+namespace {
+
+/// The sizes of x, dy and the weight, which must fit each other.
+GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Shape& weight, int64_t first_in,
+                       int64_t stride) {
+  const auto volume = [](const Shape& shape) { return shape.rank() == 5 && shape.numel() > 0; };
+  SAT_CHECK(volume(x) && volume(dy) && x[0] == dy[0], op, ": inputs have shape ", x, ", the outputs' gradient ", dy,
+            ", needs two volumes [B, H, W, D, C] of one batch");
+  SAT_CHECK(stride == 1 || stride == 2, op, ": stride is ", stride, ", needs 1 or 2");
+  for (int axis = 1; axis < 4; ++axis) {
+    SAT_CHECK(dy[axis] == (x[axis] - 1) / stride + 1, op, ": inputs have shape ", x, ", the outputs' gradient ", dy,
+              ", which does not fit stride ", stride);
+  }
+  SAT_CHECK(weight.rank() == 5 && weight[0] == dy[4] && weight[2] == 3 && weight[3] == 3 && weight[4] == 3, op,
+            ": the weight has shape ", weight, ", needs [", dy[4], ", in, 3, 3, 3]");
+  SAT_CHECK(first_in >= 0 && first_in + x[4] <= weight[1], op, ": channels ", first_in, " to ", first_in + x[4],
+            " of a weight with ", weight[1], " inputs");
+  return {x[0], grid_of(x, 1), grid_of(dy, 1), stride, first_in, x[4], weight[1], weight[0]};
+}
+
+}  // namespace
+
+void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight, int64_t first_in,
+                           int64_t stride) {
+  const GradientShape shape = shape_of("conv3d_input_gradient", dx.shape, dy.shape, weight.shape, first_in, stride);
+  plain_input_gradient(dx.address<float>(), add, dy.address<float>(), weight.address<float>(), shape);
+}
+
+void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride) {
+  const GradientShape shape = shape_of("conv3d_weight_gradient", x.values.shape, dy.shape, dw.shape, first_in, stride);
+  const Tensor values = sat::materialize(x);
+  plain_weight_gradient(dw.address<float>(), values.address<float>(), dy.address<float>(), shape);
+}
+
+}  // namespace sat::cpu

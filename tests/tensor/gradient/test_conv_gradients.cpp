@@ -1,0 +1,219 @@
+// Gradients of 3x3x3 convolutions against their definitions in double, at awkward sizes and on every CPU level; that
+// they add to what is there, depend on no threads, and refuse what does not fit.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+
+#include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
+#include "tests/support/golden.h"
+#include "tests/support/levels.h"
+#include "tests/support/op_rows/op_rows.h"
+
+using namespace sat;
+using namespace sat::test;
+
+namespace {
+
+struct Case {
+  int64_t batch;
+  std::array<int64_t, 3> size;
+  int64_t in, out, stride;
+  int64_t first_in = 0, channels = 0;  // 0: all
+};
+
+const Case kCases[] = {
+    {1, {1, 1, 1}, 1, 1, 1},      {2, {1, 5, 3}, 3, 17, 1},    {1, {7, 1, 9}, 17, 3, 1},
+    {2, {4, 6, 1}, 48, 64, 1},    {1, {5, 9, 10}, 64, 48, 1},  {1, {8, 8, 12}, 64, 64, 1},
+    {1, {13, 7, 6}, 32, 100, 1},  {1, {3, 3, 3}, 100, 80, 1},  {1, {6, 6, 6}, 130, 70, 1},
+    {1, {9, 10, 51}, 1, 64, 1},   {2, {5, 6, 7}, 3, 64, 1},    {1, {6, 5, 9}, 96, 33, 1, 40, 30},
+    {1, {12, 12, 12}, 24, 17, 1}, {1, {1, 1, 1}, 1, 1, 2},     {2, {1, 5, 2}, 3, 17, 2},
+    {1, {7, 1, 9}, 17, 3, 2},     {2, {4, 6, 5}, 48, 64, 2},   {1, {11, 9, 17}, 64, 48, 2},
+    {1, {16, 16, 16}, 64, 64, 2}, {1, {6, 6, 6}, 130, 70, 2},  {1, {10, 7, 6}, 96, 100, 2, 64, 32},
+    {1, {3, 3, 3}, 100, 80, 2},   {1, {9, 24, 25}, 32, 16, 2},
+};
+
+std::string words_of(const Case& c) {
+  return words(c.batch, " x [", c.size[0], ", ", c.size[1], ", ", c.size[2], "], ", c.in, " -> ", c.out, ", stride ",
+               c.stride);
+}
+
+struct Inputs {
+  Case sizes;
+  int64_t channels;
+  Shape x_shape, y_shape;
+  Features x;
+  Tensor dy, weight, before_x, before_w;
+
+  explicit Inputs(const Case& c, DType held = DType::f32, bool norm = true)
+      : sizes(c), channels(c.channels ? c.channels : c.in) {
+    x_shape = {c.batch, c.size[0], c.size[1], c.size[2], channels};
+    y_shape = {c.batch, 1, 1, 1, c.out};
+    for (int axis = 1; axis < 4; ++axis) y_shape[axis] = (x_shape[axis] - 1) / c.stride + 1;
+    const Shape parts{c.batch, channels};
+    x.values = field("x", x_shape, 1).cast(held);
+    if (norm) {
+      x = {x.values, field("center", parts, 0.2), field("factor", parts, 0.5, 1), field("shift", parts, 0.5), 0.01f};
+    }
+    dy = field("dy", y_shape, 1);
+    weight = field("weight", {c.out, c.in, 3, 3, 3}, 0.3);
+    before_x = field("before_x", x_shape, 1);
+    before_w = field("before_w", weight.shape, 1);
+  }
+
+  Tensor input_gradient(bool add) const {
+    Tensor dx = before_x.clone();
+    cpu::conv3d_input_gradient(dx, add, dy, weight, sizes.first_in, sizes.stride);
+    return dx;
+  }
+  Tensor weight_gradient() const {
+    Tensor dw = before_w.clone();
+    cpu::conv3d_weight_gradient(dw, sizes.first_in, x, dy, sizes.stride);
+    return dw;
+  }
+
+  /// body(voxel of x, voxel of dy, tap) for all pairs that a tap joins.
+  template <class Body>
+  void for_each_pair(Body body) const {
+    const int64_t stride = sizes.stride;
+    for (int64_t v = 0; v < y_shape.numel() / sizes.out; ++v) {
+      const int64_t d = v % y_shape[3], w = v / y_shape[3] % y_shape[2], h = v / y_shape[3] / y_shape[2] % y_shape[1];
+      for (int64_t t = 0; t < 27; ++t) {
+        const int64_t at[] = {h * stride + t / 9 - 1, w * stride + t / 3 % 3 - 1, d * stride + t % 3 - 1};
+        bool inside = true;
+        for (int axis = 0; axis < 3; ++axis) inside = inside && at[axis] >= 0 && at[axis] < x_shape[axis + 1];
+        const int64_t sample = v / (y_shape[3] * y_shape[2] * y_shape[1]);
+        if (inside) body(((sample * x_shape[1] + at[0]) * x_shape[2] + at[1]) * x_shape[3] + at[2], v, t);
+      }
+    }
+  }
+
+  Doubles defined_input_gradient() const {
+    Doubles dx(x_shape);
+    const float *from = dy.data<float>(), *taps = weight.data<float>();
+    for_each_pair([&](int64_t to, int64_t v, int64_t t) {
+      for (int64_t o = 0; o < sizes.out; ++o) {
+        for (int64_t i = 0; i < channels; ++i) {
+          dx[to * channels + i] +=
+              double(from[v * sizes.out + o]) * double(taps[(o * sizes.in + sizes.first_in + i) * 27 + t]);
+        }
+      }
+    });
+    return dx;
+  }
+
+  Doubles defined_weight_gradient() const {
+    const Doubles values = x.center.empty() ? Doubles(x.values)
+                                            : taken(Doubles(x.values), Doubles(x.center), Doubles(x.factor),
+                                                    Doubles(x.shift), double(0.01f));
+    Doubles dw(weight.shape);
+    for_each_pair([&](int64_t from, int64_t v, int64_t t) {
+      for (int64_t o = 0; o < sizes.out; ++o) {
+        const auto factor = double(dy.data<float>()[v * sizes.out + o]);
+        for (int64_t i = 0; i < channels; ++i) {
+          dw[(o * sizes.in + sizes.first_in + i) * 27 + t] += factor * values[from * channels + i];
+        }
+      }
+    });
+    return dw;
+  }
+};
+
+Doubles sum_of(Doubles a, const Tensor& b) {
+  for (int64_t i = 0; i < a.numel(); ++i) a[i] += double(b.data<float>()[i]);
+  return a;
+}
+
+double deviation(const Doubles& x) {
+  double square = 0;
+  for (const double value : x.values) square += value * value;
+  return std::sqrt(square / double(x.numel()));
+}
+
+/// Root mean square of the difference, of the deviation of `gradient`.
+double error_of(const Tensor& got, const Doubles& want, const Doubles& gradient) {
+  double square = 0;
+  for (int64_t i = 0; i < got.numel(); ++i) square += std::pow(double(got.data<float>()[i]) - want[i], 2);
+  return std::sqrt(square / double(got.numel())) / deviation(gradient);
+}
+
+}  // namespace
+
+TEST_CASE("the gradient of a convolution's input is its definition's, written and added") {
+  for (const Case& c : kCases) {
+    CAPTURE(words_of(c));
+    const Inputs inputs(c);
+    const Doubles gradient = inputs.defined_input_gradient();
+    for (CpuLevel level : levels()) {
+      CAPTURE(name_of(level));
+      for (const bool add : {false, true}) {
+        const Tensor got = computed(level, 2, [&] { return inputs.input_gradient(add); });
+        const Doubles want = add ? sum_of(gradient, inputs.before_x) : gradient;
+        CHECK(error_of(got, want, gradient) < 6e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("the gradient of a convolution's weight is its definition's, added to what is there") {
+  for (const Case& c : kCases) {
+    CAPTURE(words_of(c));
+    const Inputs inputs(c);
+    const Doubles gradient = inputs.defined_weight_gradient();
+    for (CpuLevel level : levels()) {
+      CAPTURE(name_of(level));
+      const Tensor got = computed(level, 2, [&] { return inputs.weight_gradient(); });
+      Doubles want(inputs.before_w);
+      Doubles looked_at(inputs.before_w.shape);
+      for (int64_t i = 0; i < want.numel(); ++i) {
+        const int64_t channel = i / 27 % c.in - c.first_in;
+        looked_at[i] = channel >= 0 && channel < inputs.channels ? gradient[i] : 0;
+        want[i] += looked_at[i];
+      }
+      CHECK(error_of(got, want, looked_at) < 3e-6);
+    }
+  }
+}
+
+TEST_CASE("the weight's gradient takes features in f16, with a norm or final") {
+  for (const Case& c : {Case{1, {5, 9, 10}, 64, 48, 1}, {2, {5, 6, 7}, 3, 64, 1}, {1, {10, 7, 6}, 40, 32, 2}}) {
+    for (const DType held : {DType::f32, DType::f16}) {
+      for (const bool norm : {false, true}) {
+        CAPTURE(words_of(c));
+        const Inputs inputs(c, held, norm);
+        const Doubles gradient = inputs.defined_weight_gradient();
+        for (CpuLevel level : levels()) {
+          const Tensor got = computed(level, 2, [&] { return inputs.weight_gradient(); });
+          CHECK(error_of(got, sum_of(gradient, inputs.before_w), gradient) < 3e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a convolution's gradients have the same bits for any number of threads") {
+  for (const Case& c : {Case{2, {9, 9, 26}, 32, 32, 1},
+                        {1, {6, 6, 6}, 80, 70, 1},
+                        {1, {20, 9, 12}, 1, 64, 1},
+                        {1, {19, 12, 17}, 32, 32, 2},
+                        {1, {4, 4, 4}, 80, 70, 2}}) {
+    CAPTURE(words_of(c));
+    const Inputs inputs(c);
+    CHECK(difference_by_threads([&] { return inputs.input_gradient(true); }) == "");
+    CHECK(difference_by_threads([&] { return inputs.weight_gradient(); }) == "");
+  }
+}
+
+TEST_CASE("a convolution's gradients refuse what does not fit, with the numbers") {
+  Tensor dx({1, 4, 4, 4, 8}), dw({16, 8, 3, 3, 3});
+  const Tensor dy({1, 2, 2, 2, 16}), weight({16, 8, 3, 3, 3});
+  CHECK_THROWS_WITH(cpu::conv3d_input_gradient(dx, false, dy, weight, 0, 1),
+                    "conv3d_input_gradient: inputs have shape [1, 4, 4, 4, 8], the outputs' gradient [1, 2, 2, 2, 16], "
+                    "which does not fit stride 1");
+  CHECK_THROWS_WITH(cpu::conv3d_input_gradient(dx, false, dy, weight, 1, 2),
+                    "conv3d_input_gradient: channels 1 to 9 of a weight with 8 inputs");
+  CHECK_THROWS_WITH(cpu::conv3d_weight_gradient(dw, 0, {dx}, dy, 3),
+                    "conv3d_weight_gradient: stride is 3, needs 1 or 2");
+  CHECK_THROWS_WITH(cpu::conv3d_weight_gradient(dw, 0, {dx}, Tensor({1, 2, 2, 2, 15}), 2),
+                    "conv3d_weight_gradient: the weight has shape [16, 8, 3, 3, 3], needs [15, in, 3, 3, 3]");
+}
