@@ -11,6 +11,7 @@
 #include "sat/tensor/context.h"
 #include "tests/support/golden.h"
 #include "tests/support/parity/ecamp/ecamp_parity.h"
+#include "tests/support/parity/evaluation/segmentation_scores_parity.h"
 #include "tests/support/parity/heads/probe_parity.h"
 #include "tests/support/parity/heads/segmentation_heads_parity.h"
 #include "tests/support/parity/image_parity.h"
@@ -38,6 +39,7 @@ std::vector<ParityLine> compare(const std::string& folder) {
     for (ParityLine& line : compare_segmentation_heads(folder)) lines.push_back(std::move(line));
     return lines;
   }
+  if (kind == "sat-metrics") return compare_segmentation_scores(folder);
   if (kind == "ecamp-masking") return compare_report_masking(folder);
   if (kind == "ecamp-pretrain") return compare_ecamp_pretraining(folder);
   if (kind == "ecamp-classification") return compare_ecamp_classification(folder);
@@ -46,7 +48,7 @@ std::vector<ParityLine> compare(const std::string& folder) {
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, end-to-end, trained, text, "
             "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, ecamp-masking, ecamp-pretrain, "
-            "ecamp-classification, ecamp-segmentation, ecamp-detection, preprocess");
+            "ecamp-classification, ecamp-segmentation, ecamp-detection, sat-metrics, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {

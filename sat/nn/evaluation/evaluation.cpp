@@ -117,22 +117,12 @@ std::vector<int32_t> draw(const BootstrapOptions& options, int64_t rows, int64_t
   return counts;
 }
 
-/// The value below which this share of the sorted values lies, as numpy.percentile has it.
-double percentile(const std::vector<double>& sorted, double share) {
-  const double place = share * double(sorted.size() - 1);
-  const auto below = size_t(place);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - double(below)) * (sorted[above] - sorted[below]);
-}
-
-std::optional<Interval> interval_of(const std::vector<Values>& samples, size_t at, double confidence) {
+std::optional<Interval> interval_at(const std::vector<Values>& samples, size_t at, double confidence) {
   std::vector<double> found;
   for (const Values& sample : samples) {
     if (sample[at]) found.push_back(*sample[at]);
   }
-  if (found.empty() || 2 * found.size() < samples.size()) return {};
-  std::sort(found.begin(), found.end());
-  return Interval{percentile(found, (1 - confidence) / 2), percentile(found, (1 + confidence) / 2)};
+  return interval_of(std::move(found), samples.size(), confidence);
 }
 
 void check(const Tensor& probabilities, const Targets& targets) {
@@ -196,7 +186,7 @@ Evaluation evaluate(const Tensor& probabilities, const Targets& targets, const s
     }
     for (int kind = 0; kind < kKinds; ++kind) {
       const auto at = size_t(k * kKinds + kind);
-      score_of(scores, kind) = {whole[at], whole[at] ? interval_of(samples, at, options.confidence) : std::nullopt};
+      score_of(scores, kind) = {whole[at], whole[at] ? interval_at(samples, at, options.confidence) : std::nullopt};
     }
   }
   return found;

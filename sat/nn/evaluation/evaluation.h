@@ -6,14 +6,11 @@
 #include <optional>
 #include <vector>
 
+#include "sat/nn/evaluation/interval.h"
 #include "sat/nn/evaluation/targets.h"
 #include "sat/tensor/tensor.h"
 
 namespace sat {
-
-struct Interval {
-  double low = 0, high = 0;
-};
 
 struct Score {
   std::optional<double> value;
