@@ -21,6 +21,7 @@ struct SlabInput {
   DType dtype = DType::f32;
   int64_t channels = 0;
   PendingNorm norm;
+  int64_t pitch = 0;  // from one voxel to the next, where `channels` are not all of its own; else 0
 };
 
 /// Planes [first, last) of a convolution's output, padding 1. Two inputs stand for their concatenation.

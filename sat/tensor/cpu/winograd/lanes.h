@@ -165,8 +165,9 @@ void load_inside(float* to, int64_t point_stride, int64_t row_channels, const Wi
   const PendingNorm& norm = input.norm;
   const V slope = L::all(norm.slope);
   const int64_t padded = (input.channels + kPanel - 1) / kPanel * kPanel;
-  int64_t at = (y * source.D + source.first_d + first) * input.channels;
-  for (int64_t x = first; x < last; ++x, at += input.channels) {
+  const int64_t pitch = input.pitch > 0 ? input.pitch : input.channels;
+  int64_t at = (y * source.D + source.first_d + first) * pitch;
+  for (int64_t x = first; x < last; ++x, at += pitch) {
     for (int64_t c = 0; c < padded; c += L::kLanes) {
       V center{}, factor{}, shift{};
       if constexpr (Norm) {

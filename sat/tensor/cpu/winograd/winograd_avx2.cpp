@@ -1,6 +1,7 @@
 // The Winograd steps of AVX2 with FMA and F16C: eight channels at a time.
 #include <immintrin.h>
 
+#include "sat/tensor/cpu/winograd/gradient_lanes.h"
 #include "sat/tensor/cpu/winograd/lanes.h"
 #include "sat/tensor/cpu/winograd/winograd.h"
 
@@ -35,5 +36,6 @@ struct Lanes8 {
 }  // namespace
 
 const WinogradSteps kWinogradAvx2 = steps_of<Lanes8>(&kAvx2);
+const WinogradGradientSteps kWinogradGradientAvx2 = gradient_steps_of<Lanes8>(outer_product_avx2);
 
 }  // namespace sat::cpu

@@ -1,6 +1,7 @@
 // The Winograd steps of AVX-512: sixteen channels at a time.
 #include <immintrin.h>
 
+#include "sat/tensor/cpu/winograd/gradient_lanes.h"
 #include "sat/tensor/cpu/winograd/lanes.h"
 #include "sat/tensor/cpu/winograd/winograd.h"
 
@@ -38,5 +39,6 @@ struct Lanes16 {
 }  // namespace
 
 const WinogradSteps kWinogradAvx512 = steps_of<Lanes16>(&kAvx512);
+const WinogradGradientSteps kWinogradGradientAvx512 = gradient_steps_of<Lanes16>(outer_product_avx512);
 
 }  // namespace sat::cpu

@@ -1,12 +1,18 @@
 // Gradients of a convolution: what is refused, and which method computes them.
 #include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
 
+#include <algorithm>
+
+#include "sat/tensor/context.h"
 #include "sat/tensor/cpu/gradient/conv/gradient_job.h"
+#include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
 #include "sat/tensor/ops/score_sizes.h"
 
 namespace sat::cpu {
 
 namespace {
+
+constexpr int64_t kFewestChannels = 16;
 
 /// The sizes of x, dy and the weight, which must fit each other.
 GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Shape& weight, int64_t first_in,
@@ -36,8 +42,18 @@ void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor&
 
 void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride) {
   const GradientShape shape = shape_of("conv3d_weight_gradient", x.values.shape, dy.shape, dw.shape, first_in, stride);
-  const Tensor values = sat::materialize(x);
-  plain_weight_gradient(dw.address<float>(), values.address<float>(), dy.address<float>(), shape);
+  const CpuLevel level = Context::current().cpu();
+  if (level == CpuLevel::plain) {
+    const Tensor values = sat::materialize(x);
+    return plain_weight_gradient(dw.address<float>(), values.address<float>(), dy.address<float>(), shape);
+  }
+  const GradientInputs from{x, dy.address<float>(), shape};
+  if (std::min(shape.channels, shape.out) < kFewestChannels ||
+      std::min({shape.out_size[0], shape.out_size[1], shape.out_size[2]}) < 6) {
+    return direct_weight_gradient(dw, from, level == CpuLevel::avx2 ? outer_product_avx2 : outer_product_avx512);
+  }
+  const AxisKind kind = stride == 2 ? AxisKind::stride2 : AxisKind::f4;
+  winograd_weight_gradient(dw, from, {kind, kind, kind});
 }
 
 }  // namespace sat::cpu

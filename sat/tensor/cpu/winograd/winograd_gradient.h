@@ -1,0 +1,29 @@
+// Private: the transposes of Winograd's sums (winograd.h), by which a weight's gradient is summed: with y = A^T [(G g)
+// * (B^T x)] for outputs y of inputs x and taps g, dg = G^T [(B^T x) * (A dy)]. Products of all tiles add up before G^T
+// is taken, once.
+#pragma once
+
+#include "sat/tensor/cpu/gradient/conv/outer_product.h"
+#include "sat/tensor/cpu/winograd/winograd.h"
+
+namespace sat::cpu {
+
+/// The steps of one CPU level. Values and points as in WinogradSteps.
+struct WinogradGradientSteps {
+  /// As WinogradSteps::load and forward, of the outputs' gradient: A in place of B^T; a tile reads its own outputs
+  /// alone.
+  void (*load[kAxisKinds])(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
+                           const WinogradSource& source, int64_t row);
+  void (*spread[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t row_stride, int64_t channels,
+                             int64_t tiles);
+  /// G^T along W and D, in place: of distinct weights (i, j) at sums[(i * weights + j) * stride + n], tap (w, d) goes
+  /// to sums[(w * 3 + d) * stride + n], n < count, a multiple of 16.
+  void (*gather[kAxisKinds])(float* sums, int64_t stride, int64_t count);
+  /// And along H: to[h * to_stride + n] += of weight p at from[p * from_stride + n].
+  void (*gather_planes[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride,
+                                    int64_t count);
+  OuterProduct outer;
+};
+extern const WinogradGradientSteps kWinogradGradientAvx2, kWinogradGradientAvx512;
+
+}  // namespace sat::cpu
