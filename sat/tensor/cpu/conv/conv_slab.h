@@ -31,6 +31,7 @@ struct ConvSlab {
   std::array<SlabInput, 2> inputs;  // the second has no channels where there is one input
   void* const* planes = nullptr;    // the output's: planes[h] is [W', D', out]
   DType dtype = DType::f32;         // f32 or f16
+  bool add = false;                 // to the f32 values that are there (Winograd alone)
   int64_t out = 0;
   int64_t first = 0, last = 0;
   /// [ceil(H' / kSlabPlanes), out], of the raw results: each plane's are merged, in a fixed order, into those of the

@@ -114,6 +114,31 @@ struct AxisStride2 {  // F(4, 2) at +-3/8, +-5/4 of every other value, and the v
   }
 };
 
+template <class L>
+struct AxisStride2Back {  // F(4, 2) at +-3/8, +-5/4 for the odd outputs, and the even ones as they are
+  using V = typename L::V;
+  static constexpr int kInputs = 5, kShared = 1, kPoints = 9, kOutputs = 8;
+  static constexpr float a = AxisStride2<L>::a, b = AxisStride2<L>::b, A = a * a, B = b * b;
+  static void forward(const V* x, V* y) {
+    const V even_a = L::nfma(B, x[1], x[3]), odd_a = L::nfma(B, x[0], x[2]);
+    const V even_b = L::nfma(A, x[1], x[3]), odd_b = L::nfma(A, x[0], x[2]);
+    y[0] = L::fma(a, odd_a, even_a);
+    y[1] = L::nfma(a, odd_a, even_a);
+    y[2] = L::fma(b, odd_b, even_b);
+    y[3] = L::nfma(b, odd_b, even_b);
+    y[4] = L::nfma(A + B, x[2], L::fma(A * B, x[0], x[4]));
+    for (int i = 0; i < 4; ++i) y[5 + i] = x[i];
+  }
+  static void inverse(const V* m, V* y) {
+    const V s = L::add(m[0], m[1]), d = L::sub(m[0], m[1]), t = L::add(m[2], m[3]), e = L::sub(m[2], m[3]);
+    y[1] = L::add(s, t);
+    y[3] = L::fma(b, e, L::scale(a, d));
+    y[5] = L::fma(B, t, L::scale(A, s));
+    y[7] = L::fma(b * B, e, L::fma(a * A, d, m[4]));
+    for (int i = 0; i < 4; ++i) y[2 * i] = m[5 + i];
+  }
+};
+
 /// kLanes channels, of which only `count` are there; the rest is zero.
 template <class L, bool Half>
 typename L::V load_channels(const void* plane, int64_t at, int64_t count) {
@@ -144,6 +169,7 @@ void store_channels(void* plane, int64_t at, int64_t count, typename L::V value)
     L::stream(static_cast<float*>(plane) + at, value);
   } else {
     float* to = static_cast<float*>(plane) + at;
+    if constexpr (S == WinogradStore::added) value = L::add(load_channels<L, false>(plane, at, count), value);
     if (count >= L::kLanes) return L::store(to, value);
     float some[L::kLanes];
     L::store(some, value);
@@ -323,9 +349,10 @@ void store_row(const WinogradResult& result, const float* from, int64_t point_st
 template <class L, class A>
 void epilogue(const WinogradResult& result, const float* from, int64_t point_stride, int64_t output_stride,
               int64_t tiles, int64_t outputs, int64_t row, bool begin) {
-  const auto store = result.store == WinogradStore::f16   ? store_row<L, A, WinogradStore::f16>
-                     : result.store == WinogradStore::f32 ? store_row<L, A, WinogradStore::f32>
-                                                          : store_row<L, A, WinogradStore::streamed>;
+  const auto store = result.store == WinogradStore::f16     ? store_row<L, A, WinogradStore::f16>
+                     : result.store == WinogradStore::f32   ? store_row<L, A, WinogradStore::f32>
+                     : result.store == WinogradStore::added ? store_row<L, A, WinogradStore::added>
+                                                            : store_row<L, A, WinogradStore::streamed>;
   store(result, from, point_stride, output_stride, tiles, outputs, row, begin);
   if (result.store == WinogradStore::streamed) L::fence();
 }
@@ -366,12 +393,16 @@ void weights(float* to, int64_t plane_stride, int64_t point_stride, const float*
 
 template <class L>
 constexpr WinogradSteps steps_of(const Simd* simd) {
-  return {{load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, Axis6<L>>, load<L, AxisStride2<L>>},
-          {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, Axis6<L>>, forward<L, AxisStride2<L>>},
-          {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, Axis6<L>>, inverse<L, AxisStride2<L>>},
-          {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, Axis6<L>>, epilogue<L, AxisStride2<L>>},
-          weights<L>,
-          simd};
+  return {
+      {load<L, Axis2<L>>, load<L, Axis4<L>>, load<L, Axis6<L>>, load<L, AxisStride2<L>>, load<L, AxisStride2Back<L>>},
+      {forward<L, Axis2<L>>, forward<L, Axis4<L>>, forward<L, Axis6<L>>, forward<L, AxisStride2<L>>,
+       forward<L, AxisStride2Back<L>>},
+      {inverse<L, Axis2<L>>, inverse<L, Axis4<L>>, inverse<L, Axis6<L>>, inverse<L, AxisStride2<L>>,
+       inverse<L, AxisStride2Back<L>>},
+      {epilogue<L, Axis2<L>>, epilogue<L, Axis4<L>>, epilogue<L, Axis6<L>>, epilogue<L, AxisStride2<L>>,
+       epilogue<L, AxisStride2Back<L>>},
+      weights<L>,
+      simd};
 }
 
 }  // namespace

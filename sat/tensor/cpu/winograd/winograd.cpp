@@ -13,7 +13,8 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr WinogradAxis kAxes[kAxisKinds] = {{2, 4, 4, 2, 4}, {4, 6, 6, 4, 6}, {6, 8, 8, 6, 8}, {4, 9, 9, 8, 6}};
+constexpr WinogradAxis kAxes[kAxisKinds] = {
+    {2, 4, 4, 2, 4, 1}, {4, 6, 6, 4, 6, 1}, {6, 8, 8, 6, 8, 1}, {4, 9, 9, 8, 6, 1}, {8, 5, 9, 4, 6, 0}};
 constexpr int64_t kBlock = kTilePanels * kPanel;  // outputs of one product
 constexpr int64_t kWidestItem = 12;               // tiles along D
 constexpr int64_t kTaps = 27;
@@ -33,9 +34,10 @@ KernelTransform kernel_transform(AxisKind kind) {
     case AxisKind::f2: points = {0, 1, -1}; break;
     case AxisKind::f4: points = {0, 0.6875, -0.6875, 1.375, -1.375}; break;
     case AxisKind::f6: points = {0, 0.5, -0.5, 1, -1, 2, -2}; break;
-    case AxisKind::stride2: points = {0.375, -0.375, 1.25, -1.25}; break;
+    case AxisKind::stride2:
+    case AxisKind::stride2_back: points = {0.375, -0.375, 1.25, -1.25}; break;
   }
-  const bool outer_taps = kind == AxisKind::stride2;  // its polynomial is w0 + w2 * p
+  const bool outer_taps = kind == AxisKind::stride2 || kind == AxisKind::stride2_back;  // its polynomial is w0 + w2 * p
   KernelTransform transform{};
   const auto add = [&](double first, double second, double third) {
     double* row = transform.rows[transform.weights++];
@@ -102,6 +104,7 @@ struct Layout {
   /// Tiles of an item, the rows of its products: many where the weights are large, so that they are read less often;
   /// few where the inputs are, so that these stay in the cache.
   int64_t item_tiles(WinogradKind kind) const {
+    if (kind[0] == AxisKind::stride2_back) return 6;
     if (channels * outputs >= 128 * 128) return 48;
     return channels > 64 || kind[0] == AxisKind::stride2 ? 12 : 24;
   }
@@ -173,9 +176,9 @@ class Item {
       if (slab_.inputs[input].channels == 0) continue;
       WinogradSource source{};
       source.input = &slab_.inputs[input];
-      source.first_h = plane * slab_.stride - 1;
-      source.first_w = w * l.axis[1].step - 1;
-      source.first_d = d * l.axis[2].step - 1;
+      source.first_h = l.axis[0].first_input(plane);
+      source.first_w = w * l.axis[1].step - l.axis[1].before;
+      source.first_d = d * l.axis[2].step - l.axis[2].before;
       source.H = slab_.in_size[0];
       source.W = slab_.in_size[1];
       source.D = slab_.in_size[2];
@@ -220,6 +223,7 @@ class Item {
   }
 
   WinogradStore store_of(int64_t plane) const {
+    if (slab_.add) return WinogradStore::added;
     if (slab_.dtype == DType::f16) return WinogradStore::f16;
     const int64_t bytes =
         slab_.out_size[0] * slab_.out_size[1] * slab_.out_size[2] * slab_.out * int64_t(sizeof(float));

@@ -17,19 +17,23 @@
 namespace sat::cpu {
 
 /// How one axis is convolved: `outputs` neighbours from `inputs` values, `points` products each; the next tile begins
-/// `step` inputs on. Points that read one and the same transformed weight share it: `weights` of them are distinct.
+/// `step` inputs on, the first one `before` the volume. Points that read one and the same transformed weight share it:
+/// `weights` of them are distinct.
 struct WinogradAxis {
-  int64_t outputs, inputs, points, step, weights;
+  int64_t outputs, inputs, points, step, weights, before;
+  /// The first input that a tile reads whose first output is this one.
+  int64_t first_input(int64_t output) const { return output / outputs * step - before; }
   int64_t weight_of(int64_t point) const { return point < weights ? point : weights - 1; }
 };
 
 /// F(2, 3), F(4, 3) and F(6, 3); and stride 2, split by parity: F(4, 2) of the odd positions, whose two taps are the
-/// outer ones, beside plain products of the even positions with the middle tap.
-enum class AxisKind : uint8_t { f2, f4, f6, stride2 };
-constexpr int kAxisKinds = 4;
+/// outer ones, beside plain products of the even positions with the middle tap. And stride 2 backwards, from outputs to
+/// inputs: odd positions from two neighbours by F(4, 2), even ones from one.
+enum class AxisKind : uint8_t { f2, f4, f6, stride2, stride2_back };
+constexpr int kAxisKinds = 5;
 const WinogradAxis& axis_of(AxisKind kind);
 
-/// One kind for each of H, W, D; all stride2 or none, and W's is D's.
+/// One kind for each of H, W, D; of one stride, and W's is D's.
 using WinogradKind = std::array<AxisKind, 3>;
 WinogradKind winograd_kind(ConvMethod method);  // of a Winograd method
 
@@ -60,8 +64,9 @@ struct WinogradSource {
   int64_t width;                      // values along D
 };
 
-/// How results are stored: streamed past the caches where they would not stay there, f32 in whole aligned panels.
-enum class WinogradStore : uint8_t { f16, f32, streamed };
+/// How results are stored: streamed past the caches where they would not stay there, f32 in whole aligned panels; or
+/// added to the f32 values that are there.
+enum class WinogradStore : uint8_t { f16, f32, streamed, added };
 
 /// What the last step writes, and counts.
 struct WinogradResult {

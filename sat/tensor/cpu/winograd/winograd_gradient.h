@@ -8,20 +8,22 @@
 
 namespace sat::cpu {
 
+constexpr int kGradientAxisKinds = 4;  // without stride2_back, which is a transpose itself
+
 /// The steps of one CPU level. Values and points as in WinogradSteps.
 struct WinogradGradientSteps {
   /// As WinogradSteps::load and forward, of the outputs' gradient: A in place of B^T; a tile reads its own outputs
   /// alone.
-  void (*load[kAxisKinds])(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
-                           const WinogradSource& source, int64_t row);
-  void (*spread[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t row_stride, int64_t channels,
-                             int64_t tiles);
+  void (*load[kGradientAxisKinds])(float* to, int64_t point_stride, int64_t row_channels, int64_t offset,
+                                   const WinogradSource& source, int64_t row);
+  void (*spread[kGradientAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t row_stride,
+                                     int64_t channels, int64_t tiles);
   /// G^T along W and D, in place: of distinct weights (i, j) at sums[(i * weights + j) * stride + n], tap (w, d) goes
   /// to sums[(w * 3 + d) * stride + n], n < count, a multiple of 16.
-  void (*gather[kAxisKinds])(float* sums, int64_t stride, int64_t count);
+  void (*gather[kGradientAxisKinds])(float* sums, int64_t stride, int64_t count);
   /// And along H: to[h * to_stride + n] += of weight p at from[p * from_stride + n].
-  void (*gather_planes[kAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride,
-                                    int64_t count);
+  void (*gather_planes[kGradientAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride,
+                                            int64_t count);
   OuterProduct outer;
 };
 extern const WinogradGradientSteps kWinogradGradientAvx2, kWinogradGradientAvx512;

@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/cpu/gradient/conv/gradient_job.h"
+#include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
 #include "sat/tensor/ops/score_sizes.h"
 
@@ -12,7 +14,9 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kFewestChannels = 16;
+constexpr int64_t kFewestChannels = 16;  // fewer leave a product's tile empty
+constexpr int64_t kShortestAxisStride2 = 12;
+constexpr int64_t kMostPairsStride2 = 128 * 64;
 
 /// The sizes of x, dy and the weight, which must fit each other.
 GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Shape& weight, int64_t first_in,
@@ -37,7 +41,21 @@ GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Sh
 void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight, int64_t first_in,
                            int64_t stride) {
   const GradientShape shape = shape_of("conv3d_input_gradient", dx.shape, dy.shape, weight.shape, first_in, stride);
-  plain_input_gradient(dx.address<float>(), add, dy.address<float>(), weight.address<float>(), shape);
+  const float *from = dy.address<float>(), *taps = weight.address<float>();
+  const Simd* simd = current_simd();
+  if (!simd) return plain_input_gradient(dx.address<float>(), add, from, taps, shape);
+  const int64_t shortest = *std::min_element(shape.size.begin(), shape.size.end());
+  if (stride == 2) {
+    constexpr AxisKind back = AxisKind::stride2_back;
+    const bool winograd = shortest >= kShortestAxisStride2 && shape.channels * shape.out <= kMostPairsStride2 &&
+                          std::min(shape.channels, shape.out) >= kFewestChannels;
+    if (winograd) return winograd_input_gradient(dx, add, from, taps, shape, {back, back, back});
+    return direct_input_gradient(dx, add, from, taps, shape, *simd);
+  }
+  const ConvMethod method =
+      choose_conv_method({shape.out, shape.channels, 3, 1, shape.size}, Precision::exact, Context::current().cpu());
+  if (method == ConvMethod::direct) return direct_input_gradient(dx, add, from, taps, shape, *simd);
+  winograd_input_gradient(dx, add, from, taps, shape, winograd_kind(method));
 }
 
 void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride) {
