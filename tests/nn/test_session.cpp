@@ -311,6 +311,26 @@ TEST_CASE("progress grows to one, cancelling stops the run, and the session can 
   CHECK(session.run(scan, phrases(0, 2), run_options()).masks.prompts == 2);
 }
 
+TEST_CASE("masks on both grids of one run are those of a run for each, and are planned") {
+  const TinyFiles files;
+  const Session session = files.open();
+  Volume scan = tiny_scan({20, 18, 12});
+  scan.geometry.voxel_to_world_mm.m[0][0] = 1.5;  // so that the grids differ
+  RunOptions run = run_options();
+  const Segmentation here = session.run(scan, phrases(0, 3), run);
+  run.space = Space::model;
+  const Segmentation there = session.run(scan, phrases(0, 3), run);
+  run = run_options();
+  const int64_t planned = session.plan(scan.geometry, run, 3).process_bytes;
+  run.model_masks = true;
+  CHECK(session.plan(scan.geometry, run, 3).process_bytes >= planned);
+  const Segmentation both = session.run(scan, phrases(0, 3), run);
+  CHECK(here.model_masks.prompts == 0);
+  CHECK(both.masks.size != both.model_masks.size);
+  CHECK(mismatch(both.masks.bits, here.masks.bits, {}) == "");
+  CHECK(mismatch(both.model_masks.bits, there.masks.bits, {}) == "");
+}
+
 TEST_CASE("probabilities agree with the masks") {
   TinyFiles files;
   const Session session = files.open();

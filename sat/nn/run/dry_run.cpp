@@ -28,7 +28,12 @@ struct Way {
   int64_t scratch_bytes = 0;
 };
 
-Way dry_run(const SatModel& model, const ModalityConfig& modality, const ModelGrid& grid, const ModelGrid& target,
+/// The grid of a run's masks.
+ModelGrid target_of(const ModelGrid& grid, const RunOptions& run) {
+  return run.space == Space::scan ? grid : model_space(grid);
+}
+
+Way dry_run(const SatModel& model, const ModalityConfig& modality, const ModelGrid& grid, const RunOptions& run,
             int64_t prompts, const BlendPlan& plan) {
   Context context(Context::current().dry_run());
   UseContext use(context);
@@ -40,11 +45,15 @@ Way dry_run(const SatModel& model, const ModalityConfig& modality, const ModelGr
                       .slice(0, grid.model.voxels())
                       .reshape({grid.model.size[0], grid.model.size[1], grid.model.size[2]});
   resampled = Tensor();
-  BitMasks masks;
+  const ModelGrid target = target_of(grid, run), of_model = model_space(grid);
+  BitMasks masks, model_masks;
   const RowSink restore = [&](const Tensor& scores, const std::array<int64_t, 3>& origin, int64_t first, int64_t last,
                               int64_t first_prompt) {
     if (masks.prompts == 0) masks = BitMasks(target.scan.size, prompts);
     restore_rows(masks, target, scores, origin, plan.axis, first, last, first_prompt);
+    if (!run.model_masks) return;
+    if (model_masks.prompts == 0) model_masks = BitMasks(of_model.scan.size, prompts);
+    restore_rows(model_masks, of_model, scores, origin, plan.axis, first, last, first_prompt);
   };
   const WindowLoop loop = segment_volume(model, std::move(voxels), modality, queries, plan, restore);
   Way way;
@@ -96,14 +105,13 @@ SegmentationPlan plan_segmentation(const SatModel& model, const ModelBytes& held
   SAT_CHECK(prompts > 0, "there are no prompts");
   const SatConfig& config = model.config();
   const ModalityConfig& modality = config.modality(run.modality);
-  const ModelGrid target = run.space == Space::scan ? grid : model_space(grid);
   const int64_t kept_queries = limits.text_bytes > 0 ? prompts * config.text_dim * int64_t(sizeof(float)) : 0;
   const int64_t most =
       (limits.max_ram > 0 ? limits.max_ram : limits.spill_above) - kProgramBytes - kept_queries - held.on_host;
   const auto device = Context::current().planned_memory();
   const int64_t room = device ? device->max_bytes() : 0;
   const auto try_way = [&](const BlendPlan& plan) {
-    Way way = dry_run(model, modality, grid, target, prompts, plan);
+    Way way = dry_run(model, modality, grid, run, prompts, plan);
     way.peak_bytes = std::max(way.peak_bytes, held.loading - held.on_host);  // less than that saves nothing
     return way;
   };
@@ -119,7 +127,7 @@ SegmentationPlan plan_segmentation(const SatModel& model, const ModelBytes& held
   const int64_t in_run = held.on_host + std::max(way.peak_bytes, scan_bytes + limits.text_bytes);
   plan.tensor_bytes = in_run + kept_queries;
   plan.process_bytes = plan.tensor_bytes + kProgramBytes;
-  const int64_t probability_bytes = target.scan.voxels() * prompts * int64_t(sizeof(float));
+  const int64_t probability_bytes = target_of(grid, run).scan.voxels() * prompts * int64_t(sizeof(float));
   if (run.probabilities_on_disk) {
     plan.probability_bytes = probability_bytes;
   } else if (run.probabilities) {

@@ -57,6 +57,9 @@ struct RunOptions {
   std::string modality;     // "ct", "mri", "pet", "us", or another word that means one of them (modality.h)
   std::string orientation;  // three letters; empty: the model's
   Space space = Space::scan;
+  /// Beside masks on the scan's grid, those on the network's own, as Space::model gives them
+  /// (Segmentation::model_masks).
+  bool model_masks = false;
   /// Before the run, its middle window is also computed in f32 on the CPU, and what differs is said. Needs the memory
   /// and the time of that beside the run's.
   bool verify = false;

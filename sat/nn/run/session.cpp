@@ -87,7 +87,7 @@ std::vector<std::string> doubts_of(const Volume& scan, const RunOptions& run, co
 
 /// What a plan depends on beside the session.
 using PlanKey = std::tuple<std::array<int64_t, 3>, decltype(Affine::m), std::array<int64_t, 3>, std::string,
-                           std::string, Space, bool, bool, int64_t>;
+                           std::string, Space, bool, bool, bool, int64_t>;
 
 ContextOptions context_options(const Model& model, const SessionOptions& chosen) {
   ContextOptions options = model.context_options();
@@ -118,7 +118,8 @@ struct Session::State {
 
   const SegmentationPlan& plan(const ModelGrid& grid, const RunOptions& run, int64_t prompts) {
     PlanKey key(grid.scan.size, grid.scan.voxel_to_world_mm.m, grid.model.size, run.modality, run.orientation,
-                run.space, run.probabilities_on_disk, !run.probabilities_on_disk && run.probabilities, prompts);
+                run.space, run.model_masks, run.probabilities_on_disk, !run.probabilities_on_disk && run.probabilities,
+                prompts);
     if (!planned || planned->first != key) {
       const PlanLimits limits{options.max_ram, options.spill_above, !options.scratch.empty(), model->text_bytes()};
       SegmentationPlan made = plan_segmentation(model->network(), model->bytes(), grid, run, prompts, limits);
@@ -244,7 +245,7 @@ Segmentation Session::run(const Volume& scan, const std::vector<std::string>& pr
   if (run.on_plan) run.on_plan(result.plan);
   result.windows = result.plan.windows;
   result.stages.push_back({"plan", watch.lap()});
-  const ModelGrid target = run.space == Space::scan ? prepared.grid : model_space(prepared.grid);
+  const ModelGrid of_model = model_space(prepared.grid), target = run.space == Space::scan ? prepared.grid : of_model;
   std::vector<float*> probabilities;
   if (run.probabilities) probabilities = run.probabilities(target.scan);
   SAT_CHECK(probabilities.empty() || int64_t(probabilities.size()) == count, probabilities.size(),
@@ -262,6 +263,9 @@ Segmentation Session::run(const Volume& scan, const std::vector<std::string>& pr
     if (result.masks.prompts == 0) result.masks = BitMasks(target.scan.size, count);
     restore_rows(result.masks, target, scores, origin, blend.axis, first, last, first_prompt,
                  probabilities.empty() ? nullptr : probabilities.data() + first_prompt);
+    if (!run.model_masks) return;
+    if (result.model_masks.prompts == 0) result.model_masks = BitMasks(of_model.scan.size, count);
+    restore_rows(result.model_masks, of_model, scores, origin, blend.axis, first, last, first_prompt);
   };
   const DeviceRoom room(state.context, result.plan.device_run_bytes);
   const WindowLoop spent = segment_volume(model().network(), std::move(prepared.voxels), modality, queries, blend, sink,

@@ -34,6 +34,7 @@ struct Verification {
 struct Segmentation {
   std::vector<std::string> prompts;
   BitMasks masks;         // on `grid.scan`, or on `grid.model` for Space::model
+  BitMasks model_masks;   // on `grid.model`, where they were asked for beside
   ModelGrid grid;         // how the network's voxels lie in the scan, with the crop
   SegmentationPlan plan;  // for the grid after cropping
   int64_t windows = 0;
