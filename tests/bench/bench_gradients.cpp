@@ -86,13 +86,18 @@ Features owing_norm(const Shape& shape) {
   return {noise(shape, 1), noise(parts, 0.1f), full(parts, 1.7f), noise(parts, 0.1f), 0.01f};
 }
 
+/// The median of `repeats` runs after one to warm up; of more where they are short.
 template <class Body>
 double median_seconds(int repeats, Body body) {
+  constexpr double kAtLeast = 0.2;  // seconds
   std::vector<double> times;
-  for (int i = 0; i <= repeats; ++i) {
+  double all = 0;
+  for (int i = 0; i <= repeats || all < kAtLeast; ++i) {
     const auto start = std::chrono::steady_clock::now();
     body();
-    if (i > 0) times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (i > 0) times.push_back(time);
+    if (i > 0) all += time;
   }
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];

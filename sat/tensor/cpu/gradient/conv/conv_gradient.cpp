@@ -2,6 +2,8 @@
 #include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "sat/tensor/context.h"
 #include "sat/tensor/cpu/conv/conv_method.h"
@@ -9,6 +11,7 @@
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
 #include "sat/tensor/ops/score_sizes.h"
+#include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
 
@@ -17,6 +20,30 @@ namespace {
 constexpr int64_t kFewestChannels = 16;  // fewer leave a product's tile empty
 constexpr int64_t kShortestAxisStride2 = 12;
 constexpr int64_t kMostPairsStride2 = 128 * 64;
+
+constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2;
+const std::vector<WinogradKind> kWeightKinds[] = {{{f6, f4, f4}, {f4, f4, f4}, {f2, f2, f2}}, {{s2, s2, s2}}};
+constexpr double kBesideProducts = 1.4;  // of a tile's products: its transforms
+constexpr double kBesideSums = 4;        // of a point's product: the transform of its sum
+
+/// Multiply-adds for a pair of channels.
+double direct_work(const GradientShape& shape) {
+  double work = double(shape.batch);
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t missed = shape.stride == 1 || shape.size[axis] % 2 == 1 ? 2 : 1;  // taps that lie outside
+    work *= double(3 * shape.out_size[axis] - missed);
+  }
+  return work;
+}
+
+double winograd_work(const GradientShape& shape, const WinogradKind& kind) {
+  double points = 1, tiles = double(shape.batch);
+  for (size_t axis = 0; axis < 3; ++axis) {
+    points *= double(axis_of(kind[axis]).points);
+    tiles *= double(divide_up(shape.out_size[axis], axis_of(kind[axis]).outputs));
+  }
+  return points * (kBesideProducts * tiles + kBesideSums);
+}
 
 /// The sizes of x, dy and the weight, which must fit each other.
 GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Shape& weight, int64_t first_in,
@@ -66,12 +93,18 @@ void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, con
     return plain_weight_gradient(dw.address<float>(), values.address<float>(), dy.address<float>(), shape);
   }
   const GradientInputs from{x, dy.address<float>(), shape};
-  if (std::min(shape.channels, shape.out) < kFewestChannels ||
-      std::min({shape.out_size[0], shape.out_size[1], shape.out_size[2]}) < 6) {
-    return direct_weight_gradient(dw, from, level == CpuLevel::avx2 ? outer_product_avx2 : outer_product_avx512);
+  if (has_few_channels(shape)) return few_channels_weight_gradient(dw, from, *current_simd());
+  const OuterProduct outer = level == CpuLevel::avx2 ? outer_product_avx2 : outer_product_avx512;
+  if (std::min(shape.channels, shape.out) < kFewestChannels) return direct_weight_gradient(dw, from, outer);
+  double least = direct_work(shape);
+  std::optional<WinogradKind> best;
+  for (const WinogradKind& kind : kWeightKinds[stride - 1]) {
+    const double work = winograd_work(shape, kind);
+    if (work >= least) continue;
+    least = work;
+    best = kind;
   }
-  const AxisKind kind = stride == 2 ? AxisKind::stride2 : AxisKind::f4;
-  winograd_weight_gradient(dw, from, {kind, kind, kind});
+  best ? winograd_weight_gradient(dw, from, *best) : direct_weight_gradient(dw, from, outer);
 }
 
 }  // namespace sat::cpu

@@ -42,6 +42,10 @@ struct GradientInputs {
   const GradientShape& shape;
 };
 
+/// Images, whose taps are the rows of a product. Stride 1, up to 4 channels.
+bool has_few_channels(const GradientShape& shape);
+void few_channels_weight_gradient(Tensor& dw, const GradientInputs& from, const Simd& simd);
+
 /// The definition as 27 matrix products of shifted voxels. Any stride and channels.
 void direct_weight_gradient(Tensor& dw, const GradientInputs& from, OuterProduct outer);
 

@@ -14,10 +14,11 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kItemTiles = 48;
-constexpr int64_t kWidestItem = 12;  // tiles along D
-constexpr int64_t kItemsAPiece = 6;  // at least: sums are gathered once a piece
-constexpr int64_t kSkew = 16;        // floats between arrays, so that their rows do not share cache sets
+constexpr int64_t kItemTiles = 24;
+constexpr int64_t kItemTilesStride2 = 12;  // whose inputs are four times as many
+constexpr int64_t kWidestItem = 12;        // tiles along D
+constexpr int64_t kItemsAPiece = 6;        // at least: sums are gathered once a piece
+constexpr int64_t kSkew = 16;              // floats between arrays, so that their rows do not share cache sets
 
 /// The division of a batch into items, and where an item's arrays lie, for parts of up to `in` x `out` channels.
 struct Layout {
@@ -29,7 +30,7 @@ struct Layout {
   int64_t x_load_at, y_load_at, x_tile_at, y_tile_at, sums_at, floats;
 
   Layout(const GradientShape& shape, WinogradKind kind, int64_t in, int64_t out) {
-    int64_t left = kItemTiles;
+    int64_t left = kind[0] == AxisKind::stride2 ? kItemTilesStride2 : kItemTiles;
     for (size_t a = 3; a-- > 0;) {
       axis[a] = axis_of(kind[a]);
       const int64_t all = divide_up(shape.out_size[a], axis[a].outputs);
