@@ -17,7 +17,8 @@ struct AdamwFactors {
   float beta2, root, eps, step;   // root: of the second moment's bias correction; step: rate over the first's
 };
 
-void adamw(float* p, float* first, float* second, const float* g, int64_t count, const AdamwFactors& f) {
+void adamw(float* __restrict p, float* __restrict first, float* __restrict second, const float* __restrict g,
+           int64_t count, const AdamwFactors f) {
   for (int64_t i = 0; i < count; ++i) {
     first[i] += f.take_first * (g[i] - first[i]);
     second[i] = second[i] * f.beta2 + f.take_second * g[i] * g[i];
