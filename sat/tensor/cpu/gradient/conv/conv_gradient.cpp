@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
-#include "sat/tensor/cpu/conv/conv_method.h"
 #include "sat/tensor/cpu/gradient/conv/gradient_job.h"
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
@@ -18,10 +17,13 @@ namespace sat::cpu {
 namespace {
 
 constexpr int64_t kFewestChannels = 16;  // fewer leave a product's tile empty
-constexpr int64_t kShortestAxisStride2 = 12;
-constexpr int64_t kMostPairsStride2 = 128 * 64;
+constexpr int64_t kMostOutputs6 = 128;   // F(6, 3) sums of more would be off by 1e-5
+constexpr int64_t kWholeBytes = 16 << 20;
 
-constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2;
+constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2,
+                   s2_back = AxisKind::stride2_back;
+const std::vector<WinogradKind> kInputKinds[] = {{{f6, f4, f4}, {f4, f4, f4}, {f2, f2, f2}},
+                                                 {{s2_back, s2_back, s2_back}}};
 const std::vector<WinogradKind> kWeightKinds[] = {{{f6, f4, f4}, {f4, f4, f4}, {f2, f2, f2}}, {{s2, s2, s2}}};
 constexpr double kBesideProducts = 1.4;  // of a tile's products: its transforms
 constexpr double kBesideSums = 4;        // of a point's product: the transform of its sum
@@ -36,11 +38,11 @@ double direct_work(const GradientShape& shape) {
   return work;
 }
 
-double winograd_work(const GradientShape& shape, const WinogradKind& kind) {
+double winograd_work(const GradientShape& shape, const WinogradKind& kind, const std::array<int64_t, 3>& tiled) {
   double points = 1, tiles = double(shape.batch);
   for (size_t axis = 0; axis < 3; ++axis) {
     points *= double(axis_of(kind[axis]).points);
-    tiles *= double(divide_up(shape.out_size[axis], axis_of(kind[axis]).outputs));
+    tiles *= double(divide_up(tiled[axis], axis_of(kind[axis]).outputs));
   }
   return points * (kBesideProducts * tiles + kBesideSums);
 }
@@ -68,21 +70,21 @@ GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Sh
 void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight, int64_t first_in,
                            int64_t stride) {
   const GradientShape shape = shape_of("conv3d_input_gradient", dx.shape, dy.shape, weight.shape, first_in, stride);
-  const float *from = dy.address<float>(), *taps = weight.address<float>();
+  const InputGradient job{dx.address<float>(), add, dy.address<float>(), weight.address<float>(), shape};
   const Simd* simd = current_simd();
-  if (!simd) return plain_input_gradient(dx.address<float>(), add, from, taps, shape);
-  const int64_t shortest = *std::min_element(shape.size.begin(), shape.size.end());
-  if (stride == 2) {
-    constexpr AxisKind back = AxisKind::stride2_back;
-    const bool winograd = shortest >= kShortestAxisStride2 && shape.channels * shape.out <= kMostPairsStride2 &&
-                          std::min(shape.channels, shape.out) >= kFewestChannels;
-    if (winograd) return winograd_input_gradient(dx, add, from, taps, shape, {back, back, back});
-    return direct_input_gradient(dx, add, from, taps, shape, *simd);
+  if (!simd) return plain_input_gradient(job.dx, add, job.dy, job.weight, shape);
+  double least = direct_work(shape);
+  std::optional<WinogradKind> best;
+  for (const WinogradKind& kind : kInputKinds[stride - 1]) {
+    const double work = winograd_work(shape, kind, shape.size);
+    if (std::min(shape.channels, shape.out) < kFewestChannels || work >= least) continue;
+    if (kind[0] == f6 && shape.out > kMostOutputs6) continue;
+    least = work;
+    best = kind;
   }
-  const ConvMethod method =
-      choose_conv_method({shape.out, shape.channels, 3, 1, shape.size}, Precision::exact, Context::current().cpu());
-  if (method == ConvMethod::direct) return direct_input_gradient(dx, add, from, taps, shape, *simd);
-  winograd_input_gradient(dx, add, from, taps, shape, winograd_kind(method));
+  if (!best) return direct_input_gradient(job, *simd);
+  const bool whole = whole_bytes(shape, *best) <= kWholeBytes;
+  whole ? whole_input_gradient(job, *best) : winograd_input_gradient(job, *best);
 }
 
 void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride) {
@@ -99,7 +101,7 @@ void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, con
   double least = direct_work(shape);
   std::optional<WinogradKind> best;
   for (const WinogradKind& kind : kWeightKinds[stride - 1]) {
-    const double work = winograd_work(shape, kind);
+    const double work = winograd_work(shape, kind, shape.out_size);
     if (work >= least) continue;
     least = work;
     best = kind;
