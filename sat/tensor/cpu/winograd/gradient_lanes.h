@@ -9,8 +9,8 @@ namespace sat::cpu {
 namespace {
 
 /// Transposes of an axis: `forward` of its inverse, from outputs to points, and `gather` of its kernel transform, from
-/// distinct weights to taps. Their rows follow from the points: row p of the kernel transform is (1, p, p^2) over the
-/// product of p's differences from the other finite points.
+/// distinct weights to taps; and that transform itself. Its rows follow from the points: row p of the kernel transform
+/// is (1, p, p^2) over the product of p's differences from the other finite points.
 template <class L>
 struct Spread2 {
   using V = typename L::V;
@@ -26,6 +26,13 @@ struct Spread2 {
     g[0] = L::sub(s, m[0]);
     g[1] = L::scale(0.5f, L::sub(m[1], m[2]));
     g[2] = L::add(s, m[3]);
+  }
+  static void kernel(const V* g, V* m) {
+    const V even = L::scale(0.5f, L::add(g[0], g[2]));
+    m[0] = L::scale(-1, g[0]);
+    m[1] = L::fma(0.5f, g[1], even);
+    m[2] = L::nfma(0.5f, g[1], even);
+    m[3] = g[2];
   }
 };
 
@@ -50,6 +57,16 @@ struct Spread4 {
     g[0] = L::fma(float(at_b), t, L::fma(float(at_a), s, L::scale(float(at_0), m[0])));
     g[1] = L::fma(float(b * at_b), e, L::scale(float(a * at_a), d));
     g[2] = L::fma(float(B * at_b), t, L::fma(float(A * at_a), s, m[5]));
+  }
+  static void kernel(const V* g, V* m) {
+    const V even_a = L::fma(float(A * at_a), g[2], L::scale(float(at_a), g[0]));
+    const V even_b = L::fma(float(B * at_b), g[2], L::scale(float(at_b), g[0]));
+    m[0] = L::scale(float(at_0), g[0]);
+    m[1] = L::fma(float(a * at_a), g[1], even_a);
+    m[2] = L::nfma(float(a * at_a), g[1], even_a);
+    m[3] = L::fma(float(b * at_b), g[1], even_b);
+    m[4] = L::nfma(float(b * at_b), g[1], even_b);
+    m[5] = g[2];
   }
 };
 
@@ -86,6 +103,19 @@ struct Spread6 {
     g[1] = L::fma(float(c * at_c), f, L::fma(float(b * at_b), e, L::scale(float(a * at_a), d)));
     g[2] = sum_of(A * at_a, B * at_b, C * at_c, s, t, u, m[7]);
   }
+  static void kernel(const V* g, V* m) {
+    const V even_a = L::fma(float(A * at_a), g[2], L::scale(float(at_a), g[0]));
+    const V even_b = L::fma(float(B * at_b), g[2], L::scale(float(at_b), g[0]));
+    const V even_c = L::fma(float(C * at_c), g[2], L::scale(float(at_c), g[0]));
+    m[0] = L::scale(float(at_0), g[0]);
+    m[1] = L::fma(float(a * at_a), g[1], even_a);
+    m[2] = L::nfma(float(a * at_a), g[1], even_a);
+    m[3] = L::fma(float(b * at_b), g[1], even_b);
+    m[4] = L::nfma(float(b * at_b), g[1], even_b);
+    m[5] = L::fma(float(c * at_c), g[1], even_c);
+    m[6] = L::nfma(float(c * at_c), g[1], even_c);
+    m[7] = g[2];
+  }
 };
 
 template <class L>
@@ -109,6 +139,15 @@ struct SpreadStride2 {
     g[0] = L::fma(float(at_b), e, L::scale(float(at_a), d));
     g[1] = m[5];
     g[2] = L::fma(float(b * at_b), t, L::fma(float(a * at_a), s, m[4]));
+  }
+  static void kernel(const V* g, V* m) {
+    const V far_a = L::scale(float(a * at_a), g[2]), far_b = L::scale(float(b * at_b), g[2]);
+    m[0] = L::fma(float(at_a), g[0], far_a);
+    m[1] = L::nfma(float(at_a), g[0], far_a);
+    m[2] = L::fma(float(at_b), g[0], far_b);
+    m[3] = L::nfma(float(at_b), g[0], far_b);
+    m[4] = g[2];
+    m[5] = g[1];
   }
 };
 
@@ -142,6 +181,36 @@ void gather_planes(float* to, int64_t to_stride, const float* from, int64_t from
   }
 }
 
+template <class L, class A>
+void kernel_planes(float* to, const float* taps) {
+  using V = typename L::V;
+  for (int64_t n = 0; n < 9 * kPanel; n += L::kLanes) {
+    V line[3], points[A::kWeights];
+    for (int h = 0; h < 3; ++h) line[h] = L::load(taps + h * 9 * kPanel + n);
+    A::kernel(line, points);
+    for (int p = 0; p < A::kWeights; ++p) L::store(to + p * 9 * kPanel + n, points[p]);
+  }
+}
+
+template <class L, class A>
+void kernel(float* to, int64_t stride, const float* lines) {
+  using V = typename L::V;
+  for (int64_t n = 0; n < kPanel; n += L::kLanes) {
+    V held[A::kWeights][3];
+    for (int d = 0; d < 3; ++d) {
+      V taps[3], points[A::kWeights];
+      for (int w = 0; w < 3; ++w) taps[w] = L::load(lines + (w * 3 + d) * kPanel + n);
+      A::kernel(taps, points);
+      for (int i = 0; i < A::kWeights; ++i) held[i][d] = points[i];
+    }
+    for (int i = 0; i < A::kWeights; ++i) {
+      V points[A::kWeights];
+      A::kernel(held[i], points);
+      for (int j = 0; j < A::kWeights; ++j) L::store(to + (i * A::kWeights + j) * stride + n, points[j]);
+    }
+  }
+}
+
 template <class L>
 constexpr WinogradGradientSteps gradient_steps_of(OuterProduct outer) {
   return {{load<L, Spread2<L>>, load<L, Spread4<L>>, load<L, Spread6<L>>, load<L, SpreadStride2<L>>},
@@ -149,6 +218,9 @@ constexpr WinogradGradientSteps gradient_steps_of(OuterProduct outer) {
           {gather<L, Spread2<L>>, gather<L, Spread4<L>>, gather<L, Spread6<L>>, gather<L, SpreadStride2<L>>},
           {gather_planes<L, Spread2<L>>, gather_planes<L, Spread4<L>>, gather_planes<L, Spread6<L>>,
            gather_planes<L, SpreadStride2<L>>},
+          {kernel_planes<L, Spread2<L>>, kernel_planes<L, Spread4<L>>, kernel_planes<L, Spread6<L>>,
+           kernel_planes<L, SpreadStride2<L>>},
+          {kernel<L, Spread2<L>>, kernel<L, Spread4<L>>, kernel<L, Spread6<L>>, kernel<L, SpreadStride2<L>>},
           outer};
 }
 

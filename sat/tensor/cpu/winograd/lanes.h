@@ -368,7 +368,7 @@ void combine(double (*sum)[kPanel], const double* g, const double (*x)[kPanel]) 
 
 template <class L>
 void weights(float* to, int64_t plane_stride, int64_t point_stride, const float* from,
-             const KernelTransform* transforms, bool around_cache) {
+             const KernelTransform* transforms) {
   constexpr int64_t kTaps = 27;
   alignas(64) double taps[kTaps][kPanel], along_h[9][kPanel], along_w[3][kPanel], along_d[1][kPanel];
   alignas(64) float points[kMostPoints][kPanel];
@@ -383,15 +383,12 @@ void weights(float* to, int64_t plane_stride, int64_t point_stride, const float*
         combine<1>(along_d, D.rows[d], along_w);
         for (int64_t o = 0; o < kPanel; ++o) points[d][o] = float(along_d[0][o]);
       }
-      for (int64_t d = 0; d < D.weights; ++d, line += point_stride) {
-        for (int64_t o = 0; o < kPanel; o += L::kLanes) {
-          const auto value = L::load(points[d] + o);
-          around_cache ? L::stream(line + o, value) : L::store(line + o, value);
-        }
+      for (int64_t d = 0; d < D.weights; ++d, line += point_stride) {  // their lines are far apart: past the caches
+        for (int64_t o = 0; o < kPanel; o += L::kLanes) L::stream(line + o, L::load(points[d] + o));
       }
     }
   }
-  if (around_cache) L::fence();
+  L::fence();
 }
 
 template <class L>

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/cpu/winograd/winograd_gradient.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
 
@@ -25,6 +26,39 @@ constexpr int64_t kCachedBytes = 32 << 20;  // of a volume that the last cache m
 constexpr int64_t kSkew = 16;               // floats between arrays, so that their rows do not share cache sets
 
 int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
+
+/// The kernel transform of an axis: row p = (1, p, p^2) / product of (p - q) over the other finite points q, and
+/// (0, 0, 1) for infinity.
+KernelTransform kernel_transform(AxisKind kind) {
+  std::vector<double> points;
+  switch (kind) {
+    case AxisKind::f2: points = {0, 1, -1}; break;
+    case AxisKind::f4: points = {0, 0.6875, -0.6875, 1.375, -1.375}; break;
+    case AxisKind::f6: points = {0, 0.5, -0.5, 1, -1, 2, -2}; break;
+    case AxisKind::stride2:
+    case AxisKind::stride2_back: points = {0.375, -0.375, 1.25, -1.25}; break;
+  }
+  const bool outer_taps = kind == AxisKind::stride2 || kind == AxisKind::stride2_back;  // its polynomial is w0 + w2 * p
+  KernelTransform transform{};
+  const auto add = [&](double first, double second, double third) {
+    double* row = transform.rows[transform.weights++];
+    row[0] = first;
+    row[1] = second;
+    row[2] = third;
+  };
+  for (const double p : points) {
+    double scale = 1;
+    for (const double q : points) scale *= p == q ? 1 : p - q;
+    if (outer_taps) {
+      add(1 / scale, 0, p / scale);
+    } else {
+      add(1 / scale, p / scale, p * p / scale);
+    }
+  }
+  add(0, 0, 1);
+  if (outer_taps) add(0, 1, 0);
+  return transform;
+}
 
 /// Sizes and places of everything that one item makes.
 struct Layout {
@@ -250,39 +284,6 @@ class Item {
 
 }  // namespace
 
-/// The kernel transform of an axis: row p = (1, p, p^2) / product of (p - q) over the other finite points q, and
-/// (0, 0, 1) for infinity.
-KernelTransform kernel_transform(AxisKind kind) {
-  std::vector<double> points;
-  switch (kind) {
-    case AxisKind::f2: points = {0, 1, -1}; break;
-    case AxisKind::f4: points = {0, 0.6875, -0.6875, 1.375, -1.375}; break;
-    case AxisKind::f6: points = {0, 0.5, -0.5, 1, -1, 2, -2}; break;
-    case AxisKind::stride2:
-    case AxisKind::stride2_back: points = {0.375, -0.375, 1.25, -1.25}; break;
-  }
-  const bool outer_taps = kind == AxisKind::stride2 || kind == AxisKind::stride2_back;  // its polynomial is w0 + w2 * p
-  KernelTransform transform{};
-  const auto add = [&](double first, double second, double third) {
-    double* row = transform.rows[transform.weights++];
-    row[0] = first;
-    row[1] = second;
-    row[2] = third;
-  };
-  for (const double p : points) {
-    double scale = 1;
-    for (const double q : points) scale *= p == q ? 1 : p - q;
-    if (outer_taps) {
-      add(1 / scale, 0, p / scale);
-    } else {
-      add(1 / scale, p / scale, p * p / scale);
-    }
-  }
-  add(0, 0, 1);
-  if (outer_taps) add(0, 1, 0);
-  return transform;
-}
-
 const WinogradAxis& axis_of(AxisKind kind) { return kAxes[size_t(kind)]; }
 
 WinogradKind winograd_kind(ConvMethod method) {
@@ -304,6 +305,10 @@ const WinogradSteps& current_winograd() {
     case CpuLevel::avx2: return kWinogradAvx2;
     default: return kWinogradAvx512;
   }
+}
+
+const WinogradGradientSteps& current_winograd_gradient() {
+  return Context::current().cpu() == CpuLevel::avx2 ? kWinogradGradientAvx2 : kWinogradGradientAvx512;
 }
 
 Tensor winograd_taps(const Tensor& weight) {
@@ -349,8 +354,7 @@ Tensor winograd_panels(const Tensor& taps, WinogradKind kind, int64_t in0) {
       const bool there = channel < padded(in0) ? i < in0 : i < in;
       const int64_t first = output / kBlock * kBlock, width = std::min(kBlock, outputs - first);
       steps.weights(to + (pixel * first + output - first) * channels + channel * kPanel, pixel * outputs * channels,
-                    width * channels, there ? from + (item / channels * in + i) * kTaps * kPanel : kNone, transforms,
-                    true);
+                    width * channels, there ? from + (item / channels * in + i) * kTaps * kPanel : kNone, transforms);
     }
   });
   return packed;

@@ -55,7 +55,6 @@ struct KernelTransform {
   int64_t weights;
   double rows[kMostPoints][3];
 };
-KernelTransform kernel_transform(AxisKind kind);
 
 /// Where a row of tiles of the input lies: what the first step reads.
 struct WinogradSource {
@@ -102,9 +101,9 @@ struct WinogradSteps {
   void (*epilogue[kAxisKinds])(const WinogradResult& result, const float* from, int64_t point_stride,
                                int64_t output_stride, int64_t tiles, int64_t outputs, int64_t row, bool begin);
   /// One input's taps [27, 16] to a panel of outputs: point (h, w, d) goes to
-  /// to[h * plane_stride + (w * D weights + d) * point_stride + o]; past the caches, where nobody reads it soon.
+  /// to[h * plane_stride + (w * D weights + d) * point_stride + o].
   void (*weights)(float* to, int64_t plane_stride, int64_t point_stride, const float* taps,
-                  const KernelTransform* transforms, bool around_cache);
+                  const KernelTransform* transforms);
   const Simd* simd;  // its product; null: plain
 };
 extern const WinogradSteps kWinogradPlain, kWinogradAvx2, kWinogradAvx512;

@@ -24,8 +24,15 @@ struct WinogradGradientSteps {
   /// And along H: to[h * to_stride + n] += of weight p at from[p * from_stride + n].
   void (*gather_planes[kGradientAxisKinds])(float* to, int64_t to_stride, const float* from, int64_t from_stride,
                                             int64_t count);
+  /// G, for weights that live for one call: rounded to f32 along each axis. One output's taps [27, 16] along H, to
+  /// to[(p * 9 + line) * 16 + i]; and lines [9, 16] along W and D, point (i, j) to to[(i * weights + j) * stride + n].
+  void (*kernel_planes[kGradientAxisKinds])(float* to, const float* taps);
+  void (*kernel[kGradientAxisKinds])(float* to, int64_t stride, const float* lines);
   OuterProduct outer;
 };
 extern const WinogradGradientSteps kWinogradGradientAvx2, kWinogradGradientAvx512;
+
+/// The steps of the current context's CPU level, which is not plain.
+const WinogradGradientSteps& current_winograd_gradient();
 
 }  // namespace sat::cpu

@@ -16,9 +16,9 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kFewestChannels = 16;  // fewer leave a product's tile empty
-constexpr int64_t kMostOutputs6 = 128;   // F(6, 3) sums of more would be off by 1e-5
-constexpr int64_t kWholeBytes = 16 << 20;
+constexpr int64_t kFewestChannels = 16;    // fewer leave a product's tile empty
+constexpr int64_t kMostOutputs6 = 128;     // F(6, 3) sums of more would be off by 1e-5
+constexpr int64_t kWholeBytes = 16 << 20;  // of transformed tiles, which the last cache must hold beside the weights
 
 constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2,
                    s2_back = AxisKind::stride2_back;

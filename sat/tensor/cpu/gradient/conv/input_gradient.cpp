@@ -2,6 +2,8 @@
 // pass or a product a tap.
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -14,6 +16,7 @@ namespace {
 
 constexpr int64_t kInputs = 2 * kPanel;  // of a piece of the direct method
 constexpr int64_t kOutputs = 64;         // whose weights it holds at a time: 27 * 64 * 32 of them
+constexpr int64_t kSkew = 16;            // floats between taps, so that they do not share cache sets
 
 /// The rows of one tap's product: output voxels, and the inputs that they read by it.
 struct TapRows {
@@ -38,10 +41,23 @@ void turn_taps(float* to, int64_t tap_step, const InputGradient& job, int64_t o,
   const GradientShape& shape = job.shape;
   const int64_t lanes = std::min(kPanel, shape.channels - input);
   const float* from = job.weight + (o * shape.in + shape.first_in + input) * kGradientTaps;
-  for (int64_t t = 0; t < kGradientTaps; ++t, to += tap_step) {
-    const float* tap = from + kGradientTaps - 1 - t;
-    for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = tap[lane * kGradientTaps];
-    std::fill(to + lanes, to + kPanel, 0.f);
+  int64_t lane = 0;
+  for (; lane + 4 <= lanes; lane += 4, from += 4 * kGradientTaps) {
+    for (int64_t t = 0; t < kGradientTaps; t = t == 20 ? 23 : t + 4) {  // the last four overlap those before
+      __m128 a = _mm_loadu_ps(from + t), b = _mm_loadu_ps(from + kGradientTaps + t);
+      __m128 c = _mm_loadu_ps(from + 2 * kGradientTaps + t), d = _mm_loadu_ps(from + 3 * kGradientTaps + t);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      float* last = to + (kGradientTaps - 1 - t) * tap_step + lane;
+      _mm_storeu_ps(last, a);
+      _mm_storeu_ps(last - tap_step, b);
+      _mm_storeu_ps(last - 2 * tap_step, c);
+      _mm_storeu_ps(last - 3 * tap_step, d);
+    }
+  }
+  for (; lane < kPanel; ++lane, from += kGradientTaps) {
+    for (int64_t t = 0; t < kGradientTaps; ++t) {
+      to[t * tap_step + lane] = lane < lanes ? from[kGradientTaps - 1 - t] : 0;
+    }
   }
 }
 
@@ -82,7 +98,7 @@ void direct_input_gradient(const InputGradient& job, const Simd& simd) {
   const int64_t out = shape.out, channels = shape.channels, all = shape.batch * shape.voxels();
   std::vector<TapRows> taps;
   for (int64_t t = 0; t < kGradientTaps; ++t) taps.emplace_back(shape, kGradientTaps - 1 - t);
-  const int64_t a_panel = kOutputs * kPanel, a_tap = kInputs / kPanel * a_panel;
+  const int64_t a_panel = kOutputs * kPanel, a_tap = kInputs / kPanel * a_panel + kSkew;
   Workspace rooms(kGradientTaps * a_tap);
   parallel_for(divide_up(channels, kInputs), 1, [&](int64_t piece, int64_t) {
     Workspace::Use room(rooms);

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
+#include "sat/tensor/cpu/winograd/winograd_gradient.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
 
@@ -87,7 +88,9 @@ class Piece {
       : job_(job),
         l_(layout),
         kind_(kind),
+        back_(kind[0] == AxisKind::stride2_back),
         steps_(current_winograd()),
+        gradient_steps_(current_winograd_gradient()),
         room_(room),
         input_(input),
         width_(std::min(kInputs, padded(job.shape.channels - input))) {}
@@ -111,14 +114,17 @@ class Piece {
 
  private:
   void transform_weights(int64_t first, int64_t outputs) {
-    const KernelTransform transforms[] = {kernel_transform(kind_[0]), kernel_transform(kind_[1]),
-                                          kernel_transform(kind_[2])};
-    alignas(64) float taps[kGradientTaps * kPanel];
+    const auto planes = size_t(back_ ? AxisKind::stride2 : kind_[0]),
+               pixels = size_t(back_ ? AxisKind::stride2 : kind_[1]);
+    alignas(64) float taps[kGradientTaps * kPanel], lines[kMostPoints * 9 * kPanel];
     for (int64_t panel = 0; panel < width_ / kPanel; ++panel) {
       for (int64_t o = 0; o < outputs; ++o) {
         turn_taps(taps, kPanel, job_, first + o, input_ + panel * kPanel);
-        steps_.weights(room_ + l_.weights_at + panel * kOutputs * kPanel + o * kPanel, l_.weights * l_.tap, l_.tap,
-                       taps, transforms, false);
+        gradient_steps_.kernel_planes[planes](lines, taps);
+        float* to = room_ + l_.weights_at + (panel * kOutputs + o) * kPanel;
+        for (int64_t p = 0; p < l_.axis[0].weights; ++p, to += l_.weights * l_.tap) {
+          gradient_steps_.kernel[pixels](to, l_.tap, lines + p * 9 * kPanel);
+        }
       }
     }
   }
@@ -174,7 +180,9 @@ class Piece {
   const InputGradient& job_;
   const Layout& l_;
   WinogradKind kind_;
+  bool back_;  // its kernel is transformed as stride2's
   const WinogradSteps& steps_;
+  const WinogradGradientSteps& gradient_steps_;
   float* room_;
   int64_t input_, width_;
 };

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 
-#include "sat/tensor/context.h"
 #include "sat/tensor/cpu/conv/feature_reader.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
 #include "sat/tensor/cpu/winograd/winograd_gradient.h"
@@ -69,10 +68,13 @@ struct Layout {
 class PartSummer {
  public:
   PartSummer(const GradientInputs& from, const Layout& layout, WinogradKind kind, const GradientPart& part, float* room)
-      : from_(from), l_(layout), kind_(kind), part_(part), room_(room) {
-    const bool wide = Context::current().cpu() != CpuLevel::avx2;
-    steps_ = wide ? &kWinogradAvx512 : &kWinogradAvx2;
-    gradient_steps_ = wide ? &kWinogradGradientAvx512 : &kWinogradGradientAvx2;
+      : from_(from),
+        l_(layout),
+        kind_(kind),
+        part_(part),
+        room_(room),
+        steps_(current_winograd()),
+        gradient_steps_(current_winograd_gradient()) {
     x_planes_.resize(size_t(from.shape.size[0]));
     y_planes_.resize(size_t(from.shape.out_size[0]));
     norm_.resize(size_t(3 * part.in));
@@ -92,11 +94,11 @@ class PartSummer {
     }
     const int64_t size = part_.in * part_.out, plane = l_.weights * l_.point;
     for (int64_t p = 0; p < l_.axis[0].weights; ++p) {
-      gradient_steps_->gather[size_t(kind_[1])](room_ + l_.sums_at + p * plane, l_.point, size);
+      gradient_steps_.gather[size_t(kind_[1])](room_ + l_.sums_at + p * plane, l_.point, size);
     }
     for (int64_t tap = 0; tap < 9; ++tap) {
-      gradient_steps_->gather_planes[size_t(kind_[0])](sums + tap * size, 9 * size, room_ + l_.sums_at + tap * l_.point,
-                                                       plane, size);
+      gradient_steps_.gather_planes[size_t(kind_[0])](sums + tap * size, 9 * size, room_ + l_.sums_at + tap * l_.point,
+                                                      plane, size);
     }
   }
 
@@ -151,7 +153,7 @@ class PartSummer {
     const int64_t x_rows = (count[1] - 1) * l_.axis[1].step + l_.axis[1].inputs;
     float* to = room_ + l_.x_load_at + h * l_.axis[0].points * l_.x_load;
     for (int64_t row = 0; row < x_rows; ++row) {
-      steps_->load[size_t(kind_[0])](to + row * l_.x_width * part_.in, l_.x_load, part_.in, 0, x, row);
+      steps_.load[size_t(kind_[0])](to + row * l_.x_width * part_.in, l_.x_load, part_.in, 0, x, row);
     }
     WinogradSource y{&y_,
                      (tile[0] + h) * l_.axis[0].outputs,
@@ -163,7 +165,7 @@ class PartSummer {
                      count[2] * l_.axis[2].outputs};
     to = room_ + l_.y_load_at + h * l_.axis[0].points * l_.y_load;
     for (int64_t row = 0; row < count[1] * l_.axis[1].outputs; ++row) {
-      gradient_steps_->load[size_t(kind_[0])](to + row * l_.y_width * part_.out, l_.y_load, part_.out, 0, y, row);
+      gradient_steps_.load[size_t(kind_[0])](to + row * l_.y_width * part_.out, l_.y_load, part_.out, 0, y, row);
     }
   }
 
@@ -174,10 +176,10 @@ class PartSummer {
     const int64_t x_line = l_.x_width * part_.in, y_line = l_.y_width * part_.out;
     for (int64_t w = 0; w < count[1]; ++w) {
       const int64_t term = (h * count[1] + w) * count[2];
-      steps_->forward[size_t(kind_[1])](room_ + l_.x_tile_at + term * part_.in, l_.x_tile,
-                                        x + w * l_.axis[1].step * x_line, x_line, part_.in, count[2]);
-      gradient_steps_->spread[size_t(kind_[1])](room_ + l_.y_tile_at + term * part_.out, l_.y_tile,
-                                                y + w * l_.axis[1].outputs * y_line, y_line, part_.out, count[2]);
+      steps_.forward[size_t(kind_[1])](room_ + l_.x_tile_at + term * part_.in, l_.x_tile,
+                                       x + w * l_.axis[1].step * x_line, x_line, part_.in, count[2]);
+      gradient_steps_.spread[size_t(kind_[1])](room_ + l_.y_tile_at + term * part_.out, l_.y_tile,
+                                               y + w * l_.axis[1].outputs * y_line, y_line, part_.out, count[2]);
     }
   }
 
@@ -197,8 +199,8 @@ class PartSummer {
           }
         }
       }
-      gradient_steps_->outer(room_ + l_.sums_at + (plane * l_.weights + weight) * l_.point, terms, part_.in,
-                             part_.out / kPanel);
+      gradient_steps_.outer(room_ + l_.sums_at + (plane * l_.weights + weight) * l_.point, terms, part_.in,
+                            part_.out / kPanel);
     }
   }
 
@@ -207,8 +209,8 @@ class PartSummer {
   WinogradKind kind_;
   const GradientPart& part_;
   float* room_;
-  const WinogradSteps* steps_;
-  const WinogradGradientSteps* gradient_steps_;
+  const WinogradSteps& steps_;
+  const WinogradGradientSteps& gradient_steps_;
   std::vector<const void*> x_planes_, y_planes_;
   std::vector<float> norm_;
   std::vector<int32_t> x_at_, y_at_;
