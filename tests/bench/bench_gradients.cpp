@@ -114,7 +114,7 @@ Times time_layer(const std::vector<int64_t>& size, const ConvChannels& channels,
   const Shape grid{1, size[0], size[1], size[2], in};
   Shape reached = grid.with(4, channels.out);
   for (int axis = 1; axis < 4; ++axis) reached[axis] = (grid[axis] - 1) / stride + 1;
-  const Features x = owing_norm(grid);
+  const Features x = channels.in == 1 ? Features{noise(grid, 1)} : owing_norm(grid);  // an image is final
   const Tensor dy = noise(reached, 1), weight = noise({channels.out, channels.in, 3, 3, 3}, 0.1f);
   Tensor dw = zeros(weight.shape), dx(grid);
   Times times;

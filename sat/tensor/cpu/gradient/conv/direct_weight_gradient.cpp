@@ -149,7 +149,7 @@ void direct_weight_gradient(Tensor& dw, const GradientInputs& from, OuterProduct
       }
       for (int64_t tap = 0; tap < kGradientTaps; ++tap) {
         terms.find(box, shape, tap, int32_t(part.in), int32_t(part.out));
-        outer(sums + tap * part.in * part.out, terms.of(x, y), part.in, part.out / kPanel);
+        outer(sums + tap * part.tap, terms.of(x, y), part.in, part.out / kPanel);
       }
     }
   });

@@ -84,7 +84,7 @@ void few_channels_weight_gradient(Tensor& dw, const GradientInputs& from, const 
     }
     for (int64_t i = 0; i < part.inputs * kGradientTaps; ++i) {
       const int64_t c = i / kGradientTaps, t = i % kGradientTaps;
-      std::copy_n(own + ((part.input + c) * taps + t) * part.out, part.out, sums + (t * part.in + c) * part.out);
+      std::copy_n(own + ((part.input + c) * taps + t) * part.out, part.out, sums + t * part.tap + c * part.out);
     }
   });
 }

@@ -14,28 +14,29 @@ namespace {
 
 constexpr int64_t kMostPieces = 32;
 constexpr int64_t kPartialBytes = 64 << 20;
+constexpr int64_t kSkew = 16;  // floats between taps, so that they do not share cache sets
 
 int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
-/// dw[o, i, t] += sums[t, i, o] for the inputs and outputs of a part: blocks of 4 taps x 4 outputs are turned.
-void add_turned(float* dw, const float* sums, const GradientPart& part, const GradientShape& shape, int64_t input) {
-  const int64_t size = part.in * part.out, row = shape.in * kGradientTaps;
-  const float* from = sums + input * part.out;
-  float* to = dw + (part.output * shape.in + shape.first_in + part.input + input) * kGradientTaps;
-  for (int64_t o = 0; o < part.outputs; o += 4) {
-    const int64_t outputs = std::min<int64_t>(4, part.outputs - o);
+/// dw[o, i, t] += the sums of a part, for its outputs from `output` on, four at most: blocks of 4 taps x 4 outputs are
+/// turned, and each output's row is written from end to end.
+void add_turned(float* dw, const float* sums, const GradientPart& part, const GradientShape& shape, int64_t output) {
+  const int64_t row = shape.in * kGradientTaps, outputs = std::min<int64_t>(4, part.outputs - output);
+  float* to = dw + ((part.output + output) * shape.in + shape.first_in + part.input) * kGradientTaps;
+  for (int64_t i = 0; i < part.inputs; ++i, to += kGradientTaps) {
+    const float* from = sums + i * part.out + output;
     for (int64_t t = 0; t < kGradientTaps - 3; t += 4) {
-      __m128 a = _mm_loadu_ps(from + t * size + o), b = _mm_loadu_ps(from + (t + 1) * size + o);
-      __m128 c = _mm_loadu_ps(from + (t + 2) * size + o), d = _mm_loadu_ps(from + (t + 3) * size + o);
+      __m128 a = _mm_loadu_ps(from + t * part.tap), b = _mm_loadu_ps(from + (t + 1) * part.tap);
+      __m128 c = _mm_loadu_ps(from + (t + 2) * part.tap), d = _mm_loadu_ps(from + (t + 3) * part.tap);
       _MM_TRANSPOSE4_PS(a, b, c, d);
       const __m128 turned[] = {a, b, c, d};
       for (int64_t n = 0; n < outputs; ++n) {
-        float* taps = to + (o + n) * row + t;
+        float* taps = to + n * row + t;
         _mm_storeu_ps(taps, _mm_add_ps(_mm_loadu_ps(taps), turned[n]));
       }
     }
     for (int64_t t = kGradientTaps - 3; t < kGradientTaps; ++t) {
-      for (int64_t n = 0; n < outputs; ++n) to[(o + n) * row + t] += from[t * size + o + n];
+      for (int64_t n = 0; n < outputs; ++n) to[n * row + t] += from[t * part.tap + n];
     }
   }
 }
@@ -59,7 +60,8 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
   const int64_t in_block = std::min(sizes.in, padded(shape.channels));
   const int64_t out_block = std::min(kGradientBlock, padded(shape.out));
   const int64_t in_blocks = divide_up(shape.channels, in_block), out_blocks = divide_up(shape.out, out_block);
-  const int64_t blocks = in_blocks * out_blocks, block = kGradientTaps * in_block * out_block;
+  const int64_t blocks = in_blocks * out_blocks;
+  const int64_t tap = in_block * out_block + kSkew, block = kGradientTaps * tap;
   const int64_t affordable = kPartialBytes / (blocks * block * int64_t(sizeof(float)));
   const int64_t most = std::max<int64_t>(1, std::min({sizes.items / sizes.a_piece, kMostPieces, affordable}));
   const int64_t a_piece = divide_up(sizes.items, most), pieces = divide_up(sizes.items, a_piece);
@@ -71,6 +73,7 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
     part.outputs = std::min(out_block, shape.out - part.output);
     part.in = padded(part.inputs);
     part.out = padded(part.outputs);
+    part.tap = tap;
     part.first = index / blocks * a_piece;
     part.last = std::min(sizes.items, part.first + a_piece);
     return part;
@@ -83,21 +86,20 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
     Workspace::Use room(rooms);
     const GradientPart part = part_of(index);
     float* sums = pieces > 1 ? partials + index * block : room.data();
-    std::fill_n(sums, kGradientTaps * part.in * part.out, 0.f);
+    std::fill_n(sums, block, 0.f);
     sum(sums, room.data() + block, part);
-    for (int64_t input = 0; pieces == 1 && input < part.inputs; ++input) add_turned(to, sums, part, shape, input);
+    for (int64_t output = 0; pieces == 1 && output < part.outputs; output += 4) {
+      add_turned(to, sums, part, shape, output);
+    }
   });
   if (pieces == 1) return;
   parallel_for(blocks * kGradientTaps, 1, [&](int64_t item, int64_t) {
-    const GradientPart part = part_of(item / kGradientTaps);
-    const int64_t tap = part.in * part.out;
-    float* sums = partials + item / kGradientTaps * block + item % kGradientTaps * tap;
-    add_up(sums, sums, blocks * block, pieces, tap);
+    add_up(partials + item * tap, partials + item * tap, blocks * block, pieces, tap);
   });
-  parallel_for(blocks * in_block, 1, [&](int64_t item, int64_t) {
-    const GradientPart part = part_of(item / in_block);
-    const int64_t input = item % in_block;
-    if (input < part.inputs) add_turned(to, partials + item / in_block * block, part, shape, input);
+  parallel_for(blocks * out_block / 4, 1, [&](int64_t item, int64_t) {
+    const GradientPart part = part_of(item / (out_block / 4));
+    const int64_t output = item % (out_block / 4) * 4;
+    if (output < part.outputs) add_turned(to, partials + item / (out_block / 4) * block, part, shape, output);
   });
 }
 

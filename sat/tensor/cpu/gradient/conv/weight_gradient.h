@@ -20,6 +20,7 @@ constexpr int64_t kGradientBlock = 64;  // most outputs of a part, whose row of 
 struct GradientPart {
   int64_t input, inputs, output, outputs;  // as many as there are
   int64_t in, out;                         // the same, padded to whole panels of 16
+  int64_t tap;                             // floats of the sums from one tap to the next
   int64_t first, last;
 };
 
@@ -31,7 +32,7 @@ struct PartSizes {
   int64_t room;     // floats that a part works in, its sums not counted
 };
 
-/// Adds [27, part.in, part.out] to sums, which are zero.
+/// Adds to sums, which are zero: input i and output o of tap t at sums[t * part.tap + i * part.out + o].
 using SumPart = std::function<void(float* sums, float* room, const GradientPart& part)>;
 void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, const SumPart& sum);
 

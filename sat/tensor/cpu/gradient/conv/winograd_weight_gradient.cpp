@@ -97,8 +97,8 @@ class PartSummer {
       gradient_steps_.gather[size_t(kind_[1])](room_ + l_.sums_at + p * plane, l_.point, size);
     }
     for (int64_t tap = 0; tap < 9; ++tap) {
-      gradient_steps_.gather_planes[size_t(kind_[0])](sums + tap * size, 9 * size, room_ + l_.sums_at + tap * l_.point,
-                                                      plane, size);
+      gradient_steps_.gather_planes[size_t(kind_[0])](sums + tap * part_.tap, 9 * part_.tap,
+                                                      room_ + l_.sums_at + tap * l_.point, plane, size);
     }
   }
 
