@@ -16,16 +16,17 @@ namespace {
 
 constexpr int64_t kInputs = 2 * kPanel;  // of a piece of the direct method
 constexpr int64_t kOutputs = 64;         // whose weights it holds at a time: 27 * 64 * 32 of them
+constexpr int64_t kSlabVoxels = 4096;    // of outputs, about: whose rows are listed at a time
 constexpr int64_t kSkew = 16;            // floats between taps, so that they do not share cache sets
 
-/// The rows of one tap's product: output voxels, and the inputs that they read by it.
+/// The rows of one tap's product, of output voxels [first, last): these, and the inputs that they read by it.
 struct TapRows {
   std::vector<int64_t> from, to;
 
-  TapRows(const GradientShape& shape, int64_t tap) {
+  TapRows(const GradientShape& shape, int64_t tap, int64_t first, int64_t last) {
     const auto [H, W, D] = shape.size;
     const auto [OH, OW, OD] = shape.out_size;
-    for (int64_t v = 0; v < shape.batch * shape.out_voxels(); ++v) {
+    for (int64_t v = first; v < last; ++v) {
       const int64_t h = v / OD / OW % OH * shape.stride + tap / 9 - 1;
       const int64_t w = v / OD % OW * shape.stride + tap / 3 % 3 - 1, d = v % OD * shape.stride + tap % 3 - 1;
       if (h < 0 || h >= H || w < 0 || w >= W || d < 0 || d >= D) continue;
@@ -33,7 +34,27 @@ struct TapRows {
       to.push_back(((v / OD / OW / OH * H + h) * W + w) * D + d);
     }
   }
+  int64_t count() const { return int64_t(from.size()); }
 };
+
+/// Adds what one tap's rows give for outputs [first, first + outputs) and inputs from `input` on.
+void add_tap(const InputGradient& job, const Simd& simd, const TapRows& rows, const float* panels, int64_t first,
+             int64_t outputs, int64_t input, int64_t inputs) {
+  const int64_t width = divide_up(inputs, kPanel) * kPanel;
+  const TileWeights weights{panels, 1, 0, outputs, width / kPanel, kOutputs * kPanel};
+  for (int64_t row = 0; row < rows.count(); row += kTileRows) {
+    alignas(64) float sums[kTileRows * kInputs];
+    const float* from[kTileRows];
+    for (int64_t r = 0; r < kTileRows; ++r) {  // rows behind the last one are of no use to anybody
+      from[r] = job.dy + rows.from[size_t(std::min(row + r, rows.count() - 1))] * job.shape.out + first;
+    }
+    simd.tile(sums, from, weights, true);
+    for (int64_t r = 0; r < std::min(kTileRows, rows.count() - row); ++r) {
+      float* to = job.dx + rows.to[size_t(row + r)] * job.shape.channels + input;
+      for (int64_t i = 0; i < inputs; ++i) to[i] += sums[r * width + i];
+    }
+  }
+}
 
 }  // namespace
 
@@ -95,41 +116,41 @@ void winograd_input_gradient(const InputGradient& job, WinogradKind kind) {
 
 void direct_input_gradient(const InputGradient& job, const Simd& simd) {
   const GradientShape& shape = job.shape;
-  const int64_t out = shape.out, channels = shape.channels, all = shape.batch * shape.voxels();
-  std::vector<TapRows> taps;
-  for (int64_t t = 0; t < kGradientTaps; ++t) taps.emplace_back(shape, kGradientTaps - 1 - t);
+  const int64_t out = shape.out, channels = shape.channels, plane = shape.out_size[1] * shape.out_size[2];
+  if (!job.add) {
+    parallel_for(shape.batch * shape.voxels(), kSlabVoxels, [&](int64_t first, int64_t last) {
+      std::fill_n(job.dx + first * channels, (last - first) * channels, 0.f);
+    });
+  }
+  // Slabs of planes, every other one at a time: these add to no plane that another of them adds to.
+  const int64_t planes = std::max<int64_t>(2, kSlabVoxels / plane), slabs = divide_up(shape.out_size[0], planes);
+  const int64_t pieces = divide_up(channels, kInputs);
   const int64_t a_panel = kOutputs * kPanel, a_tap = kInputs / kPanel * a_panel + kSkew;
   Workspace rooms(kGradientTaps * a_tap);
-  parallel_for(divide_up(channels, kInputs), 1, [&](int64_t piece, int64_t) {
-    Workspace::Use room(rooms);
-    const int64_t input = piece * kInputs, inputs = std::min(kInputs, channels - input);
-    const int64_t panels = divide_up(inputs, kPanel);
-    for (int64_t v = 0; v < all && !job.add; ++v) std::fill_n(job.dx + v * channels + input, inputs, 0.f);
-    for (int64_t first = 0; first < out; first += kOutputs) {
-      const int64_t outputs = std::min(kOutputs, out - first);
-      for (int64_t i = 0; i < panels * outputs; ++i) {
-        const int64_t panel = i / outputs, o = i % outputs;
-        turn_taps(room.data() + panel * a_panel + o * kPanel, a_tap, job, first + o, input + panel * kPanel);
-      }
+  for (int64_t turn = 0; turn < 2; ++turn) {
+    const int64_t count = divide_up(slabs - turn, 2);
+    parallel_for(shape.batch * count * pieces, 1, [&](int64_t item, int64_t) {
+      Workspace::Use room(rooms);
+      const int64_t input = item % pieces * kInputs, inputs = std::min(kInputs, channels - input);
+      const int64_t panels = divide_up(inputs, kPanel), b = item / pieces / count;
+      const int64_t h = (item / pieces % count * 2 + turn) * planes, last_h = std::min(shape.out_size[0], h + planes);
+      std::vector<TapRows> taps;
       for (int64_t t = 0; t < kGradientTaps; ++t) {
-        const TapRows& rows = taps[size_t(t)];
-        const auto count = int64_t(rows.from.size());
-        const TileWeights weights{room.data() + t * a_tap, 1, 0, outputs, panels, a_panel};
-        for (int64_t row = 0; row < count; row += kTileRows) {
-          alignas(64) float sums[kTileRows * kInputs];
-          const float* from[kTileRows];
-          for (int64_t r = 0; r < kTileRows; ++r) {  // rows behind the last one are of no use to anybody
-            from[r] = job.dy + rows.from[size_t(std::min(row + r, count - 1))] * out + first;
-          }
-          simd.tile(sums, from, weights, true);
-          for (int64_t r = 0; r < std::min(kTileRows, count - row); ++r) {
-            float* to = job.dx + rows.to[size_t(row + r)] * channels + input;
-            for (int64_t i = 0; i < inputs; ++i) to[i] += sums[r * panels * kPanel + i];
-          }
+        taps.emplace_back(shape, kGradientTaps - 1 - t, (b * shape.out_size[0] + h) * plane,
+                          (b * shape.out_size[0] + last_h) * plane);
+      }
+      for (int64_t first = 0; first < out; first += kOutputs) {
+        const int64_t outputs = std::min(kOutputs, out - first);
+        for (int64_t i = 0; i < panels * outputs; ++i) {
+          const int64_t panel = i / outputs, o = i % outputs;
+          turn_taps(room.data() + panel * a_panel + o * kPanel, a_tap, job, first + o, input + panel * kPanel);
+        }
+        for (int64_t t = 0; t < kGradientTaps; ++t) {
+          add_tap(job, simd, taps[size_t(t)], room.data() + t * a_tap, first, outputs, input, inputs);
         }
       }
-    }
-  });
+    });
+  }
 }
 
 }  // namespace sat::cpu
