@@ -6,6 +6,9 @@
 #include <cmath>
 
 #include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
+#include "sat/tensor/cpu/gradient/conv/input_gradient.h"
+#include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
+#include "sat/tensor/ops/score_sizes.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
 #include "tests/support/op_rows/op_rows.h"
@@ -26,7 +29,7 @@ const Case kCases[] = {
     {1, {1, 1, 1}, 1, 1, 1},      {2, {1, 5, 3}, 3, 17, 1},    {1, {7, 1, 9}, 17, 3, 1},
     {2, {4, 6, 1}, 48, 64, 1},    {1, {5, 9, 10}, 64, 48, 1},  {1, {8, 8, 12}, 64, 64, 1},
     {1, {13, 7, 6}, 32, 100, 1},  {1, {3, 3, 3}, 100, 80, 1},  {1, {6, 6, 6}, 130, 70, 1},
-    {1, {9, 40, 51}, 1, 17, 1},   {2, {5, 6, 7}, 3, 64, 1},    {1, {6, 5, 9}, 96, 33, 1, 40, 30},
+    {1, {7, 33, 40}, 1, 17, 1},   {2, {5, 6, 7}, 3, 64, 1},    {1, {6, 5, 9}, 96, 33, 1, 40, 30},
     {1, {12, 12, 12}, 24, 17, 1}, {1, {1, 1, 1}, 1, 1, 2},     {2, {1, 5, 2}, 3, 17, 2},
     {1, {7, 1, 9}, 17, 3, 2},     {2, {4, 6, 5}, 48, 64, 2},   {1, {11, 9, 17}, 64, 48, 2},
     {1, {16, 16, 16}, 64, 64, 2}, {1, {6, 6, 6}, 130, 70, 2},  {1, {10, 7, 6}, 96, 100, 2, 64, 32},
@@ -66,10 +69,14 @@ struct Inputs {
     cpu::conv3d_input_gradient(dx, add, dy, weight, sizes.first_in, sizes.stride);
     return dx;
   }
-  Tensor weight_gradient() const {
+  Tensor weight_gradient(bool add = true) const {
     Tensor dw = before_w.clone();
-    cpu::conv3d_weight_gradient(dw, sizes.first_in, x, dy, sizes.stride);
+    cpu::conv3d_weight_gradient(dw, sizes.first_in, x, dy, sizes.stride, add);
     return dw;
+  }
+  cpu::GradientShape shape() const {
+    return {x_shape[0], grid_of(x_shape, 1), grid_of(y_shape, 1), sizes.stride, sizes.first_in, channels, sizes.in,
+            sizes.out};
   }
 
   /// body(voxel of x, voxel of dy, tap) for all pairs that a tap joins.
@@ -155,23 +162,89 @@ TEST_CASE("the gradient of a convolution's input is its definition's, written an
   }
 }
 
-TEST_CASE("the gradient of a convolution's weight is its definition's, added to what is there") {
+TEST_CASE("the gradient of a convolution's weight is its definition's, written and added, and no other input's") {
   for (const Case& c : kCases) {
     CAPTURE(words_of(c));
     const Inputs inputs(c);
     const Doubles gradient = inputs.defined_weight_gradient();
     for (CpuLevel level : levels()) {
       CAPTURE(name_of(level));
-      const Tensor got = computed(level, 2, [&] { return inputs.weight_gradient(); });
-      Doubles want(inputs.before_w);
-      Doubles looked_at(inputs.before_w.shape);
-      for (int64_t i = 0; i < want.numel(); ++i) {
-        const int64_t channel = i / 27 % c.in - c.first_in;
-        looked_at[i] = channel >= 0 && channel < inputs.channels ? gradient[i] : 0;
-        want[i] += looked_at[i];
+      for (const bool add : {false, true}) {
+        const Tensor got = computed(level, 2, [&] { return inputs.weight_gradient(add); });
+        Doubles want(inputs.before_w);
+        for (int64_t i = 0; i < want.numel(); ++i) {
+          const int64_t channel = i / 27 % c.in - c.first_in;
+          const bool looked_at = channel >= 0 && channel < inputs.channels;
+          if (looked_at) want[i] = gradient[i] + (add ? want[i] : 0);
+        }
+        CHECK(error_of(got, want, gradient) < 3e-6);
       }
-      CHECK(error_of(got, want, looked_at) < 3e-6);
     }
+  }
+}
+
+TEST_CASE("every method gives a convolution's gradients") {
+  using Kind = cpu::AxisKind;
+  for (const int64_t stride : {1, 2}) {
+    const Inputs inputs(Case{2, {7, 13, 14}, 17, 33, stride});
+    const Doubles weight = inputs.defined_weight_gradient(), input = inputs.defined_input_gradient();
+    const cpu::GradientShape shape = inputs.shape();
+    const auto kinds = stride == 2 ? std::vector<cpu::WinogradKind>{{Kind::stride2, Kind::stride2, Kind::stride2}}
+                                   : std::vector<cpu::WinogradKind>{{Kind::f2, Kind::f2, Kind::f2},
+                                                                    {Kind::f2, Kind::f4, Kind::f4},
+                                                                    {Kind::f4, Kind::f4, Kind::f4},
+                                                                    {Kind::f6, Kind::f4, Kind::f4}};
+    for (CpuLevel level : levels()) {
+      if (level == CpuLevel::plain) continue;
+      CAPTURE(name_of(level));
+      const auto off = [&](const Doubles& want, const auto& run) {
+        return error_of(computed(level, 2,
+                                 [&] {
+                                   Tensor to = zeros(want.shape);
+                                   run(to);
+                                   return to;
+                                 }),
+                        want, want);
+      };
+      const auto weight_job = [&](Tensor& dw) {
+        return cpu::WeightGradient{dw.data<float>(), true, inputs.x, inputs.dy.data<float>(), shape};
+      };
+      const auto input_job = [&](Tensor& dx) {
+        return cpu::InputGradient{dx.data<float>(), false, inputs.dy.data<float>(), inputs.weight.data<float>(), shape};
+      };
+      const auto outer = level == CpuLevel::avx2 ? cpu::outer_product_avx2 : cpu::outer_product_avx512;
+      CHECK(off(weight, [&](Tensor& dw) { cpu::direct_weight_gradient(weight_job(dw), outer); }) < 1e-6);
+      CHECK(off(input, [&](Tensor& dx) { cpu::direct_input_gradient(input_job(dx), *cpu::current_simd()); }) < 1e-6);
+      for (cpu::WinogradKind kind : kinds) {
+        CAPTURE(int(kind[0]));
+        CHECK(off(weight, [&](Tensor& dw) { cpu::winograd_weight_gradient(weight_job(dw), kind); }) < 3e-6);
+        if (stride == 2) kind.fill(Kind::stride2_back);
+        CHECK(off(input, [&](Tensor& dx) { cpu::winograd_input_gradient(input_job(dx), kind); }) < 6e-6);
+        CHECK(off(input, [&](Tensor& dx) { cpu::whole_input_gradient(input_job(dx), kind); }) < 6e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("the input's gradient goes by matrix units in fast precision, where voxels are many") {
+  const Inputs inputs(Case{1, {16, 16, 16}, 16, 16, 1});
+  const Doubles gradient = inputs.defined_input_gradient();
+  const auto run = [&](Precision precision, bool add, int threads) {
+    ContextOptions options = options_of(best_cpu_level(), threads);
+    options.precision = precision;
+    Context context(options);
+    UseContext use(context);
+    Tensor dx = inputs.before_x.clone();
+    cpu::conv3d_input_gradient(dx, add, inputs.dy, inputs.weight, 0, 1, &cpu::kEmulatedTiles);
+    return dx;
+  };
+  for (const bool add : {false, true}) {
+    const Doubles want = add ? sum_of(gradient, inputs.before_x) : gradient;
+    const Tensor got = run(Precision::fast, add, 1);
+    CHECK(error_of(got, want, gradient) < 6e-3);
+    CHECK(error_of(got, want, gradient) > 1e-4);
+    if (add) CHECK(same_bits(run(Precision::fast, add, 3), got));
+    if (best_cpu_level() != CpuLevel::plain) CHECK(error_of(run(Precision::exact, add, 1), want, gradient) < 6e-6);
   }
 }
 

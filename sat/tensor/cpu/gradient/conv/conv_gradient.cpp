@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sat/tensor/context.h"
+#include "sat/tensor/cpu/amx/matrix_piece.h"
 #include "sat/tensor/cpu/gradient/conv/gradient_job.h"
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
@@ -16,8 +17,9 @@ namespace sat::cpu {
 
 namespace {
 
-constexpr int64_t kFewestChannels = 16;    // fewer leave a product's tile empty
-constexpr int64_t kMostOutputs6 = 128;     // F(6, 3) sums of more would be off by 1e-5
+constexpr int64_t kFewestChannels = 16;                 // fewer leave a product's tile empty
+constexpr int64_t kFewestVoxelsOnTiles = 16 * 16 * 16;  // fewer do not pay for packing the weight
+constexpr int64_t kMostOutputs6 = 128;                  // F(6, 3) sums of more would be off by 1e-5
 constexpr int64_t kWholeBytes = 16 << 20;  // of transformed tiles, which the last cache must hold beside the weights
 
 constexpr AxisKind f2 = AxisKind::f2, f4 = AxisKind::f4, f6 = AxisKind::f6, s2 = AxisKind::stride2,
@@ -68,16 +70,21 @@ GradientShape shape_of(const char* op, const Shape& x, const Shape& dy, const Sh
 }  // namespace
 
 void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight, int64_t first_in,
-                           int64_t stride) {
+                           int64_t stride, const AmxLoops* tiles) {
   const GradientShape shape = shape_of("conv3d_input_gradient", dx.shape, dy.shape, weight.shape, first_in, stride);
   const InputGradient job{dx.address<float>(), add, dy.address<float>(), weight.address<float>(), shape};
   const Simd* simd = current_simd();
   if (!simd) return plain_input_gradient(job.dx, add, job.dy, job.weight, shape);
+  const bool few = std::min(shape.channels, shape.out) < kFewestChannels;
+  const bool fast = tiles && Context::current().precision() == Precision::fast;
+  if (fast && stride == 1 && !few && shape.batch * shape.voxels() >= kFewestVoxelsOnTiles) {
+    return amx_input_gradient(job, tiles->conv);
+  }
   double least = direct_work(shape);
   std::optional<WinogradKind> best;
   for (const WinogradKind& kind : kInputKinds[stride - 1]) {
     const double work = winograd_work(shape, kind, shape.size);
-    if (std::min(shape.channels, shape.out) < kFewestChannels || work >= least) continue;
+    if (few || work >= least) continue;
     if (kind[0] == f6 && shape.out > kMostOutputs6) continue;
     least = work;
     best = kind;
@@ -87,17 +94,18 @@ void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor&
   whole ? whole_input_gradient(job, *best) : winograd_input_gradient(job, *best);
 }
 
-void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride) {
+void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, const Tensor& dy, int64_t stride,
+                            bool add) {
   const GradientShape shape = shape_of("conv3d_weight_gradient", x.values.shape, dy.shape, dw.shape, first_in, stride);
   const CpuLevel level = Context::current().cpu();
   if (level == CpuLevel::plain) {
     const Tensor values = sat::materialize(x);
-    return plain_weight_gradient(dw.address<float>(), values.address<float>(), dy.address<float>(), shape);
+    return plain_weight_gradient(dw.address<float>(), add, values.address<float>(), dy.address<float>(), shape);
   }
-  const GradientInputs from{x, dy.address<float>(), shape};
-  if (has_few_channels(shape)) return few_channels_weight_gradient(dw, from, *current_simd());
+  const WeightGradient job{dw.address<float>(), add, x, dy.address<float>(), shape};
+  if (has_few_channels(shape)) return few_channels_weight_gradient(job, *current_simd());
   const OuterProduct outer = level == CpuLevel::avx2 ? outer_product_avx2 : outer_product_avx512;
-  if (std::min(shape.channels, shape.out) < kFewestChannels) return direct_weight_gradient(dw, from, outer);
+  if (std::min(shape.channels, shape.out) < kFewestChannels) return direct_weight_gradient(job, outer);
   double least = direct_work(shape);
   std::optional<WinogradKind> best;
   for (const WinogradKind& kind : kWeightKinds[stride - 1]) {
@@ -106,7 +114,7 @@ void conv3d_weight_gradient(Tensor& dw, int64_t first_in, const Features& x, con
     least = work;
     best = kind;
   }
-  best ? winograd_weight_gradient(dw, from, *best) : direct_weight_gradient(dw, from, outer);
+  best ? winograd_weight_gradient(job, *best) : direct_weight_gradient(job, outer);
 }
 
 }  // namespace sat::cpu

@@ -124,12 +124,12 @@ void read_inputs(float* to, const Features& x, const GradientPart& part, int64_t
 
 }  // namespace
 
-void direct_weight_gradient(Tensor& dw, const GradientInputs& from, OuterProduct outer) {
-  const GradientShape& shape = from.shape;
+void direct_weight_gradient(const WeightGradient& job, OuterProduct outer) {
+  const GradientShape& shape = job.shape;
   const Boxes boxes(shape);
   const int64_t x_room = boxes.most_inputs() * kGradientBlock;
   const PartSizes sizes{boxes.count(), kBoxes, kGradientBlock, x_room + boxes.most_voxels() * kGradientBlock};
-  sum_parts(dw, shape, sizes, [&](float* sums, float* room, const GradientPart& part) {
+  sum_parts(job, sizes, [&](float* sums, float* room, const GradientPart& part) {
     TapTerms terms(boxes.most_voxels());
     for (int64_t index = part.first; index < part.last; ++index) {
       const Box box = boxes[index];
@@ -137,14 +137,14 @@ void direct_weight_gradient(Tensor& dw, const GradientInputs& from, OuterProduct
       for (int64_t line = 0; line < box.in_size[0] * box.in_size[1]; ++line) {
         const int64_t h = box.in_first[0] + line / box.in_size[1], w = box.in_first[1] + line % box.in_size[1];
         const int64_t voxel = ((box.sample * shape.size[0] + h) * shape.size[1] + w) * shape.size[2] + box.in_first[2];
-        read_inputs(x + line * box.in_size[2] * part.in, from.x, part, box.sample, voxel, box.in_size[2]);
+        read_inputs(x + line * box.in_size[2] * part.in, job.x, part, box.sample, voxel, box.in_size[2]);
       }
       for (int64_t v = 0; v < box.size[0] * box.size[1] * box.size[2]; ++v) {
         const int64_t h = box.first[0] + v / box.size[2] / box.size[1],
                       w = box.first[1] + v / box.size[2] % box.size[1];
         const int64_t voxel = ((box.sample * shape.out_size[0] + h) * shape.out_size[1] + w) * shape.out_size[2] +
                               box.first[2] + v % box.size[2];
-        std::copy_n(from.dy + voxel * shape.out + part.output, part.outputs, y + v * part.out);
+        std::copy_n(job.dy + voxel * shape.out + part.output, part.outputs, y + v * part.out);
         std::fill(y + v * part.out + part.outputs, y + (v + 1) * part.out, 0.f);
       }
       for (int64_t tap = 0; tap < kGradientTaps; ++tap) {

@@ -44,23 +44,23 @@ void read_strip(float* to, float* room, const FeatureReader& reader, const Gradi
 
 bool has_few_channels(const GradientShape& shape) { return shape.channels <= kFewChannels && shape.stride == 1; }
 
-void few_channels_weight_gradient(Tensor& dw, const GradientInputs& from, const Simd& simd) {
-  const GradientShape& shape = from.shape;
+void few_channels_weight_gradient(const WeightGradient& job, const Simd& simd) {
+  const GradientShape& shape = job.shape;
   const auto [H, W, D] = shape.size;
   const int64_t strips = divide_up(W, kStripLines), pitch = divide_up(D + 2 + 3, kCacheLine) * kCacheLine;
   const Strip largest{divide_up(W, strips), pitch};
   const int64_t taps = kTapTiles * kTileRows, width = std::min(kGradientBlock, divide_up(shape.out, kPanel) * kPanel);
   const int64_t values = shape.channels * largest.channel(), line = D * std::max(shape.channels, width);
   const PartSizes sizes{shape.batch * H * strips, kStripsAPiece, kPanel, shape.channels * taps * width + values + line};
-  sum_parts(dw, shape, sizes, [&, H = H, W = W, D = D](float* sums, float* room, const GradientPart& part) {
+  sum_parts(job, sizes, [&, H = H, W = W, D = D](float* sums, float* room, const GradientPart& part) {
     float *own = room, *x = own + shape.channels * taps * part.out, *wide = x + values;
     std::fill_n(own, shape.channels * taps * part.out, 0.f);
     for (int64_t item = part.first; item < part.last; ++item) {
       const int64_t b = item / strips / H, h = item / strips % H, first = item % strips * largest.lines;
       const Strip strip{std::min(largest.lines, W - first), pitch};
-      read_strip(x, wide, FeatureReader(from.x, b), shape, strip, h, first);
+      read_strip(x, wide, FeatureReader(job.x, b), shape, strip, h, first);
       for (int64_t w = 0; w < strip.lines; ++w) {
-        const float* y = from.dy + ((b * H + h) * W + first + w) * D * shape.out + part.output;
+        const float* y = job.dy + ((b * H + h) * W + first + w) * D * shape.out + part.output;
         const float* next = y + D * shape.out;
         if (part.out != shape.out) {
           for (int64_t d = 0; d < D; ++d) {

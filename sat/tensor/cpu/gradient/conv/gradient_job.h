@@ -22,6 +22,6 @@ constexpr int64_t kGradientTaps = 27;
 
 /// The readable reference: the sums of conv_gradient.h in their own order, in double.
 void plain_input_gradient(float* dx, bool add, const float* dy, const float* weight, const GradientShape& shape);
-void plain_weight_gradient(float* dw, const float* x, const float* dy, const GradientShape& shape);
+void plain_weight_gradient(float* dw, bool add, const float* x, const float* dy, const GradientShape& shape);
 
 }  // namespace sat::cpu

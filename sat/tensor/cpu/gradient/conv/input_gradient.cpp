@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "sat/tensor/cpu/amx/conv/conv.h"
 #include "sat/tensor/cpu/workspace.h"
 #include "sat/tensor/parallel.h"
 
@@ -18,6 +19,13 @@ constexpr int64_t kInputs = 2 * kPanel;  // of a piece of the direct method
 constexpr int64_t kOutputs = 64;         // whose weights it holds at a time: 27 * 64 * 32 of them
 constexpr int64_t kSlabVoxels = 4096;    // of outputs, about: whose rows are listed at a time
 constexpr int64_t kSkew = 16;            // floats between taps, so that they do not share cache sets
+
+/// Where each plane of a sample of [batch, planes, plane] values begins.
+std::vector<const void*> planes_of(const float* values, int64_t sample, int64_t planes, int64_t plane) {
+  std::vector<const void*> all;
+  for (int64_t h = 0; h < planes; ++h) all.push_back(values + (sample * planes + h) * plane);
+  return all;
+}
 
 /// The rows of one tap's product, of output voxels [first, last): these, and the inputs that they read by it.
 struct TapRows {
@@ -93,24 +101,60 @@ void winograd_input_gradient(const InputGradient& job, WinogradKind kind) {
     }
   });
   const Tensor panels = winograd_panels(taps, kind, out);
-  std::vector<const void*> from(size_t(shape.out_size[0]));
+  const int64_t from_plane = shape.out_size[1] * shape.out_size[2] * out;
+  const int64_t to_plane = shape.size[1] * shape.size[2] * channels;
   std::vector<void*> to(size_t(shape.size[0]));
   ConvSlab slab;
   slab.in_size = shape.out_size;
   slab.out_size = shape.size;
-  slab.inputs[0] = {from.data(), DType::f32, out, {}};
   slab.planes = to.data();
   slab.add = job.add;
   slab.out = channels;
   slab.last = shape.size[0];
   for (int64_t b = 0; b < shape.batch; ++b) {
-    for (int64_t h = 0; h < shape.out_size[0]; ++h) {
-      from[size_t(h)] = job.dy + (b * shape.out_size[0] + h) * shape.out_size[1] * shape.out_size[2] * out;
-    }
-    for (int64_t h = 0; h < shape.size[0]; ++h) {
-      to[size_t(h)] = job.dx + (b * shape.size[0] + h) * shape.size[1] * shape.size[2] * channels;
-    }
+    const std::vector<const void*> from = planes_of(job.dy, b, shape.out_size[0], from_plane);
+    slab.inputs[0] = {from.data(), DType::f32, out, {}};
+    for (int64_t h = 0; h < shape.size[0]; ++h) to[size_t(h)] = job.dx + (b * shape.size[0] + h) * to_plane;
     winograd_conv3d(slab, panels.address<float>(), kind, current_winograd());
+  }
+}
+
+void amx_input_gradient(const InputGradient& job, const AmxConvLoops& loops) {
+  const GradientShape& shape = job.shape;
+  const int64_t out = shape.out, channels = shape.channels, H = shape.size[0], plane = shape.size[1] * shape.size[2];
+  Tensor mirrored({channels, out, 3, 3, 3});
+  float* turned = mirrored.address<float>();
+  parallel_for(channels * out, 256, [&](int64_t first, int64_t last) {
+    for (int64_t item = first; item < last; ++item) {
+      const float* from = job.weight + (item % out * shape.in + shape.first_in + item / out) * kGradientTaps;
+      std::reverse_copy(from, from + kGradientTaps, turned + item * kGradientTaps);
+    }
+  });
+  const Tensor panels = pack_amx_conv3d(mirrored, 1);
+  mirrored = Tensor();
+  // Tiles do not add to what is there: where that is asked for, a slab at a time goes through planes of its own.
+  const int64_t planes = job.add && !amx_keeps_whole(shape.size, out) ? std::min(H, kSlabPlanes) : H;
+  Tensor own(job.add ? Shape{planes, plane, channels} : Shape{0});
+  std::vector<void*> to(size_t(shape.size[0]));
+  ConvSlab slab;
+  slab.in_size = slab.out_size = shape.size;
+  slab.planes = to.data();
+  slab.out = channels;
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    const std::vector<const void*> from = planes_of(job.dy, b, H, plane * out);
+    slab.inputs[0] = {from.data(), DType::f32, out, {}};
+    float* sample = job.dx + b * H * plane * channels;
+    for (slab.first = 0; slab.first < H; slab.first = slab.last) {
+      slab.last = std::min(H, slab.first + planes);
+      float* results = job.add ? own.address<float>() : sample;
+      for (int64_t h = slab.first; h < slab.last; ++h) to[size_t(h)] = results + h % planes * plane * channels;
+      amx_conv3d(slab, panels, loops);
+      if (!job.add) continue;
+      float* sum = sample + slab.first * plane * channels;
+      parallel_for((slab.last - slab.first) * plane * channels, 1 << 16, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) sum[i] += results[i];
+      });
+    }
   }
 }
 

@@ -9,6 +9,8 @@
 
 namespace sat::cpu {
 
+struct AmxConvLoops;  // amx/conv/piece.h
+
 struct InputGradient {
   float* dx;
   bool add;
@@ -23,6 +25,9 @@ void winograd_input_gradient(const InputGradient& job, WinogradKind kind);
 /// are transformed when their turn comes and never reach memory.
 void whole_input_gradient(const InputGradient& job, WinogradKind kind);
 int64_t whole_bytes(const GradientShape& shape, WinogradKind kind);  // of the transformed tiles
+
+/// By the forward pass's engine on matrix units, stride 1.
+void amx_input_gradient(const InputGradient& job, const AmxConvLoops& loops);
 
 /// A matrix product a tap, whose rows are added to the inputs that the tap reads. Any stride and channels.
 void direct_input_gradient(const InputGradient& job, const Simd& simd);

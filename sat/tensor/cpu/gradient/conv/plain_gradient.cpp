@@ -51,7 +51,7 @@ void plain_input_gradient(float* dx, bool add, const float* dy, const float* wei
   });
 }
 
-void plain_weight_gradient(float* dw, const float* x, const float* dy, const GradientShape& shape) {
+void plain_weight_gradient(float* dw, bool add, const float* x, const float* dy, const GradientShape& shape) {
   const auto [H, W, D] = shape.size;
   const auto [OH, OW, OD] = shape.out_size;
   const int64_t channels = shape.channels, out = shape.out, stride = shape.stride;
@@ -68,7 +68,7 @@ void plain_weight_gradient(float* dw, const float* x, const float* dy, const Gra
     }
     for (int64_t i = 0; i < channels; ++i) {
       float& to = dw[(o * shape.in + shape.first_in + i) * kGradientTaps + t];
-      to = float(double(to) + sum[size_t(i)]);
+      to = float(sum[size_t(i)] + (add ? double(to) : 0.));
     }
   });
 }

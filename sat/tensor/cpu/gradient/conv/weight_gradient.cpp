@@ -18,11 +18,12 @@ constexpr int64_t kSkew = 16;  // floats between taps, so that they do not share
 
 int64_t padded(int64_t channels) { return divide_up(channels, kPanel) * kPanel; }
 
-/// dw[o, i, t] += the sums of a part, for its outputs from `output` on, four at most: blocks of 4 taps x 4 outputs are
-/// turned, and each output's row is written from end to end.
-void add_turned(float* dw, const float* sums, const GradientPart& part, const GradientShape& shape, int64_t output) {
+/// dw[o, i, t] = the sums of a part, or += them, for its outputs from `output` on, four at most: blocks of 4 taps x 4
+/// outputs are turned, and each output's row is written from end to end.
+void put_turned(const WeightGradient& job, const float* sums, const GradientPart& part, int64_t output) {
+  const GradientShape& shape = job.shape;
   const int64_t row = shape.in * kGradientTaps, outputs = std::min<int64_t>(4, part.outputs - output);
-  float* to = dw + ((part.output + output) * shape.in + shape.first_in + part.input) * kGradientTaps;
+  float* to = job.dw + ((part.output + output) * shape.in + shape.first_in + part.input) * kGradientTaps;
   for (int64_t i = 0; i < part.inputs; ++i, to += kGradientTaps) {
     const float* from = sums + i * part.out + output;
     for (int64_t t = 0; t < kGradientTaps - 3; t += 4) {
@@ -32,11 +33,13 @@ void add_turned(float* dw, const float* sums, const GradientPart& part, const Gr
       const __m128 turned[] = {a, b, c, d};
       for (int64_t n = 0; n < outputs; ++n) {
         float* taps = to + n * row + t;
-        _mm_storeu_ps(taps, _mm_add_ps(_mm_loadu_ps(taps), turned[n]));
+        _mm_storeu_ps(taps, job.add ? _mm_add_ps(_mm_loadu_ps(taps), turned[n]) : turned[n]);
       }
     }
     for (int64_t t = kGradientTaps - 3; t < kGradientTaps; ++t) {
-      for (int64_t n = 0; n < outputs; ++n) to[n * row + t] += from[t * part.tap + n];
+      for (int64_t n = 0; n < outputs; ++n) {
+        to[n * row + t] = from[t * part.tap + n] + (job.add ? to[n * row + t] : 0);
+      }
     }
   }
 }
@@ -56,7 +59,8 @@ void add_up(float* to, const float* from, int64_t stride, int64_t count, int64_t
 
 }  // namespace
 
-void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, const SumPart& sum) {
+void sum_parts(const WeightGradient& job, const PartSizes& sizes, const SumPart& sum) {
+  const GradientShape& shape = job.shape;
   const int64_t in_block = std::min(sizes.in, padded(shape.channels));
   const int64_t out_block = std::min(kGradientBlock, padded(shape.out));
   const int64_t in_blocks = divide_up(shape.channels, in_block), out_blocks = divide_up(shape.out, out_block);
@@ -80,7 +84,6 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
   };
   Workspace rooms(block + sizes.room);
   Tensor partial(pieces > 1 ? Shape{pieces, blocks, block} : Shape{0});
-  float* to = dw.address<float>();
   float* partials = partial.address<float>();
   parallel_for(pieces * blocks, 1, [&](int64_t index, int64_t) {
     Workspace::Use room(rooms);
@@ -89,7 +92,7 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
     std::fill_n(sums, block, 0.f);
     sum(sums, room.data() + block, part);
     for (int64_t output = 0; pieces == 1 && output < part.outputs; output += 4) {
-      add_turned(to, sums, part, shape, output);
+      put_turned(job, sums, part, output);
     }
   });
   if (pieces == 1) return;
@@ -99,7 +102,7 @@ void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, c
   parallel_for(blocks * out_block / 4, 1, [&](int64_t item, int64_t) {
     const GradientPart part = part_of(item / (out_block / 4));
     const int64_t output = item % (out_block / 4) * 4;
-    if (output < part.outputs) add_turned(to, partials + item / (out_block / 4) * block, part, shape, output);
+    if (output < part.outputs) put_turned(job, partials + item / (out_block / 4) * block, part, output);
   });
 }
 

@@ -14,6 +14,14 @@
 
 namespace sat::cpu {
 
+struct WeightGradient {
+  float* dw;
+  bool add;
+  const Features& x;
+  const float* dy;
+  const GradientShape& shape;
+};
+
 constexpr int64_t kGradientBlock = 64;  // most outputs of a part, whose row of sums is one register tile wide
 
 /// A part: some inputs and outputs, counted from shape.first_in and 0, in items [first, last) of the engine.
@@ -34,23 +42,16 @@ struct PartSizes {
 
 /// Adds to sums, which are zero: input i and output o of tap t at sums[t * part.tap + i * part.out + o].
 using SumPart = std::function<void(float* sums, float* room, const GradientPart& part)>;
-void sum_parts(Tensor& dw, const GradientShape& shape, const PartSizes& sizes, const SumPart& sum);
-
-/// What an engine reads.
-struct GradientInputs {
-  const Features& x;
-  const float* dy;
-  const GradientShape& shape;
-};
+void sum_parts(const WeightGradient& job, const PartSizes& sizes, const SumPart& sum);
 
 /// Images, whose taps are the rows of a product. Stride 1, up to 4 channels.
 bool has_few_channels(const GradientShape& shape);
-void few_channels_weight_gradient(Tensor& dw, const GradientInputs& from, const Simd& simd);
+void few_channels_weight_gradient(const WeightGradient& job, const Simd& simd);
 
 /// The definition as 27 matrix products of shifted voxels. Any stride and channels.
-void direct_weight_gradient(Tensor& dw, const GradientInputs& from, OuterProduct outer);
+void direct_weight_gradient(const WeightGradient& job, OuterProduct outer);
 
 /// By Winograd's sums, of the kind that a forward pass would take. Stride 1, or 2 where the kind is of stride 2.
-void winograd_weight_gradient(Tensor& dw, const GradientInputs& from, WinogradKind kind);
+void winograd_weight_gradient(const WeightGradient& job, WinogradKind kind);
 
 }  // namespace sat::cpu

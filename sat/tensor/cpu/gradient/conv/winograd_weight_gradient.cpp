@@ -67,16 +67,16 @@ struct Layout {
 
 class PartSummer {
  public:
-  PartSummer(const GradientInputs& from, const Layout& layout, WinogradKind kind, const GradientPart& part, float* room)
-      : from_(from),
+  PartSummer(const WeightGradient& job, const Layout& layout, WinogradKind kind, const GradientPart& part, float* room)
+      : job_(job),
         l_(layout),
         kind_(kind),
         part_(part),
         room_(room),
         steps_(current_winograd()),
         gradient_steps_(current_winograd_gradient()) {
-    x_planes_.resize(size_t(from.shape.size[0]));
-    y_planes_.resize(size_t(from.shape.out_size[0]));
+    x_planes_.resize(size_t(job.shape.size[0]));
+    y_planes_.resize(size_t(job.shape.out_size[0]));
     norm_.resize(size_t(3 * part.in));
     x_at_.resize(size_t(l_.products * l_.terms));
     y_at_.resize(x_at_.size());
@@ -104,8 +104,8 @@ class PartSummer {
 
  private:
   void take_sample(int64_t sample) {
-    const GradientShape& shape = from_.shape;
-    const Tensor& x = from_.x.values;
+    const GradientShape& shape = job_.shape;
+    const Tensor& x = job_.x.values;
     const int64_t x_plane = shape.size[1] * shape.size[2] * shape.channels;
     const int64_t y_plane = shape.out_size[1] * shape.out_size[2] * shape.out;
     for (int64_t h = 0; h < shape.size[0]; ++h) {
@@ -113,9 +113,9 @@ class PartSummer {
       x_planes_[size_t(h)] = static_cast<const char*>(x.raw()) + at * size_of(x.dtype);
     }
     for (int64_t h = 0; h < shape.out_size[0]; ++h) {
-      y_planes_[size_t(h)] = from_.dy + (sample * shape.out_size[0] + h) * y_plane + part_.output;
+      y_planes_[size_t(h)] = job_.dy + (sample * shape.out_size[0] + h) * y_plane + part_.output;
     }
-    x_ = {x_planes_.data(), x.dtype, part_.inputs, pending_norm(from_.x, sample), shape.channels};
+    x_ = {x_planes_.data(), x.dtype, part_.inputs, pending_norm(job_.x, sample), shape.channels};
     y_ = {y_planes_.data(), DType::f32, part_.outputs, {}, shape.out};
     if (!x_.norm.center) return;
     const float** const parts[] = {&x_.norm.center, &x_.norm.factor, &x_.norm.shift};
@@ -130,7 +130,7 @@ class PartSummer {
   void add(const std::array<int64_t, 3>& tile) {
     std::array<int64_t, 3> count{};
     for (size_t a = 0; a < 3; ++a) {
-      const int64_t all = divide_up(from_.shape.out_size[a], l_.axis[a].outputs);
+      const int64_t all = divide_up(job_.shape.out_size[a], l_.axis[a].outputs);
       count[a] = std::min(l_.tiles[a], all - tile[a]);
     }
     for (int64_t h = 0; h < count[0]; ++h) load(tile, count, h);
@@ -141,7 +141,7 @@ class PartSummer {
   }
 
   void load(const std::array<int64_t, 3>& tile, const std::array<int64_t, 3>& count, int64_t h) {
-    const GradientShape& shape = from_.shape;
+    const GradientShape& shape = job_.shape;
     WinogradSource x{&x_,
                      (tile[0] + h) * l_.axis[0].step - 1,
                      tile[1] * l_.axis[1].step - 1,
@@ -204,7 +204,7 @@ class PartSummer {
     }
   }
 
-  const GradientInputs& from_;
+  const WeightGradient& job_;
   const Layout& l_;
   WinogradKind kind_;
   const GradientPart& part_;
@@ -219,13 +219,13 @@ class PartSummer {
 
 }  // namespace
 
-void winograd_weight_gradient(Tensor& dw, const GradientInputs& from, WinogradKind kind) {
-  const GradientShape& shape = from.shape;
+void winograd_weight_gradient(const WeightGradient& job, WinogradKind kind) {
+  const GradientShape& shape = job.shape;
   const auto most = [](int64_t channels) { return std::min(kGradientBlock, divide_up(channels, kPanel) * kPanel); };
   const Layout layout(shape, kind, most(shape.channels), most(shape.out));
   const PartSizes sizes{layout.items(shape.batch), kItemsAPiece, kGradientBlock, layout.floats};
-  sum_parts(dw, shape, sizes, [&](float* sums, float* room, const GradientPart& part) {
-    PartSummer(from, layout, kind, part, room).run(sums);
+  sum_parts(job, sizes, [&](float* sums, float* room, const GradientPart& part) {
+    PartSummer(job, layout, kind, part, room).run(sums);
   });
 }
 
