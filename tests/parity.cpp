@@ -19,6 +19,7 @@
 #include "tests/support/parity/report_parity.h"
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
+#include "tests/support/parity/training/augment_parity.h"
 #include "tests/support/parity/vit_parity.h"
 
 namespace sat::test {
@@ -29,6 +30,7 @@ std::vector<ParityLine> compare(const std::string& folder) {
   const std::string path = folder + "/case.json";
   const std::string kind = Json::parse(read_text(path), path)["kind"].string();
   if (kind == "sat") return compare_network(folder);
+  if (kind == "sat-augment") return compare_augmentation(folder);
   if (kind == "end-to-end") return compare_end_to_end(folder);
   if (kind == "trained") return compare_trained(folder);
   if (kind == "text") return compare_text(folder);
@@ -46,7 +48,7 @@ std::vector<ParityLine> compare(const std::string& folder) {
   if (kind == "ecamp-segmentation") return compare_ecamp_segmentation(folder);
   if (kind == "ecamp-detection") return compare_ecamp_detection(folder);
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
-            "'; known are sat, end-to-end, trained, text, "
+            "'; known are sat, sat-augment, end-to-end, trained, text, "
             "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, ecamp-masking, ecamp-pretrain, "
             "ecamp-classification, ecamp-segmentation, ecamp-detection, sat-metrics, preprocess");
   std::vector<ParityLine> all;

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 
+#include "sat/nn/train/data/random.h"
 #include "sat/nn/train/data/sampling_settings.h"
 #include "sat/tensor/tensor.h"
 
@@ -19,12 +21,16 @@ Tensor zoom_masks(const Tensor& masks, double factor);
 
 /// x + deviation * noise.
 Tensor add_noise(const Tensor& image, const Tensor& noise, double deviation);
+/// Standard normal numbers f32, each a function of the stream and its place.
+Tensor normal_field(const Shape& shape, const KeyedRandom& random);
 
 /// Deviations in voxels along the axes, and how much of the difference is added.
 struct Sharpening {
   std::array<double, 3> first{}, second{};
   double amount = 0;
 };
+/// U(0.5, 1) an axis, then U(0.5, first) an axis, then U(10, 30); `unit` gives numbers in [0, 1).
+Sharpening draw_sharpening(const std::function<double()>& unit);
 /// b + amount * (b - G_second(b)) with b = G_first(x); G is a Gaussian of integrated taps that are not normalised, with
 /// zeros outside the volume.
 Tensor sharpen(const Tensor& image, const Sharpening& by);

@@ -2,6 +2,7 @@
 // changes them.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 
@@ -9,13 +10,18 @@
 
 namespace sat {
 
-/// Probabilities of the transforms and the ranges that their parameters are drawn from, uniformly.
+/// Probabilities of the transforms, and the ranges that their parameters are drawn from, uniformly.
 struct AugmentationSettings {
-  double zoom_prob = 0.2, min_zoom = 0.7, max_zoom = 1.4;
-  double noise_prob = 0.1, noise_deviation = 0.1;  // the largest deviation
+  using Range = std::array<double, 2>;
+  double zoom_prob = 0.2;
+  Range zoom{0.7, 1.4};
+  double noise_prob = 0.1;
+  double noise_deviation = 0.1;  // the largest
   double sharpen_prob = 0.2;
-  double scale_prob = 0.15, scale_factor = 0.25;  // x * (1 + u), u from -factor to factor
-  double contrast_prob = 0.1, second_contrast_prob = 0.3, min_gamma = 0.7, max_gamma = 1.5;
+  double scale_prob = 0.15;
+  Range scale{-0.25, 0.25};  // x * (1 + u)
+  double contrast_prob = 0.1, second_contrast_prob = 0.3;
+  Range gamma{0.7, 1.5}, second_gamma{0.7, 1.5};
 };
 
 /// No transform at all.
@@ -34,11 +40,13 @@ struct SamplingSettings {
 /// The published settings of a data set; those of one that SAT does not know are the same with weight 1.
 SamplingSettings published_sampling(const std::string& dataset);
 
-/// Settings by data set: "*" is for all, before a data set's own. A value is an object of the fields above under SAT's
-/// names (sampling_weight, ..., augmentation with RandZoom {min_zoom, max_zoom, prob}, RandGaussianNoise {std, prob},
-/// RandGaussianSharpen {prob}, RandScaleIntensity {factors, prob}, RandAdjustContrastInvert and RandAdjustContrast
-/// {gamma, prob}); what is not named stays as published. Throws Error, naming `source`, for an unknown key and for a
-/// value out of range.
+/// Settings by data set, as SAT's own file has them: keys are data sets, and "*" stands for all, before a set's own.
+/// Values are objects of the fields above under SAT's names, `augmentation` with RandZoom {min_zoom, max_zoom, prob},
+/// RandGaussianNoise {std, prob}, RandGaussianSharpen {prob}, RandScaleIntensity {factors, prob},
+/// RandAdjustContrastInvert and RandAdjustContrast {gamma, prob}. What is not named stays as published; what SAT's file
+/// names without effect (load_and_save, retain_stats, invert_image, RandScaleIntensityFixedMean,
+/// RandSimulateLowResolution) has none here. Throws Error, naming `source`, for another key and for a value out of
+/// range.
 class SamplingTable {
  public:
   SamplingTable() = default;
