@@ -289,4 +289,42 @@ Tensor resample(const Tensor& source, const AxisOrder& order, const SpacedGrid& 
   return result;
 }
 
+Tensor resample_nearest(const Tensor& source, const AxisOrder& order, const SpacedGrid& grid,
+                        const std::array<std::array<int64_t, 2>, 3>& box) {
+  SAT_CHECK(source.shape.rank() == 3 && source.dtype == DType::f32, "resample_nearest: voxels are ", source.dtype, " ",
+            source.shape, ", need f32 [H, W, D]");
+  const View view = turned_view(source, order);
+  std::array<int64_t, 3> size;
+  for (size_t axis = 0; axis < 3; ++axis) {
+    SAT_CHECK(box[axis][0] >= 0 && box[axis][0] < box[axis][1] && box[axis][1] <= grid.geometry.size[axis],
+              "resample_nearest: the box goes from ", box[axis][0], " to ", box[axis][1], " of ",
+              grid.geometry.size[axis], " voxels along axis ", axis);
+    size[axis] = box[axis][1] - box[axis][0];
+  }
+  const float* from = source.address<float>() + view.base;
+  Tensor result({size[0], size[1], size[2]});
+  float* out = result.address<float>();
+  const auto& x = grid.to_source.m;
+  parallel_for(size[0] * size[1], std::max<int64_t>(1, kVoxelsAtOnce / size[2]), [&](int64_t first, int64_t last) {
+    for (int64_t line = first; line < last; ++line) {
+      const int64_t h = box[0][0] + line / size[1], w = box[1][0] + line % size[1], d0 = box[2][0];
+      float* row = out + line * size[2];
+      if (!grid.resampled) {
+        copy_row(row, from + h * view.step[0] + w * view.step[1] + d0 * view.step[2], view.step[2], size[2]);
+        continue;
+      }
+      for (int64_t d = 0; d < size[2]; ++d) {
+        int64_t at = 0;
+        for (size_t axis = 0; axis < 3; ++axis) {
+          const double position =
+              x[axis][0] * double(h) + x[axis][1] * double(w) + x[axis][2] * double(d0 + d) + x[axis][3];
+          at += int64_t(std::nearbyint(std::clamp(position, 0.0, double(view.size[axis] - 1)))) * view.step[axis];
+        }
+        row[d] = from[at];
+      }
+    }
+  });
+  return result;
+}
+
 }  // namespace sat

@@ -44,4 +44,9 @@ SpacedGrid space_grid(const Geometry& source, const std::array<double, 3>& spaci
 /// outside clamped to the border; a plain permutation when grid.resampled is false.
 Tensor resample(const Tensor& source, const AxisOrder& order, const SpacedGrid& grid);
 
+/// The voxels of `box` of `grid`, {start, end} an axis, from a label map's f32 voxels: each is the nearest one of the
+/// source, halves going to the even index, positions outside clamped to the border.
+Tensor resample_nearest(const Tensor& source, const AxisOrder& order, const SpacedGrid& grid,
+                        const std::array<std::array<int64_t, 2>, 3>& box);
+
 }  // namespace sat
