@@ -54,7 +54,6 @@ class CachedCase {
   std::unique_ptr<OpenFile> file_;
   std::string key_;
   std::array<int64_t, 3> size_{};
-  int64_t image_at_ = 0;
   std::vector<CachedStructure> structures_;
   std::vector<Part> parts_;
   CachedStructure foreground_;

@@ -25,13 +25,14 @@ class CaseCache {
   CachedCase open(const LabelledCase& one) const;
   /// The same without looking whether sources changed since; what the loader does in a run.
   CachedCase reopen(const LabelledCase& one) const;
+  /// Reads the case from its sources whatever the cache has, as where a part of its file turns out to be damaged.
+  CachedCase remake(const LabelledCase& one) const;
 
   std::string path_of(const LabelledCase& one) const;  // of its file
 
  private:
   std::string key_of(const LabelledCase& one) const;
   PreprocessOptions options_of(const LabelledCase& one) const;
-  CachedCase make(const LabelledCase& one) const;
 
   std::string folder_;
   PreprocessOf preprocess_;
