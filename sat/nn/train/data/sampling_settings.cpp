@@ -41,6 +41,7 @@ using Setter = std::pair<const char*, std::function<void(const Json&)>>;
 
 /// Gives every member of an object to the setter of its name; messages say where it stands.
 void set_members(const Json& object, const std::string& where, const std::vector<Setter>& setters) {
+  SAT_CHECK(object.kind() == Json::Kind::object, where, " needs to be an object of settings");
   for (const auto& [key, value] : object.members()) {
     bool known = false;
     std::string names;
