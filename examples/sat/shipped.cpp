@@ -3,6 +3,8 @@
 
 #include <filesystem>
 
+#include "examples/sat/output/failure.h"
+
 namespace sat::cli {
 
 std::string find_shipped(const std::string& name) {
@@ -15,6 +17,16 @@ std::string find_shipped(const std::string& name) {
     if (fs::is_regular_file(path, error)) return path.string();
   }
   return "";
+}
+
+void complete_with_shipped(ModelOptions& options) {
+  const bool shipped = options.model.empty();
+  if (shipped) options.model = find_shipped(kDefaultModel);
+  if (options.model.empty()) throw UsageError("no model lies beside the program; name one with --model");
+  if (!options.bank.empty() || !options.text_model.empty()) return;
+  if (!shipped) throw UsageError("--model needs --bank, or --text-model with --vocab");
+  options.bank = find_shipped(kDefaultBank);
+  if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
 }
 
 }  // namespace sat::cli

@@ -78,6 +78,7 @@ Examples:
   Segment2dRequest segment2d;
   DetectRequest detect;
   NearestRequest nearest;
+  EvaluateRequest evaluate;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
@@ -91,6 +92,7 @@ Examples:
   const CLI::App* inspect_command = add_inspect(program, inspect);
   const CLI::App* bench_command = add_bench(program, bench);
   const CLI::App* probe_command = add_probe(program, probe);
+  const CLI::App* evaluate_command = add_evaluate(program, evaluate);
   try {
     program.parse(count, words);
   } catch (const CLI::Success& page) {
@@ -114,6 +116,7 @@ Examples:
   if (*segment2d_command) return segment2d;
   if (*detect_command) return detect;
   if (*nearest_command) return nearest;
+  if (*evaluate_command) return evaluate;
   return Page{program.help(), false};
 }
 
@@ -121,7 +124,8 @@ bool wants_json(int count, const char* const* words) {
   for (int i = 1; i < count; ++i) {
     const std::string_view word = words[i];
     const std::string_view command = words[1];
-    const bool names_file = command == "bench" || command == "probe";  // --json FILE, or - for stdout
+    const bool names_file =
+        command == "bench" || command == "probe" || command == "evaluate";  // --json FILE, or - for stdout
     if (word == "--json=-" ||
         (word == "--json" && (!names_file || (i + 1 < count && std::string_view(words[i + 1]) == "-")))) {
       return true;
@@ -179,6 +183,15 @@ std::vector<std::string> paths_of(const Request& request) {
     List operator()(const DetectRequest& one) const { return all(one.images, one.with, {one.output, one.pictures}); }
     List operator()(const NearestRequest& one) const {
       return all(one.queries, one.with, {one.in, one.folder, one.output});
+    }
+    List operator()(const EvaluateRequest& one) const {
+      List paths = one.paths;
+      const ModelOptions& options = one.model;
+      for (const std::string& path : {one.output, one.regions, one.json, options.model, options.config, options.bank,
+                                      options.text_model, options.vocabulary, one.session.scratch}) {
+        paths.push_back(path);
+      }
+      return paths;
     }
     List operator()(const Page&) const { return {}; }
   };

@@ -10,6 +10,7 @@
 
 #include "examples/sat/bench/bench_run.h"
 #include "examples/sat/devices.h"
+#include "examples/sat/evaluate/evaluate_request.h"
 #include "examples/sat/images/load_image.h"
 #include "examples/sat/output/failure.h"
 #include "examples/sat/probe/probe_request.h"
@@ -144,9 +145,9 @@ struct Page {
   bool wanted = true;
 };
 
-using Request =
-    std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest, BenchRequest,
-                 ProbeRequest, EncodeRequest, ClassifyRequest, Segment2dRequest, DetectRequest, NearestRequest, Page>;
+using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
+                             BenchRequest, ProbeRequest, EncodeRequest, ClassifyRequest, Segment2dRequest,
+                             DetectRequest, NearestRequest, EvaluateRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -172,5 +173,6 @@ int run(const ClassifyRequest& request);
 int run(const Segment2dRequest& request);
 int run(const DetectRequest& request);
 int run(const NearestRequest& request);
+int run(const EvaluateRequest& request);
 
 }  // namespace sat::cli

@@ -22,5 +22,6 @@ CLI::App* add_detect(CLI::App& program, DetectRequest& request);
 CLI::App* add_nearest(CLI::App& program, NearestRequest& request);
 CLI::App* add_bench(CLI::App& program, BenchRequest& request);
 CLI::App* add_probe(CLI::App& program, ProbeRequest& request);
+CLI::App* add_evaluate(CLI::App& program, EvaluateRequest& request);
 
 }  // namespace sat::cli

@@ -32,14 +32,7 @@ namespace {
 /// The request with the shipped model and bank where it names none.
 SegmentRequest completed(SegmentRequest request) {
   ModelOptions& options = request.model;
-  const bool shipped = options.model.empty();
-  if (shipped) options.model = find_shipped(kDefaultModel);
-  if (options.model.empty()) throw UsageError("no model lies beside the program; name one with --model");
-  if (options.bank.empty() && options.text_model.empty()) {
-    if (!shipped) throw UsageError("--model needs --bank, or --text-model with --vocab");
-    options.bank = find_shipped(kDefaultBank);
-    if (options.bank.empty()) throw UsageError("no bank of prompts lies beside the program; name one with --bank");
-  }
+  complete_with_shipped(options);
   options.machine_bytes = memory_limit().bytes;
   options.threads = request.session.threads;
   options.max_ram = request.session.max_ram;

@@ -92,6 +92,15 @@ TEST_CASE("intervals hold the mean, have the same bits for any threads, and are 
   CHECK(!summarise(rows, 1, {0, 0.95, 0}).overall.scores[0].interval);
 }
 
+TEST_CASE("a mean of single cases has no interval, since no sample tells them apart") {
+  const ScoreSummary summary = summarise(some(), 1);
+  CHECK(!summary.classes[1].all.scores[0].interval);  // the spleen has one score
+  CHECK(!summary.regions[1].scores[0].interval);
+  CHECK(summary.classes[0].datasets[0].scores[0].interval);
+  CHECK(!summary.classes[0].datasets[1].scores[0].interval);
+  CHECK(summary.overall.scores[0].interval);
+}
+
 TEST_CASE("cases of one patient are drawn together, which widens intervals of cases that are alike") {
   std::vector<ScoredStructure> alone, together;
   const std::vector<double> values = test::unit("patients", 12);

@@ -163,8 +163,9 @@ MaskScores score_mask(const BitMasks& truth, int64_t truth_prompt, const BitMask
 
 SatScores score_as_sat(const BitMasks& truth, int64_t truth_prompt, const BitMasks& prediction,
                        int64_t prediction_prompt) {
+  const Overlap voxels = overlap(truth, truth_prompt, prediction, prediction_prompt);
   const SurfaceComparison surfaces(truth, truth_prompt, prediction, prediction_prompt, kSatSpacing);
-  return {overlap(truth, truth_prompt, prediction, prediction_prompt).dice(), surfaces.nsd(kSatToleranceMm)};
+  return {voxels, voxels.dice(), surfaces.nsd(kSatToleranceMm)};
 }
 
 }  // namespace sat

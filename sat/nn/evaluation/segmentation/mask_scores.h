@@ -75,6 +75,7 @@ MaskScores score_mask(const BitMasks& truth, int64_t truth_prompt, const BitMask
 /// SAT's protocol (spec l.2): Dice and NSD of masks in the model's space, whose axes count 1, 1 and 3 mm whatever they
 /// are, at 1 mm.
 struct SatScores {
+  Overlap voxels;
   double dice = 0, nsd = 0;
 };
 SatScores score_as_sat(const BitMasks& truth, int64_t truth_prompt, const BitMasks& prediction,

@@ -111,7 +111,7 @@ class Means {
         for (const Values& sample : samples) {
           if (sample[at * kinds_ + kind]) found.push_back(*sample[at * kinds_ + kind]);
         }
-        if (score.mean) score.interval = interval_of(std::move(found), samples.size(), confidence);
+        if (score.mean && varies(at, kind)) score.interval = interval_of(std::move(found), samples.size(), confidence);
       }
       return all;
     };
@@ -181,6 +181,19 @@ class Means {
     }
     for (const auto& [dataset, mean] : datasets) means_.push_back(mean);
     means_.push_back(overall);
+  }
+
+  /// Do samples tell anything of this value? Not where each class in a data set below it has a score in one unit alone.
+  bool varies(size_t at, size_t kind) const {
+    if (at >= cells_.size()) {
+      const std::vector<size_t>& of = means_[at - cells_.size()].of;
+      return std::any_of(of.begin(), of.end(), [&](size_t below) { return varies(below, kind); });
+    }
+    std::set<size_t> units;
+    for (const Case& one : cells_[at]) {
+      if (one.scored->scores[kind]) units.insert(one.unit);
+    }
+    return units.size() > 1;
   }
 
   /// The cells that the classes of a mean are means over.

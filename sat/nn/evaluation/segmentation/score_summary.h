@@ -52,8 +52,9 @@ struct SummaryOptions {
 };
 
 /// Samples draw as many units as a data set has, each data set by itself, and take all means again; a class that no
-/// unit of a sample has is left out of that sample's means. Results do not depend on the number of threads. Throws
-/// Error where a structure has another number of scores than `kinds`.
+/// unit of a sample has is left out of that sample's means. Where no class below a mean has a score in two units there
+/// is no interval. Results do not depend on the number of threads. Throws Error where a structure has another number of
+/// scores than `kinds`.
 ScoreSummary summarise(const std::vector<ScoredStructure>& structures, int64_t kinds,
                        const SummaryOptions& options = {});
 
