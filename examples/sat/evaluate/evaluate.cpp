@@ -190,7 +190,11 @@ void score_all(const EvaluateRequest& request, Evaluator& evaluator, const std::
       const auto asked =
           int64_t(request.structures.empty() ? structures.size() + one.unlabelled.size() : request.structures.size());
       std::vector<ScoreRow> rows;
-      if (!structures.empty()) rows = evaluator.score(one, std::move(structures));
+      try {
+        if (!structures.empty()) rows = evaluator.score(one, std::move(structures));
+      } catch (const MemoryError& error) {
+        fail(error.what());  // other cases may be smaller
+      }
       found.not_labelled += asked - int64_t(rows.size());
       found.cases += !rows.empty();
       found.rows.insert(found.rows.end(), rows.begin(), rows.end());
