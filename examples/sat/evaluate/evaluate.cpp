@@ -20,6 +20,7 @@
 #include "sat/io/datasets/labelled_case.h"
 #include "sat/io/files/file.h"
 #include "sat/io/pictures/png.h"
+#include "sat/io/scans/scan_checks.h"
 #include "sat/io/words/text.h"
 
 namespace sat::cli {

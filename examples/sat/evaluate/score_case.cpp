@@ -5,6 +5,7 @@
 
 #include "examples/sat/evaluate/masks/predictions.h"
 #include "sat/io/masks/resample_masks.h"
+#include "sat/io/scans/scan_checks.h"
 #include "sat/io/words/modality.h"
 #include "sat/io/words/text.h"
 #include "sat/nn/evaluation/segmentation/mask_scores.h"

@@ -182,4 +182,22 @@ bool looks_like_a_segmentation_name(const std::string& path) {
   return false;
 }
 
+void check_same_grid(const Geometry& expected, const std::string& of, const Geometry& grid, const std::string& path) {
+  const auto& a = expected.size;
+  const auto& b = grid.size;
+  SAT_CHECK(a == b, path, ": has ", b[0], " x ", b[1], " x ", b[2], " voxels, and ", of, " has ", a[0], " x ", a[1],
+            " x ", a[2]);
+  const std::array<double, 3> steps = column_norms(expected.voxel_to_world_mm);
+  const double allowed = 0.1 * *std::min_element(steps.begin(), steps.end());
+  double worst = 0;
+  for (int corner = 0; corner < 8; ++corner) {
+    std::array<double, 3> index{};
+    for (size_t axis = 0; axis < 3; ++axis) index[axis] = corner >> axis & 1 ? double(a[axis] - 1) : 0;
+    const auto here = sat::apply(expected.voxel_to_world_mm, index), there = sat::apply(grid.voxel_to_world_mm, index);
+    worst = std::max(worst, std::hypot(here[0] - there[0], here[1] - there[1], here[2] - there[2]));
+  }
+  SAT_CHECK(worst <= allowed, path, ": lies elsewhere than ", of, ", up to ", significant(worst, 3),
+            " mm apart; at most ", significant(allowed, 3), " mm are allowed");
+}
+
 }  // namespace sat

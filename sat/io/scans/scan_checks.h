@@ -26,4 +26,8 @@ bool looks_like_a_segmentation_name(const std::string& path);
 /// Lengths along the patient's axes, left-right, back-front and feet-head, in millimetres: how much a scan shows.
 std::array<double, 3> field_of_view_mm(const Geometry& geometry);
 
+/// Throws Error, with the numbers, unless a file's grid is the one expected: equal sizes, and no corner further away
+/// than a tenth of the smallest voxel length. `of` says whose the expected grid is.
+void check_same_grid(const Geometry& expected, const std::string& of, const Geometry& grid, const std::string& path);
+
 }  // namespace sat

@@ -94,6 +94,23 @@ TEST_CASE("a mask whose scan needs no resampling is only turned, and cropped whe
   }
 }
 
+TEST_CASE("resampled masks are the masks of resampled label maps") {
+  const Geometry scan{{11, 12, 9}, turned(0.2, {1.5, 0.8, 2}, 0.1)};
+  const BitMasks masks = some_masks(scan.size), got = resample_masks(masks, scan, {});
+  Tensor labels({11, 12, 9});
+  const Tensor bits = masks.unpack(0);
+  for (int64_t v = 0; v < labels.numel(); ++v) labels.data<float>()[v] = float(bits.data<uint8_t>()[v]);
+  const AxisOrder order = axis_order(scan.voxel_to_world_mm, "RAS");
+  const SpacedGrid grid = space_grid(reorient(scan, order), {1, 1, 3});
+  const auto& size = got.size;
+  const Tensor want = resample_nearest(labels, order, grid, {{{0, size[0]}, {0, size[1]}, {0, size[2]}}});
+  const Tensor unpacked = got.unpack(0);
+  int64_t wrong = 0;
+  for (int64_t v = 0; v < want.numel(); ++v) wrong += want.data<float>()[v] != float(unpacked.data<uint8_t>()[v]);
+  CHECK(wrong == 0);
+  CHECK(got.count(0) > 0);
+}
+
 TEST_CASE("masks of another grid and crops beyond the grid are refused") {
   const Geometry scan{{9, 10, 8}, turned(0, {1, 1, 3}, 0)};
   CHECK_THROWS_AS(resample_masks(some_masks({9, 10, 7}), scan, {}), Error);

@@ -12,10 +12,6 @@
 
 namespace sat::cli {
 
-/// Throws Error, with the numbers, unless both grids are one: equal sizes, and no corner further apart than a tenth of
-/// the smallest voxel length.
-void check_same_grid(const Geometry& expected, const std::string& of, const Geometry& grid, const std::string& path);
-
 /// Throws Error for a file that is no label map: a voxel that is not a whole number. The distinct values, 0 aside.
 std::vector<int64_t> values_in(const Tensor& labels, const std::string& path);
 

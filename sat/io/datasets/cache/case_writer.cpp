@@ -12,6 +12,7 @@
 #include "sat/io/datasets/cache/layout.h"
 #include "sat/io/files/file.h"
 #include "sat/io/nifti/nifti.h"
+#include "sat/io/scans/scan_checks.h"
 #include "sat/io/words/json.h"
 #include "sat/io/words/text.h"
 
@@ -143,24 +144,6 @@ NiftiScan read_finite(const std::string& path) {
   return scan;
 }
 
-/// Throws unless a label map lies on its scan's grid: every corner within a tenth of the smallest voxel length.
-void check_same_grid(const Geometry& scan, const Geometry& labels, const std::string& scan_path,
-                     const std::string& path) {
-  SAT_CHECK(scan.size == labels.size, path, ": has ", labels.size[0], " x ", labels.size[1], " x ", labels.size[2],
-            " voxels, and its scan ", scan_path, " has ", scan.size[0], " x ", scan.size[1], " x ", scan.size[2]);
-  const std::array<double, 3> norms = column_norms(scan.voxel_to_world_mm);
-  const double allowed = 0.1 * *std::min_element(norms.begin(), norms.end());
-  double worst = 0;
-  for (int corner = 0; corner < 8; ++corner) {
-    std::array<double, 3> index;
-    for (size_t axis = 0; axis < 3; ++axis) index[axis] = corner >> axis & 1 ? double(scan.size[axis] - 1) : 0;
-    const auto a = sat::apply(scan.voxel_to_world_mm, index), b = sat::apply(labels.voxel_to_world_mm, index);
-    worst = std::max(worst, std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]));
-  }
-  SAT_CHECK(worst <= allowed, path, ": lies elsewhere than its scan ", scan_path, ", up to ", significant(worst, 3),
-            " mm apart; at most ", significant(allowed, 3), " mm are allowed");
-}
-
 /// A label map in the model's space, and what was in the file.
 struct Labels {
   std::set<int64_t> in_file;          // values, 0 aside
@@ -200,7 +183,7 @@ class SourceReader {
  private:
   Labels read(const std::string& path) const {
     const NiftiScan file = read_finite(path);
-    check_same_grid(scan_, file.volume.geometry, one_.image, path);
+    check_same_grid(scan_, "its scan " + one_.image, file.volume.geometry, path);
     Labels labels;
     const float* values = file.volume.voxels.data<float>();
     float last = 0;
