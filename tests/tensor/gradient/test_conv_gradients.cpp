@@ -2,12 +2,14 @@
 // they add to what is there, depend on no threads, and refuse what does not fit.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/input_gradient.h"
 #include "sat/tensor/cpu/gradient/conv/weight_gradient.h"
+#include "sat/tensor/memory/memory.h"
 #include "sat/tensor/ops/score_sizes.h"
 #include "tests/support/golden.h"
 #include "tests/support/levels.h"
@@ -274,6 +276,32 @@ TEST_CASE("a convolution's gradients have the same bits for any number of thread
     const Inputs inputs(c);
     CHECK(difference_by_threads([&] { return inputs.input_gradient(true); }) == "");
     CHECK(difference_by_threads([&] { return inputs.weight_gradient(); }) == "");
+  }
+}
+
+TEST_CASE("a dry run of a convolution's gradients counts the memory that a real one takes") {
+  for (const Case& c : {Case{1, {20, 26, 50}, 24, 17, 1},
+                        {1, {6, 6, 6}, 80, 70, 1},
+                        {2, {9, 20, 12}, 1, 64, 1},
+                        {1, {19, 12, 17}, 32, 32, 2}}) {
+    CAPTURE(words_of(c));
+    const auto peak = [&](bool dry, bool input) {
+      ContextOptions options = options_of(best_cpu_level(), 2);
+      options.dry = dry;
+      Context context(options);
+      UseContext use(context);
+      Tensor dx({c.batch, c.size[0], c.size[1], c.size[2], c.in}), dw({c.out, c.in, 3, 3, 3}), dy = dx;
+      dy.shape[4] = c.out;
+      for (int axis = 1; axis < 4; ++axis) dy.shape[axis] = (dx.shape[axis] - 1) / c.stride + 1;
+      dy = Tensor(dy.shape);
+      if (!dry) std::fill_n(dy.data<float>(), dy.numel(), 1.f);
+      if (!dry) std::fill_n(dx.data<float>(), dx.numel(), 1.f);
+      if (!dry) std::fill_n(dw.data<float>(), dw.numel(), 1.f);
+      if (input) cpu::conv3d_input_gradient(dx, true, dy, dw, 0, c.stride);
+      if (!input) cpu::conv3d_weight_gradient(dw, 0, {dx}, dy, c.stride);
+      return context.memory()->peak_bytes();
+    };
+    for (const bool input : {false, true}) CHECK(peak(true, input) == peak(false, input));
   }
 }
 
