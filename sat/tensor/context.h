@@ -14,6 +14,7 @@ class Backend;           // backend.h
 class BlockAllocator;    // memory/block_allocator.h
 class CachingAllocator;  // memory/memory.h
 class Runtime;           // runtime.h
+class Tape;              // autograd/tape.h
 class ThreadPool;        // parallel.h
 
 /// A device that models live and compute on, opened by cuda::open_device(); null: the CPU.
@@ -90,6 +91,10 @@ class Context {
   const std::function<bool()>& on_cancelled() const { return cancelled_; }
   void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
 
+  /// What records the ops that run in this context, or null: nothing is recorded.
+  Tape* tape() const { return tape_; }
+  void set_tape(Tape* tape) { tape_ = tape; }
+
   /// True in a dry run, which runs the same code to learn its peak memory.
   bool dry() const { return dry_; }
   /// Options of a dry run of what would run in this context, and can be cancelled as this can.
@@ -111,6 +116,7 @@ class Context {
   Precision precision_;
   std::function<void(const ProfileEvent&)> on_profile_;
   std::function<bool()> cancelled_;
+  Tape* tape_ = nullptr;
   bool dry_;
 };
 

@@ -8,7 +8,11 @@
 //
 // Arguments of one op lie on one device, which is the CPU or the device that the current context computes on, and so
 // does the result; anything else throws Error. Weights are packed where the context computes, and to_compute_device()
-// (tensor.h) takes other arguments there; nothing moves by itself.
+// takes other arguments there; nothing moves by itself.
+//
+// In a context with a tape (autograd/tape.h) an op whose arguments have a history records its gradient too, or throws
+// Error where it has none. The pack_ functions then keep the published weight alone, and each op that reads it packs it
+// when it runs: what was packed before a step of the optimiser is never read after it.
 #pragma once
 
 #include <array>
@@ -55,18 +59,20 @@ void zero_rows(Tensor& x, int axis, int64_t first, int64_t last);
 /// What follows a dense layer's sum. gelu is the exact form, x * Phi(x).
 enum class Activation : uint8_t { none, relu, gelu };
 
-/// A dense layer's weight in the layout that the backend's kernels read. Made once, when the layer is built.
-struct PackedMatrix {
-  Tensor panels;
-  int64_t in = 0, out = 0;
-  int variant = 0;     // the backend's own number
-  Tensor published{};  // what it was packed from, where a model is built for training
-};
 /// Where a dense layer stands in a network: what a backend chooses its method by.
 struct DenseSite {
   /// Usual number of rows of one matrix, where the rows of a matrix may be combined with each other (fast algorithms of
   /// multiplication do that); 0: a row's result must not depend on the other rows.
   int64_t rows = 0;
+};
+
+/// A dense layer's weight in the layout that the backend's kernels read. Made once, when the layer is built.
+struct PackedMatrix {
+  Tensor panels;  // empty where a tape follows the published weight
+  int64_t in = 0, out = 0;
+  int variant = 0;     // the backend's own number
+  Tensor published{};  // on the CPU, where a tape follows it
+  DenseSite site{};    // that it is going to be packed for
 };
 /// weight [out, in], as torch.nn.Linear publishes it, on the CPU.
 PackedMatrix pack_linear(const Tensor& weight, const DenseSite& site = {});
@@ -97,8 +103,20 @@ Segments equal_segments(int64_t count, int64_t queries, int64_t keys);
 Tensor linear_add(Tensor residual, const Tensor& x, const PackedMatrix& weight, const Tensor& bias,
                   const Tensor& scale = {});
 
+/// The last two axes change places: [..., R, C] -> [..., C, R].
+Tensor transpose(const Tensor& x);
+
 /// x = gelu(x), the exact form; written over where the caller moves its last reference in.
 Tensor gelu(Tensor x);
+
+/// Elements that training drops: element i of a tensor is 0 where unit(key, i) < rate, and divided by 1 - rate
+/// elsewhere. `unit` is counter-based: SplitMix64's finalizer of key + (i + 1) * 0x9E3779B97F4A7C15, its upper 24 bits
+/// / 2^24.
+struct Dropout {
+  float rate = 0;  // 0: nothing is dropped
+  uint64_t key = 0;
+};
+Tensor dropout(const Tensor& x, const Dropout& dropped);
 
 /// Multi-head scaled dot-product attention, the part between the projections, inside each segment:
 /// head h of the result is softmax(q_h * k_h^T / sqrt(C / heads) + bias_h) * v_h, heads being runs of C / heads
@@ -106,9 +124,10 @@ Tensor gelu(Tensor x);
 ///   q [R, C]; k, v [T, C]; returns [R, C].
 ///   bias, added to the scaled products: empty for none; [heads, N, T] where every segment has N queries and T keys; or
 ///   one [heads, N_i, T_i] a segment, one behind another in a tensor of rank 1.
+///   dropped: of softmax's results, element i counted as in a bias of rank 1.
 /// A query's result depends on its segment alone: any grouping of segments gives the same bits.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Segments& segments,
-                 const Tensor& bias = {});
+                 const Tensor& bias = {}, const Dropout& dropped = {});
 /// Of one segment: q [N, C]; k, v [T, C].
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias = {});
 
@@ -136,6 +155,9 @@ Tensor mean_of_rows(const Tensor& x, const std::vector<int64_t>& first, const st
 /// a + b, where b has a's shape or the shape of a's trailing axes (and is then added to each row).
 Tensor add(const Tensor& a, const Tensor& b);
 
+/// a * b element by element, shapes as in add().
+Tensor multiply(const Tensor& a, const Tensor& b);
+
 /// Joins tensors along the last axis; all other axes must agree.
 Tensor concat_channels(const std::vector<Tensor>& parts);
 
@@ -149,7 +171,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float
 
 /// A convolution's weight in the layout that the backend's general kernel reads.
 struct PackedConv3d {
-  Tensor panels;
+  Tensor panels;  // empty as in PackedMatrix
   int64_t in = 0, out = 0;
   std::array<int64_t, 3> kernel{};
   Tensor published{};  // as in PackedMatrix
@@ -212,12 +234,13 @@ ConvChoice choose_conv(const ConvSite& site, const ConvChannels& channels);
 
 /// The weight of such a block, packed for the variant that was chosen.
 struct ConvBlockWeight {
-  Tensor panels;                                 // in the variant's layout
+  Tensor panels;                                 // in the variant's layout; empty as in PackedMatrix
   int64_t in = 0, out = 0, stride = 1;           // `in` of both inputs together, where there are two
   int64_t up = 0;                                // channels of the up-sampled one of them
   DType input = DType::f32, store = DType::f32;  // how what it reads, and its result, are held
   int variant = 0;                               // the backend's own number
   Tensor published{};                            // as in PackedMatrix
+  ConvSite site{};                               // as there
 };
 /// weight [out, in, 3, 3, 3], as torch.nn.Conv3d publishes it, on the CPU. Throws Error for a variant of the site that
 /// is not known, that this machine does not have, or that cannot compute it.
@@ -227,6 +250,7 @@ ConvBlockWeight pack_conv_block(const Tensor& weight, const ConvSite& site);
 struct NormWeights {
   Tensor gain, bias;  // [C]
   float eps = 1e-5f, slope = 0.01f;
+  Tensor cancelled{};  // [C] the convolution's bias, which the norm takes off again: its gradient is zero; or empty
 };
 
 /// A 3x3x3 convolution with padding 1 whose norm is left to its readers: applies x's pending norm while it loads x,
@@ -261,6 +285,37 @@ Features instance_norm(Tensor x, const NormWeights& norm);
 /// leaky_relu(a + b), with both pending norms taken: the end of a residual block. Written over a's or b's values where
 /// the caller moves the last reference to f32 values in.
 Features sum_features(Features a, Features b, float slope);
+
+// ---- losses ---------------------------------------------------------------------------------------------------------
+
+/// x [R, C] / |row|, a row of zeros staying one: rows of length 1, as torch.nn.functional.normalize.
+Tensor normalize_rows(const Tensor& x);
+
+/// e^t * x, t of one element: a learnt temperature.
+Tensor scale_by_exp(const Tensor& x, const Tensor& t);
+
+/// sum over rows r of weights[r] * -sum_k targets[r, k] * ln softmax(logits[r])[k], [1]: cross-entropy of soft targets.
+///   logits, targets [R, K]; weights [R]; excluded [R, K] u8 or empty: where not 0, a class is left out of its row's
+///   softmax, and its target is 0.
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights, const Tensor& excluded = {});
+
+/// Which voxels N prompts want.
+struct MaskTargets {
+  Tensor bits;     // u8 [B, H, W, D, ceil(N / 8)]: bit n % 8 of byte n / 8 is prompt n
+  Tensor counted;  // [B, N] 1, or 0 for a prompt that fills a batch up, or that nobody has contoured
+};
+
+struct MaskLoss {
+  Tensor total;      // [1]
+  Tensor dice, bce;  // [B, N] of each prompt, for logs, without history
+};
+
+/// Dice and cross-entropy of logits l[b, v, n] = sum_c features[b, v, c] * masks[b, n, c], which are never stored. With
+/// p = sigmoid(l), t the target, and V voxels,
+///   dice = 1 - (2 sum p t + 1e-7) / (sum p^2 + sum t + 1e-7),   bce = -(sum t ln p + (1 - t) ln(1 - p)) / V,
+///   total = weight * sum counted (dice + bce) / (sum counted + 1e-14): SAT's loss of one scale (its training code).
+///   features [B, H, W, D, C], masks [B, N, C]
+MaskLoss mask_loss(const Features& features, const Tensor& masks, const MaskTargets& targets, float weight);
 
 // ---- images ---------------------------------------------------------------------------------------------------------
 // Images are [B, H, W, C]. A 2-D convolution is a 3-D one of depth 1.

@@ -181,6 +181,7 @@ Tensor Tensor::slice(int64_t first, int64_t last) const {
   SAT_CHECK(shape.rank() > 0 && 0 <= first && first <= last && last <= shape[0], "slice [", first, ", ", last,
             ") of a tensor of shape ", shape);
   Tensor view = *this;
+  view.history = 0;
   view.shape = shape.with(0, last - first);
   view.offset += first * shape.drop_front().numel();
   return view;
@@ -189,6 +190,7 @@ Tensor Tensor::slice(int64_t first, int64_t last) const {
 Tensor Tensor::reshape(const Shape& target) const {
   SAT_CHECK(target.numel() == numel(), "reshape of ", shape, " to ", target, " changes the number of elements");
   Tensor view = *this;
+  view.history = 0;
   view.shape = target;
   return view;
 }
@@ -271,9 +273,5 @@ void copy(Tensor& to, const Tensor& from) {
             from.shape, " on ", from.device, " to ", to.dtype, " ", to.shape, " on ", to.device);
   if (from.numel() > 0) Context::current().runtime(to.device).copy(to.raw(), from.raw(), from.bytes());
 }
-
-Tensor to_compute_device(const Tensor& x) { return x.to(Context::current().compute_device()); }
-
-Tensor to_host(const Tensor& x) { return x.to(Device::cpu); }
 
 }  // namespace sat

@@ -118,6 +118,7 @@ struct Tensor {
   Device device = Device::cpu;
   std::shared_ptr<Buffer> buffer;  // owns the bytes; views share it
   int64_t offset = 0;              // in elements
+  uint64_t history = 0;            // by which a tape knows it (autograd/tape.h); 0: no gradient leads through it
 
   Tensor() = default;
   /// Uninitialised storage from the current context (context.h).
@@ -153,7 +154,7 @@ struct Tensor {
     return static_cast<const T*>(raw());
   }
 
-  // Views and copies. The forward passes of models use the ops of the same names (ops.h).
+  // Views and copies, without history. The forward passes of models use the ops of the same names (ops.h).
   Tensor select(int64_t index) const;               // index along axis 0, which disappears: a view
   Tensor slice(int64_t first, int64_t last) const;  // [first, last) along axis 0: a view
   Tensor reshape(const Shape& target) const;        // same elements, other sizes: a view

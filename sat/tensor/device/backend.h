@@ -11,6 +11,64 @@
 
 namespace sat {
 
+/// What the gradients of ops are made of. `d` before a name: the gradient with respect to it. A gradient is written,
+/// and where the comment says so added to; a `d` that is empty is not wanted.
+#define SAT_BACKEND_GRADIENTS(...)                                                                                   \
+  /* y [N, C, R] of x [N, R, C] */                                                                                   \
+  virtual void transpose(Tensor& y, const Tensor& x) __VA_ARGS__;                                                    \
+  /* y [C]: the sums of x's columns, x [R, C] */                                                                     \
+  virtual void sum_rows(Tensor& y, const Tensor& x) __VA_ARGS__;                                                     \
+  /* y [M, N] = a^T b, a [R, M], b [R, N] */                                                                         \
+  virtual void product_of_columns(Tensor& y, const Tensor& a, const Tensor& b) __VA_ARGS__;                          \
+  virtual void multiply(Tensor& y, const Tensor& a, const Tensor& b) __VA_ARGS__;                                    \
+  /* dx = dy * act'(x); dx may be dy */                                                                              \
+  virtual void activation_gradient(Tensor& dx, const Tensor& dy, const Tensor& x, Activation act) __VA_ARGS__;       \
+  virtual void layer_norm_gradient(Tensor& dx, Tensor& dgain, Tensor& dbias, const Tensor& dy, const Tensor& x,      \
+                                   const Tensor& gain, float eps) __VA_ARGS__;                                       \
+  virtual void attention_gradient(Tensor& dq, Tensor& dk, Tensor& dv, Tensor& dbias, const Tensor& dy,               \
+                                  const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,                  \
+                                  const Segments& segments, const Tensor& bias, const Dropout& dropped) __VA_ARGS__; \
+  virtual void attention_bias_gradient(Tensor& dtable, const Tensor& dy, const std::vector<int64_t>& buckets,        \
+                                       const std::vector<int64_t>& first) __VA_ARGS__;                               \
+  /* table[ids[i]] += rows[i], in the order of i; id -1 goes nowhere */                                              \
+  virtual void scatter_rows(Tensor& table, const Tensor& rows, const std::vector<int64_t>& ids) __VA_ARGS__;         \
+  virtual void mean_of_rows_gradient(Tensor& dx, const Tensor& dy, const std::vector<int64_t>& first,                \
+                                     const std::vector<uint8_t>& counted) __VA_ARGS__;                               \
+  virtual void dropout(Tensor& y, const Tensor& x, const Dropout& dropped) __VA_ARGS__;                              \
+  /* attention() with dropped.rate > 0 */                                                                            \
+  virtual void attention_with_dropout(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,   \
+                                      const Segments& segments, const Tensor& bias, const Dropout& dropped)          \
+      __VA_ARGS__;                                                                                                   \
+  /* y = x / |x| of each row, and with `dy` dx; the lengths are made again */                                        \
+  virtual void normalize_rows(Tensor& y, const Tensor& x) __VA_ARGS__;                                               \
+  virtual void normalize_rows_gradient(Tensor& dx, const Tensor& dy, const Tensor& x) __VA_ARGS__;                   \
+  virtual void scale_by_exp(Tensor& y, const Tensor& x, const Tensor& t) __VA_ARGS__;                                \
+  /* loss [1], and dlogits of it, where it is not empty */                                                           \
+  virtual void cross_entropy(Tensor& loss, Tensor& dlogits, const Tensor& logits, const Tensor& targets,             \
+                             const Tensor& weights, const Tensor& excluded) __VA_ARGS__;                             \
+  /* `d` holds the gradient of y's final values, and then that of the raw ones */                                    \
+  virtual void norm_gradient(Tensor& d, Tensor& dgain, Tensor& dbias, const Features& y, const NormWeights& norm)    \
+      __VA_ARGS__;                                                                                                   \
+  /* of leaky_relu whose result is y; dx may be dy */                                                                \
+  virtual void leaky_relu_gradient(Tensor& dx, const Tensor& dy, const Tensor& y, float slope) __VA_ARGS__;          \
+  /* dx: the weight's inputs from first_in on, added to where `add`; weight [out, in, kh, kw, kd] as published */    \
+  virtual void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight,                   \
+                                     const Conv3dOptions& options, int64_t first_in) __VA_ARGS__;                    \
+  /* dw [out, in, kh, kw, kd]: its inputs from first_in on, as many as x has, are written */                         \
+  virtual void conv3d_weight_gradient(Tensor& dw, const Features& x, const Tensor& dy, const Conv3dOptions& options, \
+                                      int64_t first_in) __VA_ARGS__;                                                 \
+  /* y [B, h, w, d, 8 C] of x [B, 2h, 2w, 2d, C]: blocks of 2 x 2 x 2 voxels */                                      \
+  virtual void split_blocks(Tensor& y, const Tensor& x) __VA_ARGS__;                                                 \
+  virtual void avg_pool3d_gradient(Tensor& dx, bool add, const Tensor& dy, int64_t k) __VA_ARGS__;                   \
+  virtual void max_pool2d_gradient(Tensor& dx, const Tensor& dy, const Tensor& x, int64_t k) __VA_ARGS__;            \
+  virtual void resample_gradient(Tensor& dx, const Tensor& dy, int axis, const AxisTaps& taps) __VA_ARGS__;          \
+  /* of each sample and prompt, in that order: sums of p t, p^2, t and the cross-entropy, over voxels */             \
+  virtual std::vector<std::array<double, 4>> mask_sums(const Features& features, const Tensor& masks,                \
+                                                       const Tensor& bits) __VA_ARGS__;                              \
+  /* with dl/dlogit = p (1 - p) (k0 t + k1 p) + k2 (p - t), k = factors [B, N, 3]; dfeatures added to where `add` */ \
+  virtual void mask_gradient(Tensor& dfeatures, bool add, Tensor& dmasks, const Features& features,                  \
+                             const Tensor& masks, const Tensor& bits, const Tensor& factors) __VA_ARGS__
+
 /// Every op of a backend, declared once for the interface (`= 0`) and for those who implement it (`override`).
 /// A row added here asks for a body in each backend. Outputs come first; where a Features or a Tensor is returned, the
 /// backend decides where it lies.
@@ -65,7 +123,8 @@ namespace sat {
                                       const Tensor& importance, const ScoreRegion& region) __VA_ARGS__;               \
   virtual void accumulate_importance(Tensor& weights, const Tensor& importance, const ScoreRegion& region)            \
       __VA_ARGS__;                                                                                                    \
-  virtual void divide_rows(Tensor& scores, const Tensor& weights, int axis, int64_t first, int64_t last) __VA_ARGS__
+  virtual void divide_rows(Tensor& scores, const Tensor& weights, int axis, int64_t first, int64_t last) __VA_ARGS__; \
+  SAT_BACKEND_GRADIENTS(__VA_ARGS__)
 
 class Backend {
  public:

@@ -45,7 +45,7 @@ Segments equal_segments(int64_t count, int64_t queries, int64_t keys) {
 }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Segments& segments,
-                 const Tensor& bias) {
+                 const Tensor& bias, const Dropout& dropped) {
   SAT_CHECK(q.shape.rank() == 2 && k.shape.rank() == 2 && k.shape == v.shape && q.shape[1] == k.shape[1],
             "attention: q, k, v have shapes ", q.shape, ", ", k.shape, ", ", v.shape, ", need [N, C], [T, C], [T, C]");
   SAT_CHECK(heads > 0 && q.shape[1] % heads == 0, "attention: ", q.shape[1], " channels do not divide into ", heads,
@@ -65,7 +65,15 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
   Backend& backend = backend_of("attention", {&q, &k, &v, &bias});
   profile::Range range("attention", q.shape);
   Tensor y = empty_like(q);
-  backend.attention(y, q, k, v, heads, segments, bias);
+  check_dropout("attention", dropped);
+  if (dropped.rate > 0) {
+    backend.attention_with_dropout(y, q, k, v, heads, segments, bias, dropped);
+  } else {
+    backend.attention(y, q, k, v, heads, segments, bias);
+  }
+  if (Tape* tape = following({&q, &k, &v, &bias})) {
+    tape->record("attention", y, attention_gradient(q, k, v, heads, segments, bias, dropped));
+  }
   return y;
 }
 
@@ -80,6 +88,7 @@ Tensor attention_map(const Tensor& q, const Tensor& k, int64_t heads) {
             "attention_map: q and k have shapes ", q.shape, " and ", k.shape, ", need [N, C], [T, C]");
   SAT_CHECK(heads > 0 && q.shape[1] % heads == 0, "attention_map: ", q.shape[1], " channels do not divide into ", heads,
             " heads");
+  refuse_history("attention_map", {&q, &k});
   check_f32("attention_map", {&q, &k});
   Backend& backend = backend_of("attention_map", {&q, &k});
   profile::Range range("attention_map", q.shape);
@@ -109,6 +118,9 @@ Tensor attention_bias(const Tensor& table, const std::vector<int64_t>& buckets, 
   profile::Range range("attention_bias", table.shape);
   Tensor y({elements}, DType::f32, table.device);
   backend.attention_bias(y, table, buckets, first, attended);
+  if (Tape* tape = following({&table})) {
+    tape->record("attention_bias", y, attention_bias_gradient(table, buckets, first));
+  }
   return y;
 }
 

@@ -40,6 +40,15 @@ void check_published(const char* op, std::initializer_list<const Tensor*> weight
   }
 }
 
+void check_dropout(const char* op, const Dropout& dropped) {
+  SAT_CHECK(dropped.rate >= 0 && dropped.rate < 1, op, ": a dropout rate of ", dropped.rate, ", needs [0, 1)");
+}
+
+void check_can_learn(const char* op, const Tensor& published) {
+  SAT_CHECK(!published.empty(), op,
+            ": a gradient cannot lead through a weight that was packed; build the layer in the context with the tape");
+}
+
 bool is_last_reference(const Tensor& x) { return x.buffer.use_count() == 1 && !x.buffer->foreign(); }
 
 Backend& check_features(const char* op, const Features& x) {

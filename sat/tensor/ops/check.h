@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 
+#include "sat/tensor/autograd/gradients.h"
 #include "sat/tensor/device/backend.h"
 #include "sat/tensor/profile.h"
 
@@ -19,6 +20,12 @@ Backend& packing_backend();
 void check_f32(const char* op, std::initializer_list<const Tensor*> inputs);
 /// The same of published weights, which are packed from the CPU's memory.
 void check_published(const char* op, std::initializer_list<const Tensor*> weights);
+
+/// Throws Error where a rate is not in [0, 1).
+void check_dropout(const char* op, const Dropout& dropped);
+
+/// Throws Error where a weight has only its packed form, which no gradient leads through.
+void check_can_learn(const char* op, const Tensor& published);
 
 /// Whether nobody else reads these bytes, so that a result may lie over them.
 bool is_last_reference(const Tensor& x);

@@ -35,6 +35,30 @@ void check_norm(const char* op, const NormWeights& norm, int64_t channels) {
   check_f32(op, {&norm.gain, &norm.bias});
 }
 
+/// Weights that a tape follows are packed now.
+PackedConv3d ready(const PackedConv3d& weight) {
+  return weight.panels.empty() ? packing_backend().pack_conv3d(weight.published) : weight;
+}
+
+PackedMatrix ready_transposed(const PackedMatrix& weight) {
+  return weight.panels.empty() ? packing_backend().pack_conv_transpose3d(weight.published) : weight;
+}
+
+ConvBlockWeight ready(const ConvBlockWeight& weight) {
+  return weight.panels.empty() ? packing_backend().pack_conv_block(weight.published, weight.site) : weight;
+}
+
+UpBlockWeight ready(const UpBlockWeight& weight) {
+  if (!weight.conv.panels.empty()) return weight;
+  return packing_backend().pack_up_block(weight.conv.published, weight.up.published, weight.up_bias, weight.conv.site);
+}
+
+/// What a block's weight is before it is packed.
+ConvBlockWeight unpacked(const Tensor& weight, const ConvSite& site, int64_t up) {
+  const ConvChoice choice = packing_backend().choose_conv(site, {weight.shape[1], weight.shape[0], up});
+  return {{}, weight.shape[1], weight.shape[0], site.stride, up, site.input, choice.store, 0, weight, site};
+}
+
 /// A norm over no voxels is not defined.
 void check_voxels(const char* op, const Shape& volume) {
   SAT_CHECK(volume[1] > 0 && volume[2] > 0 && volume[3] > 0, op, ": there are no voxels in a volume of shape ", volume);
@@ -44,6 +68,9 @@ void check_voxels(const char* op, const Shape& volume) {
 
 PackedConv3d pack_conv3d(const Tensor& weight) {
   check_conv_weight("pack_conv3d", weight);
+  if (Context::current().tape()) {
+    return {{}, weight.shape[1], weight.shape[0], {weight.shape[2], weight.shape[3], weight.shape[4]}, weight};
+  }
   return packing_backend().pack_conv3d(weight);
 }
 
@@ -65,12 +92,17 @@ Tensor conv3d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, c
   Backend& backend = backend_of("conv3d", {&x, &weight.panels, &bias});
   profile::Range range("conv3d", x.shape);
   Tensor y(shape, DType::f32, x.device);
-  backend.conv3d(y, x, weight, bias, options);
+  backend.conv3d(y, x, ready(weight), bias, options);
+  if (Tape* tape = following({&x, &weight.published, &bias})) {
+    check_can_learn("conv3d", weight.published);
+    tape->record("conv3d", y, conv3d_gradient(x, weight.published, bias, options));
+  }
   return y;
 }
 
 PackedMatrix pack_conv_transpose3d(const Tensor& weight) {
   check_up_weight("pack_conv_transpose3d", weight, {});
+  if (Context::current().tape()) return {{}, weight.shape[0], 8 * weight.shape[1], 0, weight};
   return packing_backend().pack_conv_transpose3d(weight);
 }
 
@@ -84,7 +116,11 @@ Tensor conv_transpose3d(const Tensor& x, const PackedMatrix& weight, const Tenso
   Backend& backend = backend_of("conv_transpose3d", {&x, &weight.panels, &bias});
   profile::Range range("conv_transpose3d", x.shape);
   Tensor y({x.shape[0], 2 * x.shape[1], 2 * x.shape[2], 2 * x.shape[3], out}, DType::f32, x.device);
-  backend.conv_transpose3d(y, x, weight, bias);
+  backend.conv_transpose3d(y, x, ready_transposed(weight), bias);
+  if (Tape* tape = following({&x, &weight.published, &bias})) {
+    check_can_learn("conv_transpose3d", weight.published);
+    tape->record("conv_transpose3d", y, conv_transpose3d_gradient(x, weight.published, bias));
+  }
   return y;
 }
 
@@ -94,6 +130,7 @@ ConvChoice choose_conv(const ConvSite& site, const ConvChannels& channels) {
 
 ConvBlockWeight pack_conv_block(const Tensor& weight, const ConvSite& site) {
   check_block_weight("pack_conv_block", weight, site);
+  if (Context::current().tape()) return unpacked(weight, site, 0);
   return packing_backend().pack_conv_block(weight, site);
 }
 
@@ -102,6 +139,9 @@ UpBlockWeight pack_up_block(const Tensor& weight, const Tensor& up, const Tensor
   check_up_weight("pack_up_block", up, up_bias);
   SAT_CHECK(site.stride == 1 && up.shape[1] < weight.shape[1], "pack_up_block: stride ", site.stride, ", and ",
             up.shape[1], " of ", weight.shape[1], " inputs are up-sampled");
+  if (Context::current().tape()) {
+    return {{{}, up.shape[0], 8 * up.shape[1], 0, up}, up_bias, unpacked(weight, site, up.shape[1])};
+  }
   return packing_backend().pack_up_block(weight, up, up_bias, site);
 }
 
@@ -114,7 +154,12 @@ Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeight
   Backend& backend = backend_of("conv3d_norm", {&x.values, &weight.panels, &norm.gain, &norm.bias});
   SAT_CHECK(backend.holds(weight.store), "conv3d_norm: results are held as f32 or f16, not ", weight.store);
   profile::Range range("conv3d_norm", x.values.shape);
-  return backend.conv3d_norm(std::move(x), weight, norm);
+  Tape* tape = following({&x.values, &weight.published, &norm.gain, &norm.bias});
+  if (!tape) return backend.conv3d_norm(std::move(x), ready(weight), norm);
+  check_can_learn("conv3d_norm", weight.published);
+  Features y = backend.conv3d_norm(x, ready(weight), norm);  // x stays as it is
+  tape->record("conv3d_norm", y.values, conv3d_norm_gradient(x, weight, norm, y));
+  return y;
 }
 
 Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight, const NormWeights& norm) {
@@ -133,7 +178,13 @@ Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight
                                 {&low.values, &skip.values, &conv.panels, &weight.up.panels, &norm.gain, &norm.bias});
   SAT_CHECK(backend.holds(conv.store), "conv3d_norm_up: results are held as f32 or f16, not ", conv.store);
   profile::Range range("conv3d_norm_up", large);
-  return backend.conv3d_norm_up(std::move(low), std::move(skip), weight, norm);
+  Tape* tape = following(
+      {&low.values, &skip.values, &conv.published, &weight.up.published, &weight.up_bias, &norm.gain, &norm.bias});
+  if (!tape) return backend.conv3d_norm_up(std::move(low), std::move(skip), ready(weight), norm);
+  check_can_learn("conv3d_norm_up", conv.published);
+  Features y = backend.conv3d_norm_up(low, skip, ready(weight), norm);  // both stay as they are
+  tape->record("conv3d_norm_up", y.values, conv3d_norm_up_gradient(low, skip, weight, norm, y));
+  return y;
 }
 
 Features instance_norm(Tensor x, const NormWeights& norm) {
@@ -142,7 +193,11 @@ Features instance_norm(Tensor x, const NormWeights& norm) {
   check_norm("instance_norm", norm, x.shape[4]);
   Backend& backend = backend_of("instance_norm", {&x, &norm.gain, &norm.bias});
   profile::Range range("instance_norm", x.shape);
-  return backend.instance_norm(std::move(x), norm);
+  Tape* tape = following({&x, &norm.gain, &norm.bias});
+  if (!tape) return backend.instance_norm(std::move(x), norm);
+  Features y = backend.instance_norm(x, norm);
+  tape->record("instance_norm", y.values, instance_norm_gradient(x, y, norm));
+  return y;
 }
 
 Features sum_features(Features a, Features b, float slope) {
@@ -151,11 +206,14 @@ Features sum_features(Features a, Features b, float slope) {
   SAT_CHECK(a.values.shape == b.values.shape, "sum_features: shapes ", a.values.shape, " and ", b.values.shape);
   Backend& backend = backend_of("sum_features", {&a.values, &b.values});
   profile::Range range("sum_features", a.values.shape);
+  Tape* tape = following({&a.values, &b.values});
   const auto takes = [](const Tensor& x) { return x.dtype == DType::f32 && is_last_reference(x); };
   Tensor y = takes(a.values)   ? a.values
              : takes(b.values) ? b.values
                                : Tensor(a.values.shape, DType::f32, a.values.device);
+  const Tensor first = a.values, second = b.values;
   backend.sum_features(y, a, b, slope);
+  if (tape) tape->record("sum_features", y, sum_features_gradient(first, second, y, slope));
   return Features{std::move(y)};
 }
 
@@ -163,7 +221,10 @@ Tensor materialize(Features x) {
   Backend& backend = check_features("materialize", x);
   if (x.center.empty() && x.values.dtype == DType::f32) return x.values;
   profile::Range range("materialize", x.values.shape);
-  return backend.materialize(std::move(x));
+  const uint64_t history = x.values.history;  // the gradient of features is that of their final values
+  Tensor y = backend.materialize(std::move(x));
+  y.history = history;
+  return y;
 }
 
 }  // namespace sat

@@ -13,6 +13,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float
   profile::Range range("layer_norm", x.shape);
   Tensor y = empty_like(x);
   backend.layer_norm(y, x, gain, bias, eps);
+  if (Tape* tape = following({&x, &gain, &bias})) {
+    tape->record("layer_norm", y, layer_norm_gradient(x, gain, bias, eps));
+  }
   return y;
 }
 

@@ -24,17 +24,52 @@ void check_axis(const char* op, const Tensor& x, int axis) {
   SAT_CHECK(axis >= 0 && axis < x.shape.rank(), op, ": a tensor of shape ", x.shape, " has no axis ", axis);
 }
 
+/// Throws Error where b's axes are not a's last ones.
+void check_trailing(const char* op, const Tensor& a, const Tensor& b) {
+  const int skipped = a.shape.rank() - b.shape.rank();
+  bool fits = skipped >= 0;
+  for (int axis = 0; fits && axis < b.shape.rank(); ++axis) fits = a.shape[axis + skipped] == b.shape[axis];
+  SAT_CHECK(fits, op, ": shapes ", a.shape, " and ", b.shape, " do not fit");
+  check_f32(op, {&a, &b});
+}
+
 }  // namespace
 
-Tensor reshape(const Tensor& x, const Shape& shape) { return x.reshape(shape); }
+Tensor to_compute_device(const Tensor& x) {
+  Tensor y = x.to(Context::current().compute_device());
+  if (y.device == x.device) return y;
+  if (Tape* tape = following({&x})) tape->record("to_compute_device", y, same_elements_gradient(x));
+  return y;
+}
 
-Tensor slice(const Tensor& x, int64_t first, int64_t last) { return x.slice(first, last); }
+Tensor to_host(const Tensor& x) {
+  Tensor y = x.to(Device::cpu);
+  if (y.device == x.device) return y;
+  if (Tape* tape = following({&x})) tape->record("to_host", y, same_elements_gradient(x));
+  return y;
+}
 
-Tensor select(const Tensor& x, int64_t index) { return x.select(index); }
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  Tensor y = x.reshape(shape);
+  if (Tape* tape = following({&x})) tape->record("reshape", y, same_elements_gradient(x));
+  return y;
+}
+
+Tensor slice(const Tensor& x, int64_t first, int64_t last) {
+  Tensor y = x.slice(first, last);
+  if (Tape* tape = following({&x})) tape->record("slice", y, slice_gradient(x, first));
+  return y;
+}
+
+Tensor select(const Tensor& x, int64_t index) {
+  Tensor y = x.select(index);
+  if (Tape* tape = following({&x})) tape->record("select", y, slice_gradient(x, index));
+  return y;
+}
 
 Features slice(const Features& x, int64_t first, int64_t last) {
-  if (x.center.empty()) return {x.values.slice(first, last)};
-  Features some{x.values.slice(first, last),
+  if (x.center.empty()) return {slice(x.values, first, last)};
+  Features some{slice(x.values, first, last),
                 x.center.slice(first, last),
                 x.factor.slice(first, last),
                 x.shift.slice(first, last),
@@ -46,12 +81,14 @@ Features slice(const Features& x, int64_t first, int64_t last) {
 
 void copy_into(Tensor& to, int64_t first, const Tensor& from) {
   SAT_CHECK(from.shape.rank() > 0, "copy_into: a scalar has no rows");
+  refuse_history("copy_into", {&to, &from});
   Tensor part = to.slice(first, first + from.shape[0]);
   copy(part, from);
 }
 
 void copy_rows(Tensor& to, int axis, int64_t to_first, const Tensor& from, int64_t first, int64_t last) {
   check_axis("copy_rows", from, axis);
+  refuse_history("copy_rows", {&to, &from});
   SAT_CHECK(to.dtype == from.dtype && to.shape.with(axis, 0) == from.shape.with(axis, 0), "copy_rows: ", from.dtype,
             " ", from.shape, " to ", to.dtype, " ", to.shape, " along axis ", axis);
   SAT_CHECK(0 <= first && first <= last && last <= from.shape[axis] && 0 <= to_first &&
@@ -71,6 +108,7 @@ void copy_rows(Tensor& to, int axis, int64_t to_first, const Tensor& from, int64
 
 void zero_rows(Tensor& x, int axis, int64_t first, int64_t last) {
   check_axis("zero_rows", x, axis);
+  refuse_history("zero_rows", {&x});
   SAT_CHECK(0 <= first && first <= last && last <= x.shape[axis], "zero_rows: rows [", first, ", ", last, ") of ",
             x.shape);
   const Rows rows(x, axis);
@@ -89,6 +127,7 @@ Tensor gather_rows(const Tensor& table, const std::vector<int64_t>& ids) {
   profile::Range range("gather_rows", table.shape);
   Tensor rows({int64_t(ids.size()), table.shape[1]}, DType::f32, table.device);
   backend.gather_rows(rows, table, ids);
+  if (Tape* tape = following({&table})) tape->record("gather_rows", rows, gather_gradient(table, ids));
   return rows;
 }
 
@@ -105,16 +144,36 @@ Tensor mean_of_rows(const Tensor& x, const std::vector<int64_t>& first, const st
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  const int skipped = a.shape.rank() - b.shape.rank();
-  bool fits = skipped >= 0;
-  for (int axis = 0; fits && axis < b.shape.rank(); ++axis) fits = a.shape[axis + skipped] == b.shape[axis];
-  SAT_CHECK(fits, "add: shapes ", a.shape, " and ", b.shape, " do not fit");
-  check_f32("add", {&a, &b});
+  check_trailing("add", a, b);
   Backend& backend = backend_of("add", {&a, &b});
   profile::Range range("add", a.shape);
   Tensor sum = empty_like(a);
   backend.add(sum, a, b);
+  if (Tape* tape = following({&a, &b})) tape->record("add", sum, add_gradient(a, b));
   return sum;
+}
+
+Tensor multiply(const Tensor& a, const Tensor& b) {
+  check_trailing("multiply", a, b);
+  Backend& backend = backend_of("multiply", {&a, &b});
+  profile::Range range("multiply", a.shape);
+  Tensor product = empty_like(a);
+  backend.multiply(product, a, b);
+  if (Tape* tape = following({&a, &b})) tape->record("multiply", product, multiply_gradient(a, b));
+  return product;
+}
+
+Tensor transpose(const Tensor& x) {
+  SAT_CHECK(x.shape.rank() >= 2, "transpose: x has shape ", x.shape, ", needs [..., R, C]");
+  check_f32("transpose", {&x});
+  Backend& backend = backend_of("transpose", {&x});
+  profile::Range range("transpose", x.shape);
+  const int64_t rows = x.shape[-2], columns = x.shape[-1], matrices = x.numel() / std::max<int64_t>(1, rows * columns);
+  Tensor y({matrices, columns, rows}, DType::f32, x.device);
+  backend.transpose(y, x.reshape({matrices, rows, columns}));
+  y = y.reshape(x.shape.with(-2, columns).with(-1, rows));
+  if (Tape* tape = following({&x})) tape->record("transpose", y, transpose_gradient(x));
+  return y;
 }
 
 Tensor concat_channels(const std::vector<Tensor>& parts) {
@@ -126,12 +185,16 @@ Tensor concat_channels(const std::vector<Tensor>& parts) {
     channels += part.shape[-1];
   }
   Tensor joined(parts[0].shape.with(-1, channels), parts[0].dtype, parts[0].device);
+  Tape* tape = nullptr;
+  for (const Tensor& part : parts) tape = tape ? tape : following({&part});
+  RecordOn nothing(nullptr);
   const int axis = joined.shape.rank() - 1;
   int64_t first = 0;
   for (const Tensor& part : parts) {
     copy_rows(joined, axis, first, part, 0, part.shape[-1]);
     first += part.shape[-1];
   }
+  if (tape) tape->record("concat_channels", joined, concat_gradient(parts));
   return joined;
 }
 

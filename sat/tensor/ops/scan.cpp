@@ -8,6 +8,7 @@ Tensor causal_conv1d_silu(const Tensor& x, const Tensor& weight, const Tensor& b
                 bias.shape == Shape({x.shape[2]}),
             "causal_conv1d_silu: x, weight, bias have shapes ", x.shape, ", ", weight.shape, ", ", bias.shape,
             ", need [B, L, C], [C, K], [C]");
+  refuse_history("causal_conv1d_silu", {&x, &weight, &bias});
   check_f32("causal_conv1d_silu", {&x, &weight, &bias});
   Backend& backend = backend_of("causal_conv1d_silu", {&x, &weight, &bias});
   profile::Range range("causal_conv1d_silu", x.shape);
@@ -25,6 +26,7 @@ Tensor selective_scan(const Tensor& x, const Tensor& delta, const Tensor& log_a,
                 b.shape == x.shape.with(2, log_a.shape[1]) && c.shape == b.shape,
             "selective_scan: log_a, b, c, d have shapes ", log_a.shape, ", ", b.shape, ", ", c.shape, ", ", d.shape,
             ", need [", x.shape[2], ", N], [B, L, N], [B, L, N], [", x.shape[2], "]");
+  refuse_history("selective_scan", {&x, &delta, &log_a, &b, &c, &d, &gate});
   check_f32("selective_scan", {&x, &delta, &log_a, &b, &c, &d, &gate});
   Backend& backend = backend_of("selective_scan", {&x, &delta, &log_a, &b, &c, &d, &gate});
   profile::Range range("selective_scan", x.shape);

@@ -25,6 +25,7 @@ Tensor avg_pool3d(const Features& x, int64_t k) {
   profile::Range range("avg_pool3d", shape);
   Tensor y({shape[0], shape[1] / k, shape[2] / k, shape[3] / k, shape[4]}, DType::f32, x.values.device);
   backend.avg_pool3d(y, x, k);
+  if (Tape* tape = following({&x.values})) tape->record("avg_pool3d", y, avg_pool3d_gradient(x, k));
   return y;
 }
 
@@ -39,6 +40,7 @@ void accumulate_mask_scores(Tensor& scores, const Features& features, const Tens
   check_box(kOp, "scores", region.in_scores, region.size, scores.shape, 0);
   check_box(kOp, "features", region.in_features, region.size, grid, 1);
   check_box(kOp, "importance", region.in_importance, region.size, importance.shape, 0);
+  refuse_history(kOp, {&features.values, &masks});
   check_f32(kOp, {&scores, &masks, &importance});
   check_features(kOp, features);
   Backend& backend = backend_of(kOp, {&scores, &features.values, &masks, &importance});

@@ -1,0 +1,27 @@
+// Gradients of losses.
+#include "sat/tensor/autograd/gradients.h"
+#include "sat/tensor/ops/check.h"
+
+namespace sat {
+
+Tape::Backward mask_loss_gradient(const Features& features, const Tensor& masks, const MaskTargets& targets,
+                                  const Tensor& factors) {
+  return [=](Tape& tape, const Tensor& dtotal) {
+    const Tensor scaled =
+        multiply(factors.reshape({factors.numel(), 1}), dtotal.to(factors.device)).reshape(factors.shape);
+    Tensor dmasks(masks.shape, DType::f32, masks.device);
+    const auto compute = [&](Tensor& dfeatures, bool add) {
+      backend_of("mask_loss", {&features.values, &masks})
+          .mask_gradient(dfeatures, add, dmasks, features, masks, targets.bits, scaled);
+    };
+    if (features.values.history != 0) {
+      tape.add_computed(features.values, compute);
+    } else {
+      Tensor unread;
+      compute(unread, false);
+    }
+    tape.add(masks, std::move(dmasks));
+  };
+}
+
+}  // namespace sat
