@@ -7,6 +7,13 @@
 
 namespace sat {
 
+/// Rows [first, last) of a tensor that `w` gave: a view where a model is going to be trained, else bytes of their own,
+/// so that the rest is let go.
+inline Tensor rows_of(const Weights& w, const Tensor& whole, int64_t first, int64_t last) {
+  const Tensor rows = slice(whole, first, last);
+  return w.training() ? rows : rows.clone();
+}
+
 /// torch.nn.Linear: reads `weight` [out, in] and `bias` [out].
 struct Linear {
   PackedMatrix weight;
@@ -14,12 +21,9 @@ struct Linear {
 
   Linear() = default;
   Linear(const Weights& w, int64_t in, int64_t out, const DenseSite& site = {})
-      : Linear(w, w.get("weight", {out, in}), w.get("bias", {out}), site) {}
-  /// Of tensors that were read from `w` under other names.
-  Linear(const Weights& w, const Tensor& published_weight, const Tensor& published_bias, const DenseSite& site = {})
-      : weight(pack_linear(published_weight, site)), bias(to_compute_device(published_bias)) {
-    weight.published = w.kept(published_weight);
-  }
+      : Linear(w.get("weight", {out, in}), w.get("bias", {out}), site) {}
+  Linear(const Tensor& published_weight, const Tensor& published_bias, const DenseSite& site = {})
+      : weight(pack_linear(published_weight, site)), bias(to_compute_device(published_bias)) {}
 
   Tensor operator()(const Tensor& x, Activation act = Activation::none) const { return linear(x, weight, bias, act); }
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "sat/tensor/autograd/tape.h"
 #include "sat/tensor/memory/memory.h"
 
 namespace sat {
@@ -37,6 +38,7 @@ struct Weights::Table {
   std::string source;
   Maker make;
   bool training = false;
+  std::function<bool(const std::string&)> learns;
   std::map<std::string, Tensor> parameters;
 
   std::vector<Entry>::const_iterator from(const std::string& name) const {
@@ -76,10 +78,11 @@ Weights Weights::made(Maker make) {
 Weights::Weights(std::shared_ptr<Table> table, std::string prefix)
     : table_(std::move(table)), prefix_(std::move(prefix)) {}
 
-Weights Weights::for_training() const {
+Weights Weights::for_training(const std::function<bool(const std::string& name)>& learns) const {
   Weights same(entries(), source());
   same.table_->make = table_->make;
   same.table_->training = true;
+  same.table_->learns = learns;
   return same;
 }
 
@@ -113,9 +116,10 @@ Tensor Weights::get(const std::string& name, const Shape& shape) const {
               ", the model needs ", shape);
     return known->second;
   }
-  const Tensor tensor = load(path, shape);
-  if (training()) table_->parameters[path] = tensor;
-  return tensor;
+  Tensor tensor = load(path, shape);
+  if (!training()) return tensor;
+  if (!table_->learns || table_->learns(path)) Tape::watch(tensor);
+  return table_->parameters[path] = tensor;
 }
 
 Tensor Weights::load(const std::string& path, const Shape& shape) const {

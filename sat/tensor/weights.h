@@ -38,12 +38,10 @@ class Weights {
   using Maker = std::function<Tensor(const std::string& name, const Shape& shape)>;
   static Weights made(Maker make);
 
-  /// The same tensors for a model that is going to be trained: what is asked for is kept, under its published name, and
-  /// layers keep it beside the packed forms that they compute with.
-  Weights for_training() const;
+  /// The same tensors for a model that is going to be trained: what is asked for is kept under its published name, and
+  /// given out again to the next model that is built of it. Those that `learns` is true of are watched by tapes.
+  Weights for_training(const std::function<bool(const std::string& name)>& learns = {}) const;
   bool training() const;
-  /// `tensor` where the model is going to be trained, else empty: what a layer keeps of it.
-  Tensor kept(const Tensor& tensor) const { return training() ? tensor : Tensor(); }
   /// What was asked for so far of weights for_training(), by full name: every learnable tensor once, those included
   /// that no forward pass reads.
   const std::map<std::string, Tensor>& parameters() const;

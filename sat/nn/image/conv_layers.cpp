@@ -18,7 +18,6 @@ Tensor as_images(const Tensor& x) { return reshape(x, {x.shape[1], x.shape[2], x
 Conv2d::Conv2d(const Weights& w, const Conv2dSizes& sizes) : stride(sizes.stride), padding(sizes.padding) {
   const Tensor kernel = w.get("weight", {sizes.out, sizes.in, sizes.kernel, sizes.kernel});
   weight = pack_conv2d(kernel);
-  weight.published = w.kept(kernel);
   if (sizes.bias) bias = to_compute_device(w.get("bias", {sizes.out}));
 }
 

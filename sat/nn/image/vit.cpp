@@ -12,8 +12,8 @@ namespace {
 /// A square dense layer: part `part` of `parts` that are published in one piece, one behind another.
 Linear read_part(const Weights& w, const VitConfig& config, int64_t part, int64_t parts) {
   const int64_t width = config.width;
-  const auto of = [&](const Tensor& whole) { return slice(whole, part * width, (part + 1) * width).clone(); };
-  return Linear(w, of(w.get("weight", {parts * width, width})),
+  const auto of = [&](const Tensor& whole) { return rows_of(w, whole, part * width, (part + 1) * width); };
+  return Linear(of(w.get("weight", {parts * width, width})),
                 config.qkv_bias ? of(w.get("bias", {parts * width})) : Tensor(), {config.tokens});
 }
 
@@ -92,16 +92,15 @@ Vit::Vit(const Weights& w, const VitConfig& config, VitNaming naming) : config_(
   const Weights patches = timm ? w / "patch_embed" / "proj" : embeddings / "patch_embeddings" / "projection";
   const Tensor kernel = patches.get("weight", {C, config.channels, config.patch, config.patch});
   patches_ = pack_patch_embedding(kernel);
-  patches_.published = w.kept(kernel);
   patches_bias_ = to_compute_device(patches.get("bias", {C}));
-  class_token_ = to_compute_device(embeddings.get("cls_token", {1, 1, C}).reshape({1, C}));
+  class_token_ = to_compute_device(reshape(embeddings.get("cls_token", {1, 1, C}), {1, C}));
   const Tensor positions = to_compute_device(
-      embeddings.get(timm ? "pos_embed" : "position_embeddings", {1, 1 + places, C}).reshape({1 + places, C}));
+      reshape(embeddings.get(timm ? "pos_embed" : "position_embeddings", {1, 1 + places, C}), {1 + places, C}));
   class_position_ = slice(positions, 0, 1);
   table_ = reshape(slice(positions, 1, 1 + places), {config.table[0], config.table[1], C});
   if (config.registers > 0) {
     const Tensor registers = embeddings.get("register_tokens", {1, config.registers, C});
-    registers_ = to_compute_device(registers.reshape({config.registers, C}));
+    registers_ = to_compute_device(reshape(registers, {config.registers, C}));
   }
   embeddings.ignore("mask_token");
   for (int64_t i = 0; i < config.depth; ++i) blocks_.emplace_back(block_place(w, i, naming), config, naming);

@@ -29,7 +29,7 @@ namespace {
 /// One third of torch.nn.MultiheadAttention's packed input projection: rows are query, key, value.
 Linear projection(const Weights& w, const Tensor& weight, const Tensor& bias, int64_t third, int64_t width) {
   const int64_t first = third * width, last = first + width;
-  return Linear(w, weight.slice(first, last), w.training() ? bias.slice(first, last) : bias.slice(first, last).clone());
+  return Linear(slice(weight, first, last), rows_of(w, bias, first, last));
 }
 
 }  // namespace

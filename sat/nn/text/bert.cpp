@@ -37,7 +37,8 @@ Bert::Bert(const Weights& w, const TextBackboneConfig& config)
       positions_(to_compute_device(
           (w / "embeddings" / "position_embeddings").get("weight", {config.positions, config.hidden}))),
       type_(to_compute_device(
-          (w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}).select(0).clone())),
+          reshape(rows_of(w, (w / "embeddings" / "token_type_embeddings").get("weight", {2, config.hidden}), 0, 1),
+                  {config.hidden}))),
       norm_(w / "embeddings" / "LayerNorm", config.hidden, config.eps),
       no_table_(to_compute_device(Tensor({0, config.heads}))) {
   for (int64_t l = 0; l < config.layers; ++l) layers_.push_back(read_bert_layer(w / "encoder" / "layer" / l, config));

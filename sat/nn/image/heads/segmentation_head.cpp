@@ -13,7 +13,7 @@ namespace {
 
 /// A convolution of one pixel, which is a dense layer of each pixel's channels.
 Linear read_pixelwise(const Weights& w, int64_t in, int64_t out) {
-  return Linear(w, reshape(w.get("weight", {out, in, 1, 1}), {out, in}), w.get("bias", {out}));
+  return Linear(reshape(w.get("weight", {out, in, 1, 1}), {out, in}), w.get("bias", {out}));
 }
 
 constexpr const char* kLinearNames[] = {"conv", "conv_seg", "classifier"};

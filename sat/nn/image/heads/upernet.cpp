@@ -40,7 +40,7 @@ UperNet::UperNet(const Weights& w, const HeadConfig& config) : config_(config) {
   }
   join_scales_ = ConvNorm(head / "fpn_bottleneck", kMaps * F, F, 3);
   const Weights classifier = head / "classifier";
-  classifier_ = Linear(classifier, reshape(classifier.get("weight", {config.classes, F, 1, 1}), {config.classes, F}),
+  classifier_ = Linear(reshape(classifier.get("weight", {config.classes, F, 1, 1}), {config.classes, F}),
                        classifier.get("bias", {config.classes}));
 }
 

@@ -32,14 +32,15 @@ Tensor summed_over_inputs(const Tensor& weight) {
 
 ConvBlockNorm::ConvBlockNorm(const Weights& w, int64_t out, const BlockStyle& style)
     : norm(instance_norm_weights(w, out, style)) {
-  if (style.affine) bias = w.kept((w / "conv").get("bias", {out}));
+  if (!style.affine) return;
+  const Tensor bias = (w / "conv").get("bias", {out});
+  if (w.training()) norm.cancelled = bias;
 }
 
 ConvBlock::ConvBlock(const Weights& w, const BackboneLayer& planned, bool takes_grey, const BlockStyle& style)
     : ConvBlockNorm(w, planned.channels.out, style) {
   const Tensor kernel = (w / "conv").get("weight", {planned.channels.out, planned.channels.in, 3, 3, 3});
   weight = pack_conv_block(kernel, planned.site);
-  weight.published = w.kept(kernel);
   if (takes_grey && !w.training()) grey = pack_conv_block(summed_over_inputs(kernel), planned.site);
 }
 
@@ -58,8 +59,6 @@ UpBlock::UpBlock(const Weights& up, const Tensor& up_kernel, const Weights& bloc
   const Tensor kernel = (block / "conv").get("weight", {channels.out, channels.in, 3, 3, 3});
   const Tensor up_bias = style.affine ? up.get("bias", {channels.up}) : Tensor();
   weight = pack_up_block(kernel, up_kernel, up_bias, planned.site);
-  weight.up.published = up.kept(up_kernel);
-  weight.conv.published = block.kept(kernel);
 }
 
 Features UpBlock::operator()(Features low, Features skip) const {

@@ -24,7 +24,6 @@ Tensor summed_over_inputs(const Tensor& weight);
 /// does not read it.
 struct ConvBlockNorm {
   NormWeights norm;
-  Tensor bias;  // of the convolution, where the model is built for training; else empty
 
   ConvBlockNorm(const Weights& w, int64_t out, const BlockStyle& style);
 };

@@ -8,10 +8,8 @@ namespace sat {
 namespace {
 
 /// Rows [first, last) of a published matrix, as a dense layer of their own.
-PackedMatrix pack_rows(const Weights& w, const Tensor& matrix, int64_t first, int64_t last) {
-  PackedMatrix packed = pack_linear(matrix.slice(first, last));
-  packed.published = w.kept(matrix.slice(first, last));
-  return packed;
+PackedMatrix pack_rows(const Tensor& matrix, int64_t first, int64_t last) {
+  return pack_linear(slice(matrix, first, last));
 }
 
 }  // namespace
@@ -20,14 +18,14 @@ MambaLayer::MambaLayer(const Weights& w, int64_t channels) : norm_(w / "norm", c
   const int64_t inner = kExpansion * channels, rank = divide_up(channels, kStates);
   const Weights mamba = w / "mamba";
   const Tensor in = (mamba / "in_proj").get("weight", {2 * inner, channels});
-  input_ = pack_rows(mamba, in, 0, inner);
-  gate_ = pack_rows(mamba, in, inner, 2 * inner);
+  input_ = pack_rows(in, 0, inner);
+  gate_ = pack_rows(in, inner, 2 * inner);
   const Tensor x = (mamba / "x_proj").get("weight", {rank + 2 * kStates, inner});
-  step_ = pack_rows(mamba, x, 0, rank);
-  into_ = pack_rows(mamba, x, rank, rank + kStates);
-  out_of_ = pack_rows(mamba, x, rank + kStates, rank + 2 * kStates);
-  out_ = pack_rows(mamba, (mamba / "out_proj").get("weight", {channels, inner}), 0, channels);
-  conv_ = to_compute_device((mamba / "conv1d").get("weight", {inner, 1, kTaps}).reshape({inner, kTaps}));
+  step_ = pack_rows(x, 0, rank);
+  into_ = pack_rows(x, rank, rank + kStates);
+  out_of_ = pack_rows(x, rank + kStates, rank + 2 * kStates);
+  out_ = pack_rows((mamba / "out_proj").get("weight", {channels, inner}), 0, channels);
+  conv_ = to_compute_device(reshape((mamba / "conv1d").get("weight", {inner, 1, kTaps}), {inner, kTaps}));
   conv_bias_ = to_compute_device((mamba / "conv1d").get("bias", {inner}));
   delta_ = Linear(mamba / "dt_proj", rank, inner);
   log_a_ = to_compute_device(mamba.get("A_log", {inner, kStates}));

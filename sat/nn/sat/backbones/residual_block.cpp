@@ -18,35 +18,16 @@ BlockStyle without_relu(BlockStyle style) {
 
 /// Channels [first, first + count) of a 1x1x1 kernel [out, in, 1, 1, 1], as a dense layer's weight.
 Tensor columns(const Tensor& kernel, int64_t first, int64_t count) {
-  const int64_t out = kernel.shape[0], in = kernel.shape[1];
-  Tensor some({out, count});
-  const float* from = kernel.address<float>();
-  float* to = some.address<float>();
-  parallel_for(out, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) std::copy_n(from + o * in + first, count, to + o * count);
-  });
-  return some;
+  const Tensor by_channel = transpose(reshape(kernel, {kernel.shape[0], kernel.shape[1]}));
+  return transpose(slice(by_channel, first, first + count));
 }
 
 /// The transposed convolution that does what `up` [in, middle, 2, 2, 2] and then the dense layer `after` [out, middle]
-/// do: [in, out, 2, 2, 2], summed in double.
+/// do: [in, out, 2, 2, 2].
 Tensor composed(const Tensor& up, const Tensor& after) {
-  constexpr int64_t kTaps = 8;
-  const int64_t in = up.shape[0], middle = up.shape[1], out = after.shape[0];
-  Tensor both({in, out, 2, 2, 2});
-  const float *first = up.address<float>(), *second = after.address<float>();
-  float* to = both.address<float>();
-  parallel_for(in, 1, [&](int64_t i, int64_t) {
-    for (int64_t o = 0; o < out; ++o) {
-      double sum[kTaps] = {};
-      for (int64_t c = 0; c < middle; ++c) {
-        const auto weight = double(second[o * middle + c]);
-        for (int64_t tap = 0; tap < kTaps; ++tap) sum[tap] += double(first[(i * middle + c) * kTaps + tap]) * weight;
-      }
-      for (int64_t tap = 0; tap < kTaps; ++tap) to[(i * out + o) * kTaps + tap] = float(sum[tap]);
-    }
-  });
-  return both;
+  const int64_t in = up.shape[0], out = after.shape[0];
+  const Tensor by_tap = transpose(reshape(up, {in, up.shape[1], 8}));  // [in, 8, middle]
+  return reshape(transpose(product_transposed(by_tap, after)), {in, out, 2, 2, 2});
 }
 
 }  // namespace
@@ -54,8 +35,7 @@ Tensor composed(const Tensor& up, const Tensor& after) {
 Shortcut::Shortcut(const Weights& w, int64_t in, int64_t out, bool takes_grey, const BlockStyle& style)
     : norm(instance_norm_weights(w, out, without_relu(style))) {
   const Tensor kernel = (w / "conv").get("weight", {out, in, 1, 1, 1});
-  weight = pack_linear(kernel.reshape({out, in}));
-  weight.published = w.kept(kernel.reshape({out, in}));
+  weight = pack_linear(reshape(kernel, {out, in}));
   if (takes_grey && !w.training()) grey = pack_linear(summed_over_inputs(kernel).reshape({out, 1}));
 }
 
@@ -87,7 +67,6 @@ UpShortcut::UpShortcut(const Weights& w, const Tensor& up_kernel, int64_t skip_c
   const Tensor kernel = (w / "conv").get("weight", {out, up_channels + skip_channels, 1, 1, 1});
   up = pack_conv_transpose3d(composed(up_kernel, columns(kernel, 0, up_channels)));
   skip = pack_linear(columns(kernel, up_channels, skip_channels));
-  published = w.kept(kernel);
 }
 
 Features UpShortcut::operator()(const Tensor& low, const Tensor& skip_features) const {

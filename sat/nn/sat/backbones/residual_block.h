@@ -40,7 +40,6 @@ struct UpShortcut {
   PackedMatrix up;    // [in, 8 * out], as pack_conv_transpose3d has it
   PackedMatrix skip;  // [skip, out]
   NormWeights norm;
-  Tensor published;  // [out, up + skip, 1, 1, 1], where the model is built for training
 
   UpShortcut(const Weights& w, const Tensor& up_kernel, int64_t skip_channels, int64_t out, const BlockStyle& style);
   Features operator()(const Tensor& low, const Tensor& skip_features) const;

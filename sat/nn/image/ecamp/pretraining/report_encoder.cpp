@@ -16,7 +16,7 @@ Linear word_scores(const Weights& predictions, const TextBackboneConfig& config)
   const bool inside = !predictions.has("bias") && decoder.has("bias");
   const Tensor bias = (inside ? decoder : predictions).get("bias", {config.vocabulary});
   decoder.ignore("bias");
-  return Linear(decoder, decoder.get("weight", {config.vocabulary, config.hidden}), bias);
+  return Linear(decoder.get("weight", {config.vocabulary, config.hidden}), bias);
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ SwinBlock::SwinBlock(const Weights& w, int64_t channels, int64_t heads, int64_t 
   const Weights attn = w / "attn", qkv = attn / "qkv";
   const Tensor weight = qkv.get("weight", {3 * channels, channels}), bias = qkv.get("bias", {3 * channels});
   const auto third = [&](int64_t i) {
-    return Linear(qkv, weight.slice(i * channels, (i + 1) * channels), bias.slice(i * channels, (i + 1) * channels));
+    return Linear(slice(weight, i * channels, (i + 1) * channels), slice(bias, i * channels, (i + 1) * channels));
   };
   query_ = third(0);
   key_ = third(1);
@@ -82,7 +82,6 @@ SwinStage::SwinStage(const Weights& w, int64_t channels, int64_t heads, int64_t 
   const Weights reduction = w / "downsample" / "reduction";
   const Tensor weight = reduction.get("weight", {2 * channels, 8 * channels});
   reduce_ = pack_linear(weight);
-  reduce_.published = reduction.kept(weight);
 }
 
 Tensor SwinStage::operator()(Tensor x) const {
@@ -102,7 +101,6 @@ SwinTransformer::SwinTransformer(const Weights& w, const SatConfig& config) {
   const Weights projection = w / "patch_embed" / "proj";
   const Tensor patches = projection.get("weight", {width, config.in_channels, 2, 2, 2});
   patches_ = pack_conv3d(patches);
-  patches_.published = projection.kept(patches);
   if (config.in_channels > 1 && !w.training()) grey_patches_ = pack_conv3d(summed_over_inputs(patches));
   patch_bias_ = to_compute_device(projection.get("bias", {width}));
   for (size_t s = 0; s < config.swin_blocks.size(); ++s) {
