@@ -26,6 +26,8 @@ Tensor positional_code(const std::array<int64_t, 3>& grid, int64_t channels) {
 
 namespace {
 
+constexpr uint64_t kKeyStep = 0xD1B54A32D192ED03;  // odd: places have keys far apart
+
 /// One third of torch.nn.MultiheadAttention's packed input projection: rows are query, key, value.
 Linear projection(const Weights& w, const Tensor& weight, const Tensor& bias, int64_t third, int64_t width) {
   const int64_t first = third * width, last = first + width;
@@ -68,7 +70,7 @@ ImageMemory QueryDecoder::project_memory(const Tensor& tokens, const Tensor& pos
   return memory;
 }
 
-Tensor QueryDecoder::operator()(const Tensor& queries, const ImageMemory& memory) const {
+Tensor QueryDecoder::operator()(const Tensor& queries, const ImageMemory& memory, const Dropout& dropped) const {
   const Shape batched = queries.shape;
   SAT_CHECK(batched.rank() == 3 && batched[0] == memory.images, "query decoder: queries of shape ", batched, " for ",
             memory.images, " images");
@@ -76,9 +78,12 @@ Tensor QueryDecoder::operator()(const Tensor& queries, const ImageMemory& memory
   Tensor x = reshape(queries, {batched[0] * batched[1], batched[2]});
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
+    const auto drops = [&](uint64_t place) { return Dropout{dropped.rate, dropped.key + (4 * l + place) * kKeyStep}; };
     const Tensor asked = layer.query(layer.norm2(x));
-    x = add(x, layer.out(attention(asked, memory.keys[l], memory.values[l], heads_, segments)));
-    x = add(x, layer.linear2(layer.linear1(layer.norm3(x), Activation::relu)));
+    const Tensor seen = attention(asked, memory.keys[l], memory.values[l], heads_, segments, {}, drops(0));
+    x = add(x, dropout(layer.out(seen), drops(1)));
+    const Tensor inner = dropout(layer.linear1(layer.norm3(x), Activation::relu), drops(2));
+    x = add(x, dropout(layer.linear2(inner), drops(3)));
   }
   return reshape(norm_(x), batched);
 }

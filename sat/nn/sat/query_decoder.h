@@ -27,7 +27,9 @@ class QueryDecoder {
   QueryDecoder(const Weights& w, int64_t width, int64_t heads, int64_t layers, int64_t feedforward);
 
   ImageMemory project_memory(const Tensor& tokens, const Tensor& position) const;  // [B, T, Q] and [T, Q]
-  Tensor operator()(const Tensor& queries, const ImageMemory& memory) const;       // [B, N, Q] -> [B, N, Q]
+  /// [B, N, Q] -> [B, N, Q]. `dropped`: what training drops of the attention's weights, of its result, and in and
+  /// behind the feed-forward, each place of each layer by a key of its own.
+  Tensor operator()(const Tensor& queries, const ImageMemory& memory, const Dropout& dropped = {}) const;
 
  private:
   struct Layer {

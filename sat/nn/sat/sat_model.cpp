@@ -63,7 +63,7 @@ ImageFeatures SatModel::encode_image(Tensor windows, const std::function<void(do
   return features;
 }
 
-Tensor SatModel::decode(const Tensor& queries, const ImageMemory& memory) const {
+Tensor SatModel::decode(const Tensor& queries, const ImageMemory& memory, const Dropout& dropped) const {
   const Shape& shape = queries.shape;
   SAT_CHECK((shape.rank() == 2 || (shape.rank() == 3 && shape[0] == memory.images)) && shape[-1] == config_.text_dim,
             config_.architecture, ": queries have shape ", shape, ", need [", memory.images, ", N, ", config_.text_dim,
@@ -75,7 +75,7 @@ Tensor SatModel::decode(const Tensor& queries, const ImageMemory& memory) const 
     for (int64_t i = 0; i < memory.images * shape[0]; ++i) rows.push_back(i % shape[0]);
     asked = gather_rows(asked, rows);
   }
-  return decoder_(reshape(asked, {memory.images, shape[-2], config_.query_dim}), memory);
+  return decoder_(reshape(asked, {memory.images, shape[-2], config_.query_dim}), memory, dropped);
 }
 
 Tensor SatModel::mask_vectors(const Tensor& decoded, size_t scale) const {

@@ -36,13 +36,17 @@ class SatModel {
                              const Probe& probe = {}) const;
 
   /// queries [B, N, text_dim], or [N, text_dim] that are asked of every image -> decoder output [B, N, Q].
-  Tensor decode(const Tensor& queries, const ImageMemory& memory) const;
+  /// `dropped`: what training drops on the way (query_decoder.h).
+  Tensor decode(const Tensor& queries, const ImageMemory& memory, const Dropout& dropped = {}) const;
 
   /// decoder output [B, N, Q] -> mask vectors [B, N, C_s]; scale 0 is full resolution, others need Heads::all.
   Tensor mask_vectors(const Tensor& decoded, size_t scale = 0) const;
 
   /// The whole network: windows and queries as above -> logits [B, H, W, D, N] at `scale`.
   Tensor logits(const Tensor& windows, const Tensor& queries, size_t scale = 0) const;
+
+  /// How many scales have mask heads: 1, or with Heads::all those that training supervises.
+  size_t scales() const { return heads_.size(); }
 
   const SatConfig& config() const { return config_; }
 

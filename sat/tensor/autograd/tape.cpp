@@ -103,6 +103,10 @@ Tensor Tape::take_gradient(const Tensor& x) {
   return gradient;
 }
 
+void Tape::add_all(Tape other) {
+  for (auto& [history, gradient] : other.gradients_) add(history, std::move(gradient));
+}
+
 Tape* following(std::initializer_list<const Tensor*> inputs) {
   Tape* tape = Context::current().tape();
   if (!tape) return nullptr;

@@ -19,6 +19,10 @@ namespace sat {
 /// so memory is freed in the order of the backward pass.
 class Tape {
  public:
+  /// Stages of a network, the largest first, whose inner results are made again in the backward pass (recompute.h).
+  explicit Tape(int recomputed_stages = 0) : recomputed_stages_(recomputed_stages) {}
+  int recomputed_stages() const { return recomputed_stages_; }
+
   /// Takes the gradient of the node's result; the tape's own reference, so that it may be written over.
   using Backward = std::function<void(Tape& tape, Tensor gradient)>;
 
@@ -55,8 +59,8 @@ class Tape {
   Tensor gradient(const Tensor& x) const;
   /// The same, which the tape then forgets.
   Tensor take_gradient(const Tensor& x);
-  /// All that is left after run(), by history.
-  const std::unordered_map<uint64_t, Tensor>& gradients() const { return gradients_; }
+  /// Adds all gradients that `other` is left with.
+  void add_all(Tape other);
 
  private:
   void add(uint64_t history, Tensor gradient);
@@ -66,6 +70,7 @@ class Tape {
     uint64_t result;
     Backward backward;
   };
+  int recomputed_stages_;
   std::vector<Node> nodes_;
   std::unordered_map<uint64_t, Tensor> gradients_;
 };

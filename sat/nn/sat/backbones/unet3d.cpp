@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "sat/nn/sat/backbones/layer_plan.h"
+#include "sat/tensor/autograd/recompute.h"
+#include "sat/tensor/autograd/tape.h"
 
 namespace sat {
 
@@ -12,6 +14,17 @@ namespace {
 /// Multiply-adds of a block per voxel of the full-resolution window: stage s has 1/8^s of the voxels.
 double work_of(const ConvBlockWeight& weight, size_t stage) {
   return double(weight.in * weight.out) / double(int64_t(1) << (3 * stage));
+}
+
+/// Whether a stage keeps its inputs alone for the backward pass.
+bool recomputes(size_t stage) {
+  const Tape* tape = Context::current().tape();
+  return tape && int64_t(stage) < tape->recomputed_stages();
+}
+
+Features in_turn(const std::vector<ConvBlock>& blocks, Features x) {
+  for (const ConvBlock& block : blocks) x = block(std::move(x));
+  return x;
 }
 
 }  // namespace
@@ -75,9 +88,14 @@ BackboneOutput UNet3d::run(Tensor x, bool all_scales, const OnProgress& on_progr
   std::vector<Features> skips;
   Features features{std::exchange(x, Tensor())};
   for (size_t s = 0; s < stages; ++s) {
-    for (const ConvBlock& block : encoder_[s]) {
-      features = block(std::move(features));
-      progress.add(work_of(block.weight, s));
+    if (recomputes(s)) {
+      features =
+          recomputed({features}, [blocks = encoder_[s]](const auto& inputs) { return in_turn(blocks, inputs[0]); });
+    } else {
+      for (const ConvBlock& block : encoder_[s]) {
+        features = block(std::move(features));
+        progress.add(work_of(block.weight, s));
+      }
     }
     if (probe) probe("encoder " + std::to_string(s), materialize(features));
     output.pooled.push_back(avg_pool3d(features, int64_t(1) << (stages - 1 - s)));
@@ -89,11 +107,18 @@ BackboneOutput UNet3d::run(Tensor x, bool all_scales, const OnProgress& on_progr
   for (size_t d = 0; d < decoder_.size(); ++d) {
     const UpStage& stage = decoder_[d];
     const size_t scale = stages - 2 - d;
-    features = stage.first(std::move(features), std::exchange(skips[scale], Features()));
-    progress.add(work_of(stage.first.weight.conv, scale));
-    for (const ConvBlock& block : stage.blocks) {
-      features = block(std::move(features));
-      progress.add(work_of(block.weight, scale));
+    Features skip = std::exchange(skips[scale], Features());
+    if (recomputes(scale)) {
+      features = recomputed({features, skip}, [stage](const auto& inputs) {
+        return in_turn(stage.blocks, stage.first(inputs[0], inputs[1]));
+      });
+    } else {
+      features = stage.first(std::move(features), std::move(skip));
+      progress.add(work_of(stage.first.weight.conv, scale));
+      for (const ConvBlock& block : stage.blocks) {
+        features = block(std::move(features));
+        progress.add(work_of(block.weight, scale));
+      }
     }
     if (probe) probe("decoder " + std::to_string(scale), materialize(features));
     if (all_scales || scale == 0) output.per_voxel.insert(output.per_voxel.begin(), features);
