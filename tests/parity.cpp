@@ -20,6 +20,7 @@
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
 #include "tests/support/parity/training/augment_parity.h"
+#include "tests/support/parity/training_parity.h"
 #include "tests/support/parity/vit_parity.h"
 
 namespace sat::test {
@@ -29,8 +30,15 @@ namespace {
 std::vector<ParityLine> compare(const std::string& folder) {
   const std::string path = folder + "/case.json";
   const std::string kind = Json::parse(read_text(path), path)["kind"].string();
-  if (kind == "sat") return compare_network(folder);
   if (kind == "sat-augment") return compare_augmentation(folder);
+  if (kind == "sat") {
+    std::vector<ParityLine> lines = compare_network(folder);
+    const Json* training = Json::parse(read_text(path), path).find("training");
+    if (training && training->boolean()) {
+      for (ParityLine& line : compare_training_step(folder)) lines.push_back(std::move(line));
+    }
+    return lines;
+  }
   if (kind == "end-to-end") return compare_end_to_end(folder);
   if (kind == "trained") return compare_trained(folder);
   if (kind == "text") return compare_text(folder);
