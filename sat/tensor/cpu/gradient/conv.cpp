@@ -1,14 +1,29 @@
-// Gradients of convolutions on the CPU, as their definitions say: any kernel, stride and padding. Sums in double.
+// Gradients of convolutions on the CPU: those of blocks by the fast forms of conv/, any other kernel, stride and
+// padding as the definition says, summed in double.
 #include <algorithm>
 
 #include "sat/tensor/cpu/backend.h"
-#include "sat/tensor/cpu/conv/feature_reader.h"
+#include "sat/tensor/cpu/gradient/conv/conv_gradient.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
 
+namespace {
+
+/// Kernel 3x3x3, padding 1, stride 1 or 2.
+bool is_block(const Shape& weight, const Conv3dOptions& options) {
+  const std::array<int64_t, 3> ones{1, 1, 1}, twos{2, 2, 2};
+  return weight[2] == 3 && weight[3] == 3 && weight[4] == 3 && options.padding == ones &&
+         (options.stride == ones || options.stride == twos);
+}
+
+}  // namespace
+
 void CpuBackend::conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight,
                                        const Conv3dOptions& options, int64_t first_in) {
+  if (is_block(weight.shape, options)) {
+    return cpu::conv3d_input_gradient(dx, add, dy, weight, first_in, options.stride[0]);
+  }
   const Shape &in = dx.shape, &out = dy.shape, &w = weight.shape;
   const int64_t taps = w[2] * w[3] * w[4];
   const float *from = dy.address<float>(), *kernel = weight.address<float>();
@@ -45,6 +60,9 @@ void CpuBackend::conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, c
 
 void CpuBackend::conv3d_weight_gradient(Tensor& dw, const Features& features, const Tensor& dy,
                                         const Conv3dOptions& options, int64_t first_in) {
+  if (is_block(dw.shape, options)) {
+    return cpu::conv3d_weight_gradient(dw, first_in, features, dy, options.stride[0]);
+  }
   const Tensor x = sat::materialize(features);
   const Shape &in = x.shape, &out = dy.shape, &w = dw.shape;
   const int64_t taps = w[2] * w[3] * w[4];
@@ -67,7 +85,7 @@ void CpuBackend::conv3d_weight_gradient(Tensor& dw, const Features& features, co
       const double value = double(read[place * in[4] + i]);
       for (int64_t o = 0; o < out[4]; ++o) sums[size_t(o)] += value * double(upstream[v * out[4] + o]);
     }
-    for (int64_t o = 0; o < out[4]; ++o) to[(o * w[1] + first_in + i) * taps + tap] = float(sums[size_t(o)]);
+    for (int64_t o = 0; o < out[4]; ++o) to[(o * w[1] + first_in + i) * taps + tap] += float(sums[size_t(o)]);
   });
 }
 
