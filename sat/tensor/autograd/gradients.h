@@ -26,6 +26,16 @@ Tape::Backward add_gradient(const Tensor& a, const Tensor& b);
 Tape::Backward multiply_gradient(const Tensor& a, const Tensor& b);
 Tape::Backward concat_gradient(const std::vector<Tensor>& parts);
 Tape::Backward gather_gradient(const Tensor& table, const std::vector<int64_t>& ids);
+Tape::Backward mean_of_rows_gradient(const Tensor& x, const std::vector<int64_t>& first,
+                                     const std::vector<uint8_t>& counted);
+Tape::Backward dropout_gradient(const Tensor& x, const Dropout& dropped);
+Tape::Backward normalize_rows_gradient(const Tensor& x);
+Tape::Backward scale_by_exp_gradient(const Tensor& x, const Tensor& t);
+
+Tape::Backward split_patches_gradient(const Tensor& x, int64_t p);
+Tape::Backward join_patches_gradient(const Tensor& x, int64_t p);
+Tape::Backward resample_gradient(const Tensor& x, int axis, const AxisTaps& taps);
+Tape::Backward max_pool2d_gradient(const Tensor& x, int64_t k);
 
 Tape::Backward instance_norm_gradient(const Tensor& x, const Features& y, const NormWeights& norm);
 Tape::Backward sum_features_gradient(const Tensor& a, const Tensor& b, const Tensor& y, float slope);
@@ -36,6 +46,8 @@ Tape::Backward conv3d_norm_gradient(const Features& x, const ConvBlockWeight& we
 Tape::Backward conv3d_norm_up_gradient(const Features& low, const Features& skip, const UpBlockWeight& weight,
                                        const NormWeights& norm, const Features& y);
 Tape::Backward avg_pool3d_gradient(const Features& x, int64_t k);
+/// dlogits: of the loss, which was found with it.
+Tape::Backward cross_entropy_gradient(const Tensor& logits, const Tensor& dlogits);
 Tape::Backward mask_loss_gradient(const Features& features, const Tensor& masks, const MaskTargets& targets,
                                   const Tensor& factors);
 

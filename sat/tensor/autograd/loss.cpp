@@ -4,6 +4,13 @@
 
 namespace sat {
 
+Tape::Backward cross_entropy_gradient(const Tensor& logits, const Tensor& dlogits) {
+  return [=](Tape& tape, const Tensor& dloss) {
+    const Tensor column = dlogits.reshape({dlogits.numel(), 1});
+    tape.add(logits, multiply(column, dloss.to(dlogits.device)));
+  };
+}
+
 Tape::Backward mask_loss_gradient(const Features& features, const Tensor& masks, const MaskTargets& targets,
                                   const Tensor& factors) {
   return [=](Tape& tape, const Tensor& dtotal) {

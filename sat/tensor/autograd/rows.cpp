@@ -65,6 +65,38 @@ Tape::Backward concat_gradient(const std::vector<Tensor>& parts) {
   };
 }
 
+Tape::Backward mean_of_rows_gradient(const Tensor& x, const std::vector<int64_t>& first,
+                                     const std::vector<uint8_t>& counted) {
+  return [=](Tape& tape, const Tensor& dy) {
+    Tensor dx = empty_like(x);
+    backend_of("mean_of_rows", {&x, &dy}).mean_of_rows_gradient(dx, dy, first, counted);
+    tape.add(x, std::move(dx));
+  };
+}
+
+Tape::Backward dropout_gradient(const Tensor& x, const Dropout& dropped) {
+  return [=](Tape& tape, const Tensor& dy) { tape.add(x, dropout(dy, dropped)); };
+}
+
+Tape::Backward normalize_rows_gradient(const Tensor& x) {
+  return [=](Tape& tape, const Tensor& dy) {
+    Tensor dx = empty_like(x);
+    backend_of("normalize_rows", {&x, &dy}).normalize_rows_gradient(dx, dy, x);
+    tape.add(x, std::move(dx));
+  };
+}
+
+Tape::Backward scale_by_exp_gradient(const Tensor& x, const Tensor& t) {
+  return [=](Tape& tape, const Tensor& dy) {
+    if (x.history != 0) tape.add(x, scale_by_exp(dy, t));
+    if (t.history == 0) return;
+    const Tensor y = scale_by_exp(x, t), product = multiply(dy, y).reshape({y.numel(), 1});
+    Tensor dt({1}, DType::f32, dy.device);
+    backend_of("scale_by_exp", {&product}).sum_rows(dt, product);
+    tape.add(t, std::move(dt));
+  };
+}
+
 Tape::Backward gather_gradient(const Tensor& table, const std::vector<int64_t>& ids) {
   return [=](Tape& tape, const Tensor& dy) {
     Tensor& sum = tape.sum(table);

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "sat/tensor/ops/check.h"
-#include "sat/tensor/parallel.h"
 
 namespace sat {
 
@@ -12,19 +11,6 @@ namespace {
 void check_image(const char* op, const Tensor& x) {
   SAT_CHECK(x.shape.rank() == 4, op, ": x has shape ", x.shape, ", needs [B, H, W, C]");
   check_f32(op, {&x});
-}
-
-/// y [a, c, d, b, ...] of x [a, b, c, d, ...]: axis 1 is moved behind axes 2 and 3. On the CPU.
-Tensor second_axis_last(const Tensor& x) {
-  const int64_t a = x.shape[0], b = x.shape[1], inner = x.shape[2] * x.shape[3];
-  Tensor y({a, x.shape[2], x.shape[3], b});
-  const float* from = x.address<float>();
-  float* to = y.address<float>();
-  parallel_for(a, 1, [&](int64_t outer, int64_t) {
-    for (int64_t i = 0; i < b * inner; ++i)
-      to[(outer * inner + i % inner) * b + i / inner] = from[outer * b * inner + i];
-  });
-  return y;
 }
 
 double cubic(double distance, double a) {
@@ -47,7 +33,7 @@ AxisTaps room_for(const char* op, int64_t in, int64_t out, int64_t taps) {
 
 PackedConv3d pack_conv2d(const Tensor& weight) {
   SAT_CHECK(weight.shape.rank() == 4, "pack_conv2d: weight has shape ", weight.shape, ", needs [out, in, kh, kw]");
-  return pack_conv3d(weight.reshape({weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3], 1}));
+  return pack_conv3d(reshape(weight, {weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3], 1}));
 }
 
 Tensor conv2d(const Tensor& x, const PackedConv3d& weight, const Tensor& bias, int64_t stride, int64_t padding) {
@@ -62,13 +48,8 @@ PackedMatrix pack_conv_transpose2d(const Tensor& weight) {
             weight.shape, ", needs [in, out, k, k]");
   check_published("pack_conv_transpose2d", {&weight});
   const int64_t in = weight.shape[0], out = weight.shape[1], taps = weight.shape[2] * weight.shape[3];
-  Tensor rows({taps * out, in});  // a dense layer of outputs in the order (row, column, out)
-  const float* from = weight.address<float>();
-  float* to = rows.address<float>();
-  parallel_for(taps * out, 1, [&](int64_t row, int64_t) {
-    for (int64_t i = 0; i < in; ++i) to[row * in + i] = from[(i * out + row % out) * taps + row / out];
-  });
-  return pack_linear(rows);
+  const Tensor by_tap = transpose(reshape(weight, {in, out, taps}));  // [in, (row, column), out]
+  return pack_linear(transpose(reshape(by_tap, {in, taps * out})));
 }
 
 Tensor conv_transpose2d(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, int64_t k) {
@@ -87,6 +68,7 @@ Tensor split_patches(const Tensor& x, int64_t p) {
   profile::Range range("split_patches", x.shape);
   Tensor y({x.shape[0], x.shape[1] / p, x.shape[2] / p, p * p * x.shape[3]}, DType::f32, x.device);
   backend.split_patches(y, x, p);
+  if (Tape* tape = following({&x})) tape->record("split_patches", y, split_patches_gradient(x, p));
   return y;
 }
 
@@ -98,6 +80,7 @@ Tensor join_patches(const Tensor& x, int64_t p) {
   profile::Range range("join_patches", x.shape);
   Tensor y({x.shape[0], x.shape[1] * p, x.shape[2] * p, x.shape[3] / (p * p)}, DType::f32, x.device);
   backend.join_patches(y, x, p);
+  if (Tape* tape = following({&x})) tape->record("join_patches", y, join_patches_gradient(x, p));
   return y;
 }
 
@@ -105,7 +88,8 @@ PackedMatrix pack_patch_embedding(const Tensor& weight) {
   SAT_CHECK(weight.shape.rank() == 4 && weight.shape[2] == weight.shape[3], "pack_patch_embedding: weight has shape ",
             weight.shape, ", needs [out, in, p, p]");
   check_published("pack_patch_embedding", {&weight});
-  return pack_linear(second_axis_last(weight).reshape({weight.shape[0], weight.numel() / weight.shape[0]}));
+  const int64_t out = weight.shape[0], in = weight.shape[1], pixels = weight.shape[2] * weight.shape[3];
+  return pack_linear(reshape(transpose(reshape(weight, {out, in, pixels})), {out, pixels * in}));
 }
 
 AxisTaps linear_taps(int64_t in, int64_t out, bool aligned) {
@@ -196,6 +180,7 @@ Tensor resample(const Tensor& x, int axis, const AxisTaps& taps) {
   profile::Range range("resample", x.shape);
   Tensor y(x.shape.with(axis, taps.out()), DType::f32, x.device);
   backend.resample(y, x, axis, taps);
+  if (Tape* tape = following({&x})) tape->record("resample", y, resample_gradient(x, axis, taps));
   return y;
 }
 
@@ -212,6 +197,7 @@ Tensor max_pool2d(const Tensor& x, int64_t k) {
   profile::Range range("max_pool2d", x.shape);
   Tensor y({x.shape[0], x.shape[1] / k, x.shape[2] / k, x.shape[3]}, DType::f32, x.device);
   backend.max_pool2d(y, x, k);
+  if (Tape* tape = following({&x})) tape->record("max_pool2d", y, max_pool2d_gradient(x, k));
   return y;
 }
 

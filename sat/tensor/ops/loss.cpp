@@ -11,6 +11,35 @@ constexpr double kDiceSmooth = 1e-7, kCountedSmooth = 1e-14;
 
 }  // namespace
 
+Tensor scale_by_exp(const Tensor& x, const Tensor& t) {
+  SAT_CHECK(t.numel() == 1, "scale_by_exp: t has shape ", t.shape, ", needs one element");
+  check_f32("scale_by_exp", {&x, &t});
+  Backend& backend = backend_of("scale_by_exp", {&x, &t});
+  profile::Range range("scale_by_exp", x.shape);
+  Tensor y = empty_like(x);
+  backend.scale_by_exp(y, x, t);
+  if (Tape* tape = following({&x, &t})) tape->record("scale_by_exp", y, scale_by_exp_gradient(x, t));
+  return y;
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& weights, const Tensor& excluded) {
+  SAT_CHECK(logits.shape.rank() == 2 && targets.shape == logits.shape && weights.shape == Shape({logits.shape[0]}),
+            "cross_entropy: logits, targets, weights have shapes ", logits.shape, ", ", targets.shape, ", ",
+            weights.shape, ", need [R, K], [R, K], [R]");
+  SAT_CHECK(excluded.empty() || (excluded.dtype == DType::u8 && excluded.shape == logits.shape),
+            "cross_entropy: excluded classes are ", excluded.dtype, " ", excluded.shape, ", need u8 ", logits.shape);
+  check_f32("cross_entropy", {&logits, &targets, &weights});
+  refuse_history("cross_entropy of targets", {&targets, &weights});
+  Backend& backend = backend_of("cross_entropy", {&logits, &targets, &weights, &excluded});
+  profile::Range range("cross_entropy", logits.shape);
+  Tape* tape = following({&logits});
+  Tensor loss({1}, DType::f32, logits.device), dlogits;
+  if (tape) dlogits = empty_like(logits);
+  backend.cross_entropy(loss, dlogits, logits, targets, weights, excluded);
+  if (tape) tape->record("cross_entropy", loss, cross_entropy_gradient(logits, dlogits));
+  return loss;
+}
+
 MaskLoss mask_loss(const Features& features, const Tensor& masks, const MaskTargets& targets, float weight) {
   const Shape& grid = features.values.shape;
   SAT_CHECK(grid.rank() == 5 && masks.shape.rank() == 3 && masks.shape[0] == grid[0] && masks.shape[2] == grid[4],

@@ -19,4 +19,15 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, float
   return y;
 }
 
+Tensor normalize_rows(const Tensor& x) {
+  SAT_CHECK(x.shape.rank() == 2, "normalize_rows: x has shape ", x.shape, ", needs [R, C]");
+  check_f32("normalize_rows", {&x});
+  Backend& backend = backend_of("normalize_rows", {&x});
+  profile::Range range("normalize_rows", x.shape);
+  Tensor y = empty_like(x);
+  backend.normalize_rows(y, x);
+  if (Tape* tape = following({&x})) tape->record("normalize_rows", y, normalize_rows_gradient(x));
+  return y;
+}
+
 }  // namespace sat

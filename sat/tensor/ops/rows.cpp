@@ -140,6 +140,7 @@ Tensor mean_of_rows(const Tensor& x, const std::vector<int64_t>& first, const st
   profile::Range range("mean_of_rows", x.shape);
   Tensor means({int64_t(first.size()) - 1, x.shape[1]}, DType::f32, x.device);
   backend.mean_of_rows(means, x, first, counted);
+  if (Tape* tape = following({&x})) tape->record("mean_of_rows", means, mean_of_rows_gradient(x, first, counted));
   return means;
 }
 
@@ -161,6 +162,18 @@ Tensor multiply(const Tensor& a, const Tensor& b) {
   backend.multiply(product, a, b);
   if (Tape* tape = following({&a, &b})) tape->record("multiply", product, multiply_gradient(a, b));
   return product;
+}
+
+Tensor dropout(const Tensor& x, const Dropout& dropped) {
+  check_dropout("dropout", dropped);
+  if (dropped.rate == 0) return x;
+  check_f32("dropout", {&x});
+  Backend& backend = backend_of("dropout", {&x});
+  profile::Range range("dropout", x.shape);
+  Tensor y = empty_like(x);
+  backend.dropout(y, x, dropped);
+  if (Tape* tape = following({&x})) tape->record("dropout", y, dropout_gradient(x, dropped));
+  return y;
 }
 
 Tensor transpose(const Tensor& x) {

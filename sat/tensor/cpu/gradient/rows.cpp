@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "sat/tensor/cpu/backend.h"
+#include "sat/tensor/cpu/gradient/drop.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
@@ -93,6 +94,30 @@ void CpuBackend::scatter_rows(Tensor& table, const Tensor& rows, const std::vect
       if (ids[row] < 0) continue;
       for (int64_t c = first; c < last; ++c) to[ids[row] * channels + c] += from[int64_t(row) * channels + c];
     }
+  });
+}
+
+void CpuBackend::mean_of_rows_gradient(Tensor& dx, const Tensor& dy, const std::vector<int64_t>& first,
+                                       const std::vector<uint8_t>& counted) {
+  const int64_t channels = dx.shape[1];
+  const float* from = dy.address<float>();
+  float* to = dx.address<float>();
+  parallel_for(dy.shape[0], 1, [&](int64_t run, int64_t) {
+    const int64_t begin = first[size_t(run)], end = first[size_t(run) + 1];
+    int64_t count = 0;
+    for (int64_t row = begin; row < end; ++row) count += counted[size_t(row)] != 0 ? 1 : 0;
+    for (int64_t row = begin; row < end; ++row) {
+      const float share = counted[size_t(row)] != 0 ? 1 / float(count) : 0;
+      for (int64_t c = 0; c < channels; ++c) to[row * channels + c] = share * from[run * channels + c];
+    }
+  });
+}
+
+void CpuBackend::dropout(Tensor& y, const Tensor& x, const Dropout& dropped) {
+  const float* from = x.address<float>();
+  float* to = y.address<float>();
+  parallel_for(x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = from[i] * drop_factor(dropped, i);
   });
 }
 
