@@ -53,6 +53,13 @@ UpBlockWeight ready(const UpBlockWeight& weight) {
   return packing_backend().pack_up_block(weight.conv.published, weight.up.published, weight.up_bias, weight.conv.site);
 }
 
+/// What a backend's body computes in other ops is not recorded. Inputs stay as they are: the caller holds them.
+template <class Compute>
+Features computed_as_one(const Compute& compute) {
+  RecordOn nothing(nullptr);
+  return compute();
+}
+
 /// What a block's weight is before it is packed.
 ConvBlockWeight unpacked(const Tensor& weight, const ConvSite& site, int64_t up) {
   const ConvChoice choice = packing_backend().choose_conv(site, {weight.shape[1], weight.shape[0], up});
@@ -157,7 +164,7 @@ Features conv3d_norm(Features x, const ConvBlockWeight& weight, const NormWeight
   Tape* tape = following({&x.values, &weight.published, &norm.gain, &norm.bias});
   if (!tape) return backend.conv3d_norm(std::move(x), ready(weight), norm);
   check_can_learn("conv3d_norm", weight.published);
-  Features y = backend.conv3d_norm(x, ready(weight), norm);  // x stays as it is
+  Features y = computed_as_one([&] { return backend.conv3d_norm(x, ready(weight), norm); });
   tape->record("conv3d_norm", y.values, conv3d_norm_gradient(x, weight, norm, y));
   return y;
 }
@@ -182,7 +189,7 @@ Features conv3d_norm_up(Features low, Features skip, const UpBlockWeight& weight
       {&low.values, &skip.values, &conv.published, &weight.up.published, &weight.up_bias, &norm.gain, &norm.bias});
   if (!tape) return backend.conv3d_norm_up(std::move(low), std::move(skip), ready(weight), norm);
   check_can_learn("conv3d_norm_up", conv.published);
-  Features y = backend.conv3d_norm_up(low, skip, ready(weight), norm);  // both stay as they are
+  Features y = computed_as_one([&] { return backend.conv3d_norm_up(low, skip, ready(weight), norm); });
   tape->record("conv3d_norm_up", y.values, conv3d_norm_up_gradient(low, skip, weight, norm, y));
   return y;
 }
