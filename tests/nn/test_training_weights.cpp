@@ -7,6 +7,7 @@
 
 #include "sat/nn/sat/backbones/conv_block.h"
 #include "sat/nn/sat/sat_model.h"
+#include "sat/tensor/autograd/tape.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "tests/support/golden.h"
@@ -55,11 +56,14 @@ TEST_CASE("every tensor of a checkpoint is reachable by its published name, once
   }
 }
 
-TEST_CASE("a layer keeps what it was packed from, in the bytes that training writes") {
+TEST_CASE("under a tape a layer has its weights as published, in the bytes that training writes, and nothing packed") {
+  Tape tape;
+  RecordOn recording(&tape);
   const Weights weights = generated_weights("").for_training();
   const auto bytes = [&](const std::string& name) { return weights.parameters().at(name).buffer.get(); };
   const Linear linear(weights / "linear", 6, 4);
   CHECK(linear.weight.published.buffer.get() == bytes("linear.weight"));
+  CHECK(linear.weight.panels.empty());
   CHECK(linear.bias.buffer.get() == bytes("linear.bias"));
   const LayerNorm norm(weights / "norm", 6);
   CHECK(norm.gain.buffer.get() == bytes("norm.weight"));
@@ -68,7 +72,8 @@ TEST_CASE("a layer keeps what it was packed from, in the bytes that training wri
   planned.channels = {6, 4};
   const ConvBlock block(weights / "block", planned, true);
   CHECK(block.weight.published.buffer.get() == bytes("block.conv.weight"));
-  CHECK(block.bias.buffer.get() == bytes("block.conv.bias"));
+  CHECK(block.weight.panels.empty());
+  CHECK(block.norm.cancelled.buffer.get() == bytes("block.conv.bias"));
   CHECK(block.norm.gain.buffer.get() == bytes("block.norm.weight"));
   CHECK_FALSE(block.grey);  // a second copy that training would leave behind
   planned.channels = {9, 4, 5};
@@ -76,6 +81,14 @@ TEST_CASE("a layer keeps what it was packed from, in the bytes that training wri
   CHECK(joining.weight.up.published.buffer.get() == bytes("up.weight"));
   CHECK(joining.weight.up_bias.buffer.get() == bytes("up.bias"));
   CHECK(joining.weight.conv.published.buffer.get() == bytes("joining.conv.weight"));
+}
+
+TEST_CASE("tapes watch what learns, and nothing else") {
+  const Weights weights =
+      generated_weights("").for_training([](const std::string& name) { return name != "linear.bias"; });
+  const Linear linear(weights / "linear", 6, 4);
+  CHECK(weights.parameters().at("linear.weight").history != 0);
+  CHECK(weights.parameters().at("linear.bias").history == 0);
 }
 
 TEST_CASE("a model for training answers with the bits of one that only computes") {
@@ -92,7 +105,7 @@ TEST_CASE("a model that only computes keeps nothing of the checkpoint beside its
   planned.channels = {6, 4};
   const ConvBlock block(generated_weights(""), planned);
   CHECK(block.weight.published.empty());
-  CHECK(block.bias.empty());
+  CHECK(block.norm.cancelled.empty());
 
   const std::map<std::string, Shape> checkpoint = tiny_checkpoint();
   int64_t live[2], packed = 0;
