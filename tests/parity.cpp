@@ -20,7 +20,7 @@
 #include "tests/support/parity/sat_parity.h"
 #include "tests/support/parity/text_parity.h"
 #include "tests/support/parity/training/augment_parity.h"
-#include "tests/support/parity/training_parity.h"
+#include "tests/support/parity/training/training_parity.h"
 #include "tests/support/parity/vit_parity.h"
 
 namespace sat::test {

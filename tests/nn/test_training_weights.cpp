@@ -37,6 +37,8 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 TEST_CASE("every tensor of a checkpoint is reachable by its published name, once, with its bytes held by its layer") {
   const std::map<std::string, Shape> checkpoint = tiny_checkpoint();
+  Tape tape;
+  RecordOn recording(&tape);
   const Weights weights = generated_weights("").for_training();
   CHECK(weights.training());
   const SatModel model(weights, tiny_config(), Heads::all);

@@ -67,7 +67,7 @@ Tape::Backward conv3d_gradient(const Tensor& x, const Tensor& weight, const Tens
     }
     add_input_gradient(tape, x, dy, to_compute_device(weight), options, 0);
     if (weight.history == 0) return;
-    Tensor dw = zeros(weight.shape, DType::f32, dy.device);
+    Tensor dw(weight.shape, DType::f32, dy.device);
     weight_gradient(dw, Features{x}, dy, options, 0);
     tape.add(weight, std::move(dw));
   };
@@ -100,7 +100,7 @@ Tape::Backward conv3d_norm_gradient(const Features& x, const ConvBlockWeight& we
     y = Features();
     const Conv3dOptions options(stride, 1);
     if (published.history != 0) {
-      Tensor dw = zeros(published.shape, DType::f32, d.device);
+      Tensor dw(published.shape, DType::f32, d.device);
       weight_gradient(dw, x, d, options, 0);
       tape.add(published, std::move(dw));
     }
@@ -118,7 +118,7 @@ Tape::Backward conv3d_norm_up_gradient(const Features& low, const Features& skip
     const int64_t up_channels = up.shape[1];
     const bool asks_low = low.values.history != 0 || up.history != 0 || up_bias.history != 0;
     if (published.history != 0) {
-      Tensor dw = zeros(published.shape, DType::f32, d.device);
+      Tensor dw(published.shape, DType::f32, d.device);
       weight_gradient(dw, skip, d, {}, up_channels);
       const Tensor above = conv_transpose3d(materialize(low), pack_conv_transpose3d(up), up_bias);
       weight_gradient(dw, Features{above}, d, {}, 0);

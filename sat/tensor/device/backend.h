@@ -54,7 +54,7 @@ namespace sat {
   /* dx: the weight's inputs from first_in on, added to where `add`; weight [out, in, kh, kw, kd] as published */    \
   virtual void conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight,                   \
                                      const Conv3dOptions& options, int64_t first_in) __VA_ARGS__;                    \
-  /* dw [out, in, kh, kw, kd]: its inputs from first_in on, as many as x has, are added to */                        \
+  /* dw [out, in, kh, kw, kd]: its inputs from first_in on, as many as x has, are written */                         \
   virtual void conv3d_weight_gradient(Tensor& dw, const Features& x, const Tensor& dy, const Conv3dOptions& options, \
                                       int64_t first_in) __VA_ARGS__;                                                 \
   /* y [B, h, w, d, 8 C] of x [B, 2h, 2w, 2d, C]: blocks of 2 x 2 x 2 voxels */                                      \

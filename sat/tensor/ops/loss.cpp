@@ -1,4 +1,4 @@
-// Losses.
+// Losses, and the steps beside them: temperatures, cross-entropy, the mask loss.
 #include <array>
 
 #include "sat/tensor/ops/check.h"

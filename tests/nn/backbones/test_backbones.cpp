@@ -5,6 +5,7 @@
 #include "sat/nn/sat/backbones/swin/swin_windows.h"
 #include "sat/nn/sat/recognise_config.h"
 #include "sat/nn/sat/sat_model.h"
+#include "sat/tensor/autograd/tape.h"
 #include "sat/tensor/context.h"
 #include "sat/tensor/memory/memory.h"
 #include "tests/support/definitions/backbone_definitions.h"
@@ -140,7 +141,11 @@ TEST_CASE("a model for training reaches every tensor by its published name, keep
                          }),
                          tiny_config(kind), Heads::all);
     const Weights weights = generated_weights("").for_training();
-    const SatModel trained(weights, tiny_config(kind), Heads::all);
+    Tape tape;
+    const SatModel trained = [&] {
+      RecordOn recording(&tape);
+      return SatModel(weights, tiny_config(kind), Heads::all);
+    }();
     CHECK(weights.parameters().size() == published.size());
     for (const auto& [name, shape] : published) {
       CAPTURE(name);

@@ -22,7 +22,7 @@ bool is_block(const Shape& weight, const Conv3dOptions& options) {
 void CpuBackend::conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& weight,
                                        const Conv3dOptions& options, int64_t first_in) {
   if (is_block(weight.shape, options)) {
-    return cpu::conv3d_input_gradient(dx, add, dy, weight, first_in, options.stride[0]);
+    return cpu::conv3d_input_gradient(dx, add, dy, weight, first_in, options.stride[0], amx_loops());
   }
   const Shape &in = dx.shape, &out = dy.shape, &w = weight.shape;
   const int64_t taps = w[2] * w[3] * w[4];
@@ -61,7 +61,7 @@ void CpuBackend::conv3d_input_gradient(Tensor& dx, bool add, const Tensor& dy, c
 void CpuBackend::conv3d_weight_gradient(Tensor& dw, const Features& features, const Tensor& dy,
                                         const Conv3dOptions& options, int64_t first_in) {
   if (is_block(dw.shape, options)) {
-    return cpu::conv3d_weight_gradient(dw, first_in, features, dy, options.stride[0]);
+    return cpu::conv3d_weight_gradient(dw, first_in, features, dy, options.stride[0], false);
   }
   const Tensor x = sat::materialize(features);
   const Shape &in = x.shape, &out = dy.shape, &w = dw.shape;
@@ -85,7 +85,7 @@ void CpuBackend::conv3d_weight_gradient(Tensor& dw, const Features& features, co
       const double value = double(read[place * in[4] + i]);
       for (int64_t o = 0; o < out[4]; ++o) sums[size_t(o)] += value * double(upstream[v * out[4] + o]);
     }
-    for (int64_t o = 0; o < out[4]; ++o) to[(o * w[1] + first_in + i) * taps + tap] += float(sums[size_t(o)]);
+    for (int64_t o = 0; o < out[4]; ++o) to[(o * w[1] + first_in + i) * taps + tap] = float(sums[size_t(o)]);
   });
 }
 

@@ -1,5 +1,5 @@
 // Training parity: one step on the recorded batch.
-#include "tests/support/parity/training_parity.h"
+#include "tests/support/parity/training/training_parity.h"
 
 #include <algorithm>
 #include <cmath>
