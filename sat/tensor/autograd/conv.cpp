@@ -120,7 +120,7 @@ Tape::Backward conv3d_norm_up_gradient(const Features& low, const Features& skip
     if (published.history != 0) {
       Tensor dw(published.shape, DType::f32, d.device);
       weight_gradient(dw, skip, d, {}, up_channels);
-      const Tensor above = conv_transpose3d(materialize(low), pack_conv_transpose3d(up), up_bias);
+      const Tensor above = conv_transpose3d(materialize(low), pack_conv_transpose3d(up), to_compute_device(up_bias));
       weight_gradient(dw, Features{above}, d, {}, 0);
       tape.add(published, std::move(dw));
     }
