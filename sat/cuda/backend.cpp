@@ -28,4 +28,8 @@ DType CudaBackend::feature_type() const {
   return Context::current().precision() == Precision::exact ? DType::f32 : options_.half;
 }
 
+DType CudaBackend::gradient_type() const {
+  return Context::current().precision() == Precision::exact ? DType::f32 : DType::bf16;
+}
+
 }  // namespace sat::cuda

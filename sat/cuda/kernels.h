@@ -130,6 +130,8 @@ struct Attention {
   int64_t segments = 1;
   int64_t bias_pitch = 0;            // from a segment's bias to the next one's; 0: all share one
   const uint8_t* regions = nullptr;  // of each row, where queries and keys are the same rows; null for none
+  Dropout dropped{};                 // of the weights; `plain` alone takes it
+  int64_t place = 0;                 // of these segments' first weight among all, as dropout counts them
 };
 /// What is added to the product of rows of different regions.
 inline constexpr float kOtherRegion = -100;

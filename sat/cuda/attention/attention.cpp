@@ -53,35 +53,57 @@ void attention(const Stream& stream, AttentionVariant variant, const Attention& 
   attention_plain(stream, sizes);
 }
 
-void CudaBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                            const Segments& segments, const Tensor& bias) {
-  const bool one_each = bias.shape.rank() == 1;  // biases of segments lie one behind another
-  const Stream& stream = runtime_.stream();
-  const float* of_segment = bias.address<float>();
-  const Tensor regions = segments.regions.empty() ? Tensor() : runtime_.uploaded(segments.regions);
-  Attention sizes{};
-  sizes.channels = q.shape[1];
-  sizes.heads = heads;
-  sizes.products = feature_type();
+void for_equal_segments(const Attention& all, const Segments& segments, bool bias_of_each,
+                        const std::function<void(const Attention& sizes, const AttentionPlace& place)>& body) {
+  Attention sizes = all;
+  AttentionPlace place{};
   const auto queries = [&](size_t i) { return segments.queries[i + 1] - segments.queries[i]; };
   const auto tokens = [&](size_t i) { return segments.keys[i + 1] - segments.keys[i]; };
-  const auto all = size_t(segments.count());
-  for (size_t i = 0, end = 0; i < all; i = end) {
-    const int64_t query = segments.queries[i] * sizes.channels, key = segments.keys[i] * sizes.channels;
+  const auto count = size_t(segments.count());
+  for (size_t i = 0, end = 0; i < count; i = end) {
     sizes.queries = queries(i);
     sizes.tokens = tokens(i);
-    for (end = i + 1; end < all && queries(end) == sizes.queries && tokens(end) == sizes.tokens;) ++end;
+    for (end = i + 1; end < count && queries(end) == sizes.queries && tokens(end) == sizes.tokens;) ++end;
     sizes.segments = int64_t(end - i);
-    sizes.bias_pitch = one_each ? heads * sizes.queries * sizes.tokens : 0;
-    sizes.q = q.address<float>() + query;
-    sizes.k = k.address<float>() + key;
-    sizes.v = v.address<float>() + key;
-    sizes.y = y.address<float>() + query;
-    sizes.bias = of_segment;
-    sizes.regions = regions.empty() ? nullptr : regions.address<uint8_t>() + segments.queries[i];
-    cuda::attention(stream, attention_, sizes);
-    if (of_segment) of_segment += sizes.segments * sizes.bias_pitch;
+    const int64_t weights = sizes.heads * sizes.queries * sizes.tokens;
+    sizes.bias_pitch = bias_of_each ? weights : 0;
+    place.query = segments.queries[i] * sizes.channels;
+    place.key = segments.keys[i] * sizes.channels;
+    sizes.q = all.q + place.query;
+    sizes.k = all.k + place.key;
+    sizes.v = all.v + place.key;
+    if (all.y) sizes.y = all.y + place.query;
+    if (all.bias) sizes.bias = all.bias + place.bias;
+    if (all.regions) sizes.regions = all.regions + segments.queries[i];
+    body(sizes, place);
+    place.bias += sizes.segments * sizes.bias_pitch;
+    sizes.place += sizes.segments * weights;
   }
+}
+
+void CudaBackend::attention(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                            const Segments& segments, const Tensor& bias) {
+  attention_with_dropout(y, q, k, v, heads, segments, bias, {});
+}
+
+void CudaBackend::attention_with_dropout(Tensor& y, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                                         const Segments& segments, const Tensor& bias, const Dropout& dropped) {
+  const Tensor regions = segments.regions.empty() ? Tensor() : runtime_.uploaded(segments.regions);
+  Attention all{};
+  all.q = q.address<float>();
+  all.k = k.address<float>();
+  all.v = v.address<float>();
+  all.bias = bias.address<float>();
+  all.y = y.address<float>();
+  all.channels = q.shape[1];
+  all.heads = heads;
+  all.products = feature_type();
+  all.regions = regions.empty() ? nullptr : regions.address<uint8_t>();
+  all.dropped = dropped;
+  const AttentionVariant variant = dropped.rate > 0 ? AttentionVariant::plain : attention_;
+  for_equal_segments(all, segments, bias.shape.rank() == 1, [&](const Attention& sizes, const AttentionPlace&) {
+    cuda::attention(runtime_.stream(), variant, sizes);
+  });
 }
 
 }  // namespace sat::cuda

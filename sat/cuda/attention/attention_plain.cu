@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "sat/cuda/attention/attention.h"
+#include "sat/cuda/device/dropout.cuh"
 #include "sat/cuda/device/warp.cuh"
 
 namespace sat::cuda {
@@ -61,6 +62,10 @@ __global__ void __launch_bounds__(kThreads) attention_plain_kernel(const Attenti
   float total = 0;
   for (int64_t t = lane; t < tokens; t += 32) total += weight[t] = expf(weight[t] - largest);
   total = warp_sum(total);
+  if (all.dropped.rate > 0) {
+    const int64_t place = all.place + ((segment * all.heads + head) * queries + n) * tokens;
+    for (int64_t t = lane; t < tokens; t += 32) weight[t] *= kept_share(all.dropped, place + t);
+  }
   __syncwarp();
   for (int c = lane; c < width; c += 32) {
     float sum = 0;

@@ -8,12 +8,11 @@
 #include "sat/cuda/backend.h"
 #include "sat/cuda/device/half_types.cuh"
 #include "sat/cuda/matrix/matrix_grid.cuh"
+#include "sat/cuda/matrix/narrow.h"
 
 namespace sat::cuda {
 
 namespace {
-
-constexpr int64_t kPadding = 8;  // elements of a half row, for 16-byte loads
 
 __device__ void store(__half* to, float value) { *to = __float2half_rn(value); }
 __device__ void store(__nv_bfloat16* to, float value) { *to = __float2bfloat16_rn(value); }
@@ -77,19 +76,6 @@ __global__ void __launch_bounds__(kMatrixThreads) gelu_kernel(float* y, const fl
   if (i < count) y[i] = activated<Activation::gelu>(x[i]);
 }
 
-/// x [rows, in] in a half type, rows filled with zeros up to `width`.
-Tensor narrowed(const Stream& stream, const Tensor& x, int64_t rows, int64_t in, int64_t width, DType dtype) {
-  Tensor to({rows, width}, dtype, x.device);
-  const Launch how = over_matrix("narrow", rows, width);
-  if (dtype == DType::f16) {
-    launch(stream, how, narrow_kernel<__half>, static_cast<__half*>(to.raw()), x.address<float>(), rows, in, width);
-  } else {
-    launch(stream, how, narrow_kernel<__nv_bfloat16>, static_cast<__nv_bfloat16*>(to.raw()), x.address<float>(), rows,
-           in, width);
-  }
-  return to;
-}
-
 template <Activation kAct>
 void launch_finish(const Stream& stream, const Finish& finish) {
   bool fours = finish.out % 4 == 0;
@@ -110,11 +96,28 @@ void run_finish(const Stream& stream, const Finish& finish, Activation act) {
   }
 }
 
-cudaDataType type_of(DType dtype) {
-  return dtype == DType::f32 ? CUDA_R_32F : dtype == DType::f16 ? CUDA_R_16F : CUDA_R_16BF;
+}  // namespace
+
+Tensor narrowed(const Stream& stream, const Tensor& x, int64_t rows, int64_t columns, int64_t width, DType dtype) {
+  Tensor to({rows, width}, dtype, x.device);
+  const Launch how = over_matrix("narrow", rows, width);
+  if (dtype == DType::f16) {
+    launch(stream, how, narrow_kernel<__half>, static_cast<__half*>(to.raw()), x.address<float>(), rows, columns,
+           width);
+  } else {
+    launch(stream, how, narrow_kernel<__nv_bfloat16>, static_cast<__nv_bfloat16*>(to.raw()), x.address<float>(), rows,
+           columns, width);
+  }
+  return to;
 }
 
-}  // namespace
+Tensor narrowed(const Stream& stream, const Tensor& x, DType dtype) {
+  return narrowed(stream, x, x.shape[0], x.shape[1], divide_up(x.shape[1], kHalfPadding) * kHalfPadding, dtype);
+}
+
+cudaDataType_t blas_type(DType dtype) {
+  return dtype == DType::f32 ? CUDA_R_32F : dtype == DType::f16 ? CUDA_R_16F : CUDA_R_16BF;
+}
 
 PackedMatrix CudaBackend::pack_linear(const Tensor& weight, const DenseSite&) {
   PackedMatrix packed;
@@ -125,7 +128,7 @@ PackedMatrix CudaBackend::pack_linear(const Tensor& weight, const DenseSite&) {
     packed.panels = weight.to(runtime_.device());
     return packed;
   }
-  const int64_t width = divide_up(packed.in, kPadding) * kPadding;
+  const int64_t width = divide_up(packed.in, kHalfPadding) * kHalfPadding;
   Tensor padded({packed.out, width});
   const float* from = weight.address<float>();
   float* to = padded.address<float>();
@@ -139,7 +142,7 @@ PackedMatrix CudaBackend::pack_linear(const Tensor& weight, const DenseSite&) {
   return packed;
 }
 
-void CudaBackend::multiply(Tensor& y, const Tensor& x, const Tensor& panels, int64_t in) {
+void CudaBackend::product(Tensor& y, const Tensor& x, const Tensor& panels, int64_t in) {
   const int64_t rows = x.numel() / std::max<int64_t>(1, in), out = panels.shape[0], width = panels.shape[1];
   if (rows == 0 || out == 0) return;
   const Stream& stream = runtime_.stream();
@@ -150,14 +153,14 @@ void CudaBackend::multiply(Tensor& y, const Tensor& x, const Tensor& panels, int
     const float one = 1, none = 0;
     const cublasStatus_t status =
         cublasGemmEx(runtime_.blas(), CUBLAS_OP_T, CUBLAS_OP_N, int(out), int(rows), int(width), &one, panels.raw(),
-                     type_of(type), int(width), values.raw(), type_of(type), int(width), &none, y.raw(), CUDA_R_32F,
+                     blas_type(type), int(width), values.raw(), blas_type(type), int(width), &none, y.raw(), CUDA_R_32F,
                      int(out), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     SAT_CHECK(status == CUBLAS_STATUS_SUCCESS, "linear: cuBLAS says ", cublasGetStatusString(status));
   }
 }
 
 void CudaBackend::linear(Tensor& y, const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation act) {
-  multiply(y, x, weight.panels, weight.in);
+  product(y, x, weight.panels, weight.in);
   if (y.numel() == 0 || (bias.empty() && act == Activation::none)) return;
   float* to = y.address<float>();
   run_finish(runtime_.stream(), {to, to, bias.address<float>(), nullptr, nullptr, y.numel() / weight.out, weight.out},
@@ -168,7 +171,7 @@ void CudaBackend::linear_add(Tensor& y, const Tensor& residual, const Tensor& x,
                              const Tensor& bias, const Tensor& scale) {
   if (y.numel() == 0) return;
   Tensor sums = empty_like(y);  // y may lie over the residual
-  multiply(sums, x, weight.panels, weight.in);
+  product(sums, x, weight.panels, weight.in);
   run_finish(runtime_.stream(),
              {y.address<float>(), sums.address<float>(), bias.address<float>(), residual.address<float>(),
               scale.address<float>(), y.numel() / weight.out, weight.out},
@@ -180,6 +183,6 @@ void CudaBackend::gelu(Tensor& y, const Tensor& x) {
          y.address<float>(), x.address<float>(), x.numel());
 }
 
-void CudaBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) { multiply(y, a, b, b.shape[1]); }
+void CudaBackend::product_transposed(Tensor& y, const Tensor& a, const Tensor& b) { product(y, a, b, b.shape[1]); }
 
 }  // namespace sat::cuda
