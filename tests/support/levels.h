@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstring>
+#include <map>
+#include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "sat/tensor/context.h"
@@ -42,6 +45,21 @@ Tensor computed(CpuLevel level, int threads, Compute compute, Tiles tiles = Tile
   UseContext use(context);
   return compute();
 }
+
+/// Contexts that rows are computed in, each made once.
+class Contexts {
+ public:
+  Context& of(CpuLevel level, int threads, bool on_tiles = false) {
+    std::unique_ptr<Context>& context = made_[{level, threads, on_tiles}];
+    if (!context) {
+      context = std::make_unique<Context>(options_of(level, threads, on_tiles ? Tiles::yes : Tiles::no));
+    }
+    return *context;
+  }
+
+ private:
+  std::map<std::tuple<CpuLevel, int, bool>, std::unique_ptr<Context>> made_;
+};
 
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape == b.shape && std::memcmp(a.raw(), b.raw(), size_t(a.bytes())) == 0;

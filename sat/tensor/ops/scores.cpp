@@ -40,7 +40,7 @@ void accumulate_mask_scores(Tensor& scores, const Features& features, const Tens
   check_box(kOp, "scores", region.in_scores, region.size, scores.shape, 0);
   check_box(kOp, "features", region.in_features, region.size, grid, 1);
   check_box(kOp, "importance", region.in_importance, region.size, importance.shape, 0);
-  refuse_history(kOp, {&features.values, &masks});
+  refuse_history(kOp, {&scores, &features.values, &masks, &importance});
   check_f32(kOp, {&scores, &masks, &importance});
   check_features(kOp, features);
   Backend& backend = backend_of(kOp, {&scores, &features.values, &masks, &importance});
@@ -54,6 +54,7 @@ void accumulate_importance(Tensor& weights, const Tensor& importance, const Scor
             ", importance ", importance.shape, ", need three axes");
   check_box(kOp, "weights", region.in_scores, region.size, weights.shape, 0);
   check_box(kOp, "importance", region.in_importance, region.size, importance.shape, 0);
+  refuse_history(kOp, {&weights, &importance});
   check_f32(kOp, {&weights, &importance});
   Backend& backend = backend_of(kOp, {&weights, &importance});
   profile::Range range(kOp, weights.shape);
@@ -67,6 +68,7 @@ void divide_rows(Tensor& scores, const Tensor& weights, int axis, int64_t first,
             kOp, ": scores ", scores.shape, ", weights ", weights.shape, ", axis ", axis);
   SAT_CHECK(0 <= first && first <= last && last <= weights.shape[axis], kOp, ": rows [", first, ", ", last, ") of ",
             weights.shape);
+  refuse_history(kOp, {&scores, &weights});
   check_f32(kOp, {&scores, &weights});
   Backend& backend = backend_of(kOp, {&scores, &weights});
   profile::Range range(kOp, scores.shape);

@@ -100,13 +100,14 @@ OpRow map_row(int64_t N, int64_t T, int64_t heads, int64_t width) {
 }
 
 /// Relative buckets and padding of texts, as attention() takes them.
-OpRow bias_row(const std::string& name, int64_t table_rows, int64_t heads, const std::vector<int64_t>& first) {
+OpRow bias_row(const std::string& name, int64_t table_rows, int64_t heads, const std::vector<int64_t>& first,
+               bool padded = true) {
   int64_t longest = 0;
   for (size_t t = 0; t + 1 < first.size(); ++t) longest = std::max(longest, first[t + 1] - first[t]);
   std::vector<int64_t> buckets;
   for (int64_t i = 0; table_rows > 0 && i < 2 * longest - 1; ++i) buckets.push_back(i * 7 % table_rows);
   std::vector<uint8_t> attended;
-  for (int64_t r = 0; r < first.back(); ++r) attended.push_back(r % 5 != 3);
+  for (int64_t r = 0; r < first.back(); ++r) attended.push_back(!padded || r % 5 != 3);
   return {"attention_bias " + name,
           {{"table", {table_rows, heads}}},
           [=](const Tensors& i) { return attention_bias(i[0], buckets, first, attended); },
@@ -155,12 +156,17 @@ void add_attention_rows(std::vector<OpRow>& rows) {
   parts.keys = parts.queries = {0, 1, 12, 34, 47};
   for (int64_t row = 0; row < 47; ++row) parts.regions.push_back(uint8_t(row / 4 % 3));
   rows.push_back(attention_row("of uneven segments with regions", 2, 5, parts, Bias::one_a_segment));
-  rows.push_back(map_row(1, 1, 1, 1));
-  rows.push_back(map_row(7, 31, 2, 3));
-  rows.push_back(map_row(70, 333, 3, 64));
+  rows.push_back(bias_row("of texts without padding", 5, 4, {0, 1, 10, 14}, false));
+  const size_t padded = rows.size();  // a key that is padding swallows what the table says of it
   rows.push_back(bias_row("of one text", 32, 3, {0, 17}));
   rows.push_back(bias_row("of texts of 1, 9 and 4 tokens", 5, 4, {0, 1, 10, 14}));
   rows.push_back(bias_row("of masks alone", 0, 2, {0, 7, 12}));
+  set_from(rows, padded, Gradient::elsewhere);
+  const size_t maps = rows.size();
+  rows.push_back(map_row(1, 1, 1, 1));
+  rows.push_back(map_row(7, 31, 2, 3));
+  rows.push_back(map_row(70, 333, 3, 64));
+  set_from(rows, maps, Gradient::refused);
 }
 
 }  // namespace sat::test

@@ -54,6 +54,7 @@ void add_block_row(std::vector<OpRow>& rows, const Case& c, int64_t stride, cons
                   tolerance,
                   !method.empty(),
                   method == info_of(ConvMethod::amx_bf16).name});
+  rows.back().gradient = Gradient::elsewhere;
 }
 
 /// What a norm's gradient needs: 1 / sqrt(variance + eps) of each sample's channels.
@@ -82,6 +83,7 @@ void add_deviation_row(std::vector<OpRow>& rows, const Case& c, int64_t stride) 
                     return rstd;
                   },
                   {1e-5, 0}});
+  rows.back().gradient = Gradient::elsewhere;
 }
 
 void add_up_row(std::vector<OpRow>& rows, const std::array<int64_t, 3>& low, const std::string& method,
@@ -119,6 +121,7 @@ void add_up_row(std::vector<OpRow>& rows, const std::array<int64_t, 3>& low, con
                   tolerance,
                   !method.empty(),
                   method == info_of(ConvMethod::amx_bf16).name});
+  rows.back().gradient = Gradient::elsewhere;
 }
 
 /// Residual blocks: the norm of values that are there, and the sum of two volumes with pending norms.
@@ -166,6 +169,7 @@ void add_residual_rows(std::vector<OpRow>& rows) {
            return summed(taken(i[0], i[1], i[2], i[3], 1), taken(i[4], i[5], i[6], i[7], double(0.2f)));
          },
          {2e-6, 2e-6}});
+    rows.back().gradient = Gradient::elsewhere;
   }
 }
 

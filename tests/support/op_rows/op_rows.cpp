@@ -5,13 +5,29 @@
 
 namespace sat::test {
 
+namespace {
+
+Tensor as_bytes(const Tensor& x) {
+  Tensor bytes(x.shape, DType::u8);
+  for (int64_t i = 0; i < x.numel(); ++i) bytes.data<uint8_t>()[i] = uint8_t(x.data<float>()[i]);
+  return bytes;
+}
+
+}  // namespace
+
 Doubles::Doubles(const Tensor& x) : Doubles(x.shape) {
   for (int64_t i = 0; i < numel(); ++i) {
-    (*this)[i] = double(x.dtype == DType::f16 ? to_float(x.data<f16>()[i]) : x.data<float>()[i]);
+    (*this)[i] = x.dtype == DType::u8    ? double(x.data<uint8_t>()[i])
+                 : x.dtype == DType::f16 ? double(to_float(x.data<f16>()[i]))
+                                         : double(x.data<float>()[i]);
   }
 }
 
 Tensor Doubles::rounded() const { return from_values(shape, std::vector<float>(values.begin(), values.end())); }
+
+void set_from(std::vector<OpRow>& rows, size_t first, Gradient gradient) {
+  for (size_t i = first; i < rows.size(); ++i) rows[i].gradient = gradient;
+}
 
 const std::vector<OpRow>& op_rows() {
   static const std::vector<OpRow> all = [] {
@@ -24,6 +40,8 @@ const std::vector<OpRow>& op_rows() {
     add_image_rows(rows);
     add_sequence_rows(rows);
     add_score_rows(rows);
+    add_training_rows(rows);
+    add_chain_rows(rows);
     return rows;
   }();
   return all;
@@ -32,7 +50,8 @@ const std::vector<OpRow>& op_rows() {
 Tensors inputs_of(const OpRow& row) {
   Tensors inputs;
   for (const OpInput& input : row.inputs) {
-    inputs.push_back(field(input.name, input.shape, input.scale, input.offset).cast(input.dtype));
+    const Tensor x = field(input.name, input.shape, input.scale, input.offset);
+    inputs.push_back(input.dtype == DType::u8 ? as_bytes(x) : x.cast(input.dtype));
   }
   return inputs;
 }

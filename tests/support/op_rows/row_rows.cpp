@@ -39,6 +39,7 @@ void add_copy_rows(std::vector<OpRow>& rows) {
                       return y;
                     },
                     [=](const Arrays& i) { return with_rows(i[0], axis, 1, i[1], 0, other[axis]); }});
+    rows.back().gradient = Gradient::refused;
     rows.push_back({words("copy_rows within one tensor along axis ", axis),
                     {{"to", to}},
                     [=](const Tensors& i) {
@@ -47,6 +48,7 @@ void add_copy_rows(std::vector<OpRow>& rows) {
                       return y;
                     },
                     [=](const Arrays& i) { return with_rows(i[0], axis, 0, i[0], 1, to[axis]); }});
+    rows.back().gradient = Gradient::elsewhere;  // nothing leads through a clone
     rows.push_back({words("zero_rows along axis ", axis),
                     {{"x", to}},
                     [=](const Tensors& i) {
@@ -55,6 +57,7 @@ void add_copy_rows(std::vector<OpRow>& rows) {
                       return y;
                     },
                     [=](const Arrays& i) { return with_rows(i[0], axis, 1, Doubles(to), 1, to[axis]); }});
+    rows.back().gradient = Gradient::elsewhere;
   }
   rows.push_back({"copy_into",
                   {{"to", {6, 3, 5}}, {"from", {2, 3, 5}}},
@@ -64,6 +67,7 @@ void add_copy_rows(std::vector<OpRow>& rows) {
                     return y;
                   },
                   [](const Arrays& i) { return with_rows(i[0], 0, 3, i[1], 0, 2); }});
+  rows.back().gradient = Gradient::refused;
 }
 
 void add_table_rows(std::vector<OpRow>& rows) {
@@ -119,6 +123,7 @@ void add_view_rows(std::vector<OpRow>& rows) {
          return y;
        },
        {1e-6, 1e-6}});
+  rows.back().gradient = Gradient::elsewhere;
   for (const DType dtype : {DType::f32, DType::f16}) {
     rows.push_back({words("materialize ", dtype),
                     {{"values", {2, 3, 17, 4, 21}, 1, 0, dtype},
@@ -130,6 +135,7 @@ void add_view_rows(std::vector<OpRow>& rows) {
                     },
                     [](const Arrays& i) { return taken(i[0], i[1], i[2], i[3], double(0.01f)); },
                     {1e-6, 1e-6}});
+    rows.back().gradient = Gradient::elsewhere;
   }
 }
 

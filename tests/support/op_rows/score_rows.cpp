@@ -97,6 +97,7 @@ void add_mask_rows(std::vector<OpRow>& rows) {
 }  // namespace
 
 void add_score_rows(std::vector<OpRow>& rows) {
+  const size_t first = rows.size();
   add_mask_rows(rows);
   rows.push_back({"accumulate_importance",
                   {{"weights", kScoreGrid}, {"importance", kImportanceGrid, 0.5, 0.6}},
@@ -130,6 +131,7 @@ void add_score_rows(std::vector<OpRow>& rows) {
                     },
                     {2e-7, 0}});
   }
+  set_from(rows, first, Gradient::refused);
 }
 
 }  // namespace sat::test

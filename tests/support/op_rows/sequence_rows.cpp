@@ -75,6 +75,7 @@ void add_scan_row(std::vector<OpRow>& rows, const Scan& s, Tolerance tolerance) 
 }  // namespace
 
 void add_sequence_rows(std::vector<OpRow>& rows) {
+  const size_t first = rows.size();
   for (const auto& [B, L, C, K] :
        {std::array<int64_t, 4>{1, 1, 1, 1}, {2, 3, 5, 4}, {1, 70, 33, 4}, {2, 129, 64, 3}, {1, 5, 300, 7}}) {
     add_short_convolution_row(rows, B, L, C, K);
@@ -85,6 +86,7 @@ void add_sequence_rows(std::vector<OpRow>& rows) {
   add_scan_row(rows, {2, 65, 17, 8, 0, 19}, {4e-6, 2e-5});     // steps about where softplus is taken as its argument
   add_scan_row(rows, {1, 1000, 3, 16, -4, -5}, {8e-6, 4e-5});  // states that remember all of the sequence
   add_scan_row(rows, {1, 64, 40, 33, 4, -1}, {4e-6, 8e-6});    // and ones that forget at once
+  set_from(rows, first, Gradient::refused);
 }
 
 }  // namespace sat::test

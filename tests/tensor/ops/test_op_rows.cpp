@@ -1,33 +1,11 @@
 // The table of ops (tests/support/op_rows) on the CPU: every row on every level of this machine.
 #include <doctest/doctest.h>
 
-#include <map>
-#include <memory>
-
 #include "tests/support/levels.h"
 #include "tests/support/op_rows/op_rows.h"
 
 using namespace sat;
 using namespace sat::test;
-
-namespace {
-
-/// Contexts that rows are computed in, each made once.
-class Contexts {
- public:
-  Context& of(CpuLevel level, int threads, bool on_tiles) {
-    std::unique_ptr<Context>& context = made_[{level, threads, on_tiles}];
-    if (!context) {
-      context = std::make_unique<Context>(options_of(level, threads, on_tiles ? Tiles::yes : Tiles::no));
-    }
-    return *context;
-  }
-
- private:
-  std::map<std::tuple<CpuLevel, int, bool>, std::unique_ptr<Context>> made_;
-};
-
-}  // namespace
 
 TEST_CASE("every op follows its definition on every level, with the same bits for any number of threads") {
   Contexts contexts;
