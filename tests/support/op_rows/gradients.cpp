@@ -35,16 +35,6 @@ double slope_along(const OpRow& row, const Arrays& inputs, size_t input, const s
   return sum / (2 * step);
 }
 
-std::string mismatch_along(const OpRow& row, const Arrays& inputs, size_t input, const Doubles& gradient,
-                           const std::vector<double>& direction, double slack) {
-  double got = 0;
-  for (int64_t i = 0; i < gradient.numel(); ++i) got += gradient[i] * direction[size_t(i)];
-  const double want = slope_along(row, inputs, input, direction);
-  const double usual = length(gradient.values) * length(direction) / std::sqrt(double(gradient.numel()));
-  if (std::abs(got - want) <= slack * row.gradient_error * (usual + std::abs(want)) + kNoise) return "";
-  return words("gradient of ", row.inputs[input].name, ": got ", got, ", want ", want, ", where ", usual, " is usual");
-}
-
 }  // namespace
 
 bool checks_gradient(const OpRow& row) {
@@ -74,21 +64,35 @@ Tensors gradients_by(const OpRow& row, const Tensors& inputs) {
   return gradients;
 }
 
-std::string gradient_mismatch(const OpRow& row, const Tensors& gradients, double slack) {
+std::vector<Slope> defined_slopes(const OpRow& row) {
   const Tensors given = inputs_of(row);
   const Arrays inputs(given.begin(), given.end());
+  std::vector<Slope> slopes;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!is_asked_for(row.inputs[i])) continue;
-    if (gradients[i].empty()) return "nothing led to " + row.inputs[i].name;
-    if (gradients[i].shape != row.inputs[i].shape) return words("gradient of shape ", gradients[i].shape);
-    const Doubles gradient(gradients[i]);
-    std::vector<double> every = unit("direction", gradient.numel()), one(every.size(), 0.);
+    std::vector<double> every = unit("direction", inputs[i].numel()), one(every.size(), 0.);
     for (double& value : every) value = 2 * value - 1;
     one[one.size() * 2 / 3] = 1;
     for (const std::vector<double>& direction : {every, one}) {
-      const std::string off = mismatch_along(row, inputs, i, gradient, direction, slack);
-      if (!off.empty()) return off;
+      slopes.push_back({i, direction, slope_along(row, inputs, i, direction)});
     }
+  }
+  return slopes;
+}
+
+std::string gradient_mismatch(const OpRow& row, const Tensors& gradients, const std::vector<Slope>& slopes,
+                              double slack) {
+  for (const Slope& slope : slopes) {
+    const OpInput& input = row.inputs[slope.input];
+    if (gradients[slope.input].empty()) return "nothing led to " + input.name;
+    const Doubles gradient(gradients[slope.input]);
+    if (gradient.shape != input.shape) return words("gradient of ", input.name, " has shape ", gradient.shape);
+    double got = 0;
+    for (int64_t i = 0; i < gradient.numel(); ++i) got += gradient[i] * slope.direction[size_t(i)];
+    const double usual = length(gradient.values) * length(slope.direction) / std::sqrt(double(gradient.numel()));
+    const double allowed = slack * row.gradient_error * (usual + std::abs(slope.defined)) + kNoise;
+    if (std::abs(got - slope.defined) <= allowed) continue;
+    return words("gradient of ", input.name, ": got ", got, ", want ", slope.defined, ", where ", usual, " is usual");
   }
   return "";
 }
@@ -100,7 +104,7 @@ std::vector<std::string> gradient_complaints(Context& context, double slack) {
     if (!checks_gradient(row) || (row.on_cpu_alone && context.compute_device() != Device::cpu)) continue;
     std::string off;
     try {
-      off = gradient_mismatch(row, gradients_by(row, inputs_of(row)), slack);
+      off = gradient_mismatch(row, gradients_by(row, inputs_of(row)), defined_slopes(row), slack);
     } catch (const Error& error) {
       off = words("refused: ", error.what());
     }

@@ -85,9 +85,17 @@ bool checks_gradient(const OpRow& row);
 /// The gradient of sum(result * cotangent) with respect to each input, in the CPU's memory; empty where none is asked
 /// for. Recorded and run backwards in the current context; throws Error where the op refuses.
 Tensors gradients_by(const OpRow& row, const Tensors& inputs);
-/// "" or one line: the first gradient that is not the definition's, by central differences along a random direction and
-/// at one element.
-std::string gradient_mismatch(const OpRow& row, const Tensors& gradients, double slack = 1);
+/// How fast sum(result * cotangent) grows as one input moves along a direction.
+struct Slope {
+  size_t input;
+  std::vector<double> direction;
+  double defined;  // by central differences of the definition
+};
+/// Of each input that a gradient is asked for: along a random direction, and of one element.
+std::vector<Slope> defined_slopes(const OpRow& row);
+/// "" or one line: the first slope that a gradient misses.
+std::string gradient_mismatch(const OpRow& row, const Tensors& gradients, const std::vector<Slope>& slopes,
+                              double slack = 1);
 /// row_complaints() of gradients.
 std::vector<std::string> gradient_complaints(Context& context, double slack = 1);
 
