@@ -121,9 +121,12 @@ class FolderReader {
     const size_t slash = path_.rfind('/');
     root_ = slash == std::string::npos ? "." : path_.substr(0, slash);
     json_ = Json::parse(read_file(path_, kLargestList), path_);
+    if (const Json* root = json_.find("root")) {
+      root_ = root->string().rfind('/', 0) == 0 ? root->string() : root_ + "/" + root->string();
+    }
     check_keys(json_,
-               {"dataset", "modality", "orientation", "image", "label_map", "masks", "labels", "ignore", "empty",
-                "cases", "exclude", "train", "validation", "validation_fraction", "seed"},
+               {"root", "dataset", "modality", "orientation", "image", "label_map", "masks", "labels", "ignore",
+                "empty", "cases", "exclude", "train", "validation", "validation_fraction", "seed"},
                path_);
     dataset_ = json_["dataset"].string();
     SAT_CHECK(!dataset_.empty(), path_, ": the data set has no name");

@@ -8,9 +8,9 @@
 
 namespace sat {
 
-/// `path` is the folder, or a file such as labels.json; its relative paths start at the file's folder. Throws Error for
-/// what is wrong with the file itself: an unknown key, a pattern without a `*`, no image, a list that names no case, a
-/// case or patient in both lists. Cases without their label map or masks are problems of these cases.
+/// `path` is the folder, or a file such as labels.json; its paths start at the file's folder, or at `root`. Throws
+/// Error for what is wrong with the file itself: an unknown key, a pattern without a `*`, no image, a list that names
+/// no case, a case or patient in both lists. Cases without their label map or masks are problems of these cases.
 LabelledData read_label_folder(const std::string& path, const DatasetOptions& options = {});
 
 }  // namespace sat

@@ -72,6 +72,16 @@ TEST_CASE("cases are the files that the pattern matches, with their structures a
   CHECK(ids(read_dataset(folder / "labels.json").train) == ids(data.train));
 }
 
+TEST_CASE("the file may lie elsewhere than its scans") {
+  const TempDir folder, lists;
+  touch_cases(folder, {"a"});
+  touch(lists, {"sub/b_ct.nii.gz", "sub/b_label.nii.gz"});
+  write_text(lists / "mine.json", phantom_labels("\"root\": \"" + folder.path() + "\","));
+  CHECK(read_label_folder(lists / "mine.json").train[0].image == folder / "a_ct.nii.gz");
+  write_text(lists / "mine.json", phantom_labels(R"("root": "sub",)"));
+  CHECK(read_label_folder(lists / "mine.json").train[0].image == lists / "sub/b_ct.nii.gz");
+}
+
 TEST_CASE("a pattern for images that matches label maps too takes images alone") {
   const TempDir folder;
   touch(folder, {"a.nii.gz", "a_seg.nii.gz", "b.nii.gz", "b_seg.nii.gz"});
