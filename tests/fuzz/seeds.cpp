@@ -6,6 +6,7 @@
 
 #include "sat/io/arrays/npy.h"
 #include "sat/io/checkpoints/safetensors.h"
+#include "sat/io/datasets/cache/case_cache.h"
 #include "sat/io/features/feature_writer.h"
 #include "sat/io/nifti/nifti.h"
 #include "sat/io/words/json.h"
@@ -184,6 +185,33 @@ void words(Seeds& seeds) {
   }
 }
 
+void datasets(Seeds& seeds, const TempDir& folder) {
+  write_npy(folder / "case.npy", field("case", {1, 3, 4, 5}, 1));
+  LabelledCase one;
+  one.id = "x", one.dataset = "d", one.modality = "ct", one.image = folder / "case.npy", one.converted = true;
+  Tensor mask = zeros({2, 2, 2}, DType::u8);
+  mask.data<uint8_t>()[0] = mask.data<uint8_t>()[7] = 1;
+  write_npy(folder / "mask.npy", mask);
+  one.structures = {{"liver", {folder / "mask.npy"}, {}, VoxelBox{{0, 1, 2}, {2, 3, 4}}}, {"spleen", {}, {}, {}}};
+  const CaseCache cache(folder / "cases");
+  cache.open(one);
+  const std::string bytes = read_text(cache.path_of(one));
+  const std::string inside = bytes.substr(8, bytes.size() - 28);
+  const size_t parts = inside.find('{');
+  seeds.write("cached_case", std::string{char(parts & 255), char(parts >> 8)} + inside);
+  seeds.write("case_list", R"({"dataset": "d", "modality": "ct", "image": "*_ct.nii.gz", "label_map": "*_label.nii.gz",
+    "labels": {"liver": 1, "kidney": [2, 3]}, "ignore": [9], "empty": "absent", "cases": {"a": {"patient": "p",
+    "unlabelled": ["liver"], "modality": "mri", "orientation": "ASR"}}, "validation_fraction": 0.5, "seed": 1})");
+  seeds.write("case_list",
+              R"({"root": ".", "dataset": "d", "modality": "ct", "image": "*_ct.nii.gz", "empty": "unlabelled",
+    "masks": "*_{}.nii.gz", "labels": {"liver": "label", "both": ["label", "ct"]}, "exclude": ["b"], "train": ["a*"]})");
+  seeds.write("case_list",
+              R"({"image": "a", "mask": "m", "label": ["x", "y"], "modality": "CT", "dataset": "D", "patient_id": "1"})"
+              "\n"
+              R"({"label": ["x"], "modality": "MRI", "dataset": "E", "official_split": "test", "sample_id": 1,)"
+              R"( "renorm_image": "i.npy", "renorm_segmentation_dir": "s", "renorm_y1x1z1_y2x2z2": [[0,0,0,1,2,3]]})");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -198,6 +226,7 @@ int main(int count, char** arguments) {
   images(seeds);
   features(seeds, folder);
   probes(seeds, folder);
+  datasets(seeds, folder);
   words(seeds);
   return 0;
 }
