@@ -1,5 +1,5 @@
 // Private. SAT's own lists of cases: one JSON object a line, before its conversion (a scan and its label map) or after
-// (arrays). Reads the list alone, no voxel; docs/training-data.md shows both.
+// (arrays). Reads the list alone, no voxel; docs/training/data.md shows both.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // Private. A folder of scans and label maps, or masks, with a labels.json that says what they are.
-// Reads names alone, no voxel; docs/training-data.md shows the file.
+// Reads names alone, no voxel; docs/training/data.md shows the file.
 #pragma once
 
 #include <string>
