@@ -35,7 +35,7 @@ std::string case_name(const BenchOperation& operation, const CaseSizes& sizes) {
 
 std::vector<BenchOperation> bench_operations() {
   std::vector<BenchOperation> all;
-  for (const auto& room : {bench_convolutions(), bench_kernels(), bench_stages()}) {
+  for (const auto& room : {bench_convolutions(), bench_kernels(), bench_gradients(), bench_stages()}) {
     all.insert(all.end(), room.begin(), room.end());
   }
   return all;

@@ -63,8 +63,9 @@ std::string case_name(const BenchOperation& operation, const CaseSizes& sizes);
 
 // Each in the file of that name. To add a variant to an operation, add a BenchVariant to its `variants` there.
 std::vector<BenchOperation> bench_convolutions();
-std::vector<BenchOperation> bench_kernels();  // matrices, norms, grids
-std::vector<BenchOperation> bench_stages();   // the U-Net, the query decoder, resampling, compression
+std::vector<BenchOperation> bench_kernels();    // matrices, norms, grids
+std::vector<BenchOperation> bench_gradients();  // what training adds
+std::vector<BenchOperation> bench_stages();     // the U-Net, the query decoder, resampling, compression
 
 /// All of them.
 std::vector<BenchOperation> bench_operations();
