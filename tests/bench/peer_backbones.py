@@ -1,16 +1,73 @@
-"""U-Mamba and SwinUNETR of SAT in PyTorch, from their definition, with the published names of tensors.
+"""The U-Net, U-Mamba and SwinUNETR of SAT in PyTorch, from their definition, with the published names of tensors.
 
-Modules give what the U-Net of peer_server.py gives: the features at full resolution, and every encoder stage averaged
-to the coarsest grid by the `pool` that they are handed. Mamba's selective scan is the loop over steps that its authors
+Modules give the features at full resolution, and every encoder stage averaged to the coarsest grid by the `pool` that
+they are handed. Mamba's selective scan is the loop over steps that its authors
 publish for machines without their CUDA kernel. Swin's parts are MONAI's, which SAT's network was made from.
 """
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-SLOPE = 0.01
+import peer_network as network
+
+SLOPE = network.SLOPE
 WIDTHS = {"umamba": (64, 64, 128, 256, 512, 768), "swin": (48, 48, 96, 192, 384, 768)}
 MAMBA_LAYERS, STATES, TAPS = 3, 16, 4
+
+
+class Block(nn.Module):
+    """Convolution, instance norm, leaky ReLU."""
+
+    def __init__(self, _, inputs, outputs, stride):
+        super().__init__()
+        self.conv = nn.Conv3d(inputs, outputs, 3, stride, 1)
+        self.norm = nn.InstanceNorm3d(outputs, eps=network.EPSILON, affine=True)
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x):
+        return self.act(self.norm(self.conv(x)))
+
+
+class Blocks(nn.Module):
+    def __init__(self, describe, index):
+        super().__init__()
+        self.convs = nn.Sequential(*(Block(*describe(index, j)) for j in range(network.BLOCKS)))
+
+    def forward(self, x):
+        return self.convs(x)
+
+
+class UNet(nn.Module):
+    def __init__(self, _, pool):
+        super().__init__()
+        stages, depths = range(len(network.WIDTHS)), range(len(network.WIDTHS) - 1)
+        self.pool = pool
+        self.encoder, self.decoder = nn.Module(), nn.Module()
+        self.encoder.stages = nn.ModuleList(nn.Sequential(Blocks(network.encoder_block, s)) for s in stages)
+        self.decoder.transpconvs = nn.ModuleList(nn.ConvTranspose3d(*network.up_block(d)[1:], 2, 2) for d in depths)
+        self.decoder.stages = nn.ModuleList(Blocks(network.decoder_block, d) for d in depths)
+
+    def encode(self, x):
+        """Every stage, and the same pooled."""
+        stages, pooled = [], []
+        for s, stage in enumerate(self.encoder.stages):
+            x = stage(x)
+            pooled.append(self.pool(x, network.TOTAL_STRIDE >> s))
+            stages.append(x)
+        return stages, pooled
+
+    def decode(self, skips):
+        """Yields the features of every scale, coarsest first; `skips`, all stages, is emptied."""
+        x = skips.pop()
+        for up, stage in zip(self.decoder.transpconvs, self.decoder.stages):
+            x = stage(torch.cat((up(x), skips.pop()), 1))
+            yield x
+
+    def forward(self, x):
+        skips, pooled = self.encode(x)
+        for x in self.decode(skips):
+            pass
+        return [x, *pooled]
 
 
 class Unit(nn.Module):
@@ -159,4 +216,4 @@ class SwinUnetr(nn.Module):
         return [x, *pooled]
 
 
-NETWORKS = {"umamba": UMamba, "swin": SwinUnetr}
+NETWORKS = {"unet": UNet, "umamba": UMamba, "swin": SwinUnetr}

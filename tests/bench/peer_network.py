@@ -3,7 +3,7 @@
 The U-Net of SAT-Nano: six stages of two 3x3x3 convolutions (bias, instance norm, leaky ReLU), transposed convolutions
 on the way up, skips joined by concatenation (up-sampled first). Results: the features at full resolution, and every
 encoder stage averaged to the coarsest grid. Tensors have the published names and shapes. The PyTorch form is in
-peer_server.py.
+peer_backbones.py.
 """
 import numpy as np
 

@@ -19,6 +19,23 @@ import numpy as np
 import peer_network as network
 
 
+def pool(layout):
+    """Average pooling as a mean over split axes: avg_pool3d is several times slower here and knows no bf16."""
+    import torch
+
+    def channels_first(x, side):
+        batch, channels, h, w, d = x.shape
+        return x.reshape(batch, channels, h // side, side, w // side, side, d // side, side).mean((3, 5, 7))
+
+    def channels_last(x, side):
+        x = x.permute(0, 2, 3, 4, 1)
+        batch, h, w, d, channels = x.shape
+        x = x.reshape(batch, h // side, side, w // side, side, d // side, side, channels)
+        return x.mean((2, 4, 6)).permute(0, 4, 1, 2, 3)
+
+    return channels_first if layout == torch.contiguous_format else channels_last
+
+
 class Torch:
     """Eager or compiled, contiguous or channels_last_3d, f32 or all bf16."""
 
@@ -33,9 +50,11 @@ class Torch:
         self.layer_key = None
         if arguments.weights is None:
             return
-        model = self.build(arguments.network).eval()
         from safetensors.torch import load_file
 
+        import peer_backbones
+
+        model = peer_backbones.NETWORKS[arguments.network](network.INPUTS, pool(self.layout)).eval()
         model.load_state_dict(load_file(arguments.weights), strict=True)
         self.model = model.to(dtype=self.dtype, memory_format=self.layout)
         window = load_file(arguments.window)["x"].permute(0, 4, 1, 2, 3)
@@ -47,69 +66,6 @@ class Torch:
             if arguments.isa == "avx2":
                 inductor.cpp.simdlen = 256
             self.model = torch.compile(self.model, dynamic=False)
-
-    def pool(self, x, side):
-        """Average pooling as a mean over split axes: avg_pool3d is several times slower here and knows no bf16."""
-        if self.layout == self.torch.contiguous_format:
-            batch, channels, h, w, d = x.shape
-            return x.reshape(batch, channels, h // side, side, w // side, side, d // side, side).mean((3, 5, 7))
-        x = x.permute(0, 2, 3, 4, 1)
-        batch, h, w, d, channels = x.shape
-        x = x.reshape(batch, h // side, side, w // side, side, d // side, side, channels)
-        return x.mean((2, 4, 6)).permute(0, 4, 1, 2, 3)
-
-    def build(self, name):
-        from torch import nn
-
-        if name != "unet":
-            import peer_backbones
-
-            return peer_backbones.NETWORKS[name](network.INPUTS, self.pool)
-
-        torch, pool = self.torch, self.pool
-
-        class Block(nn.Module):
-            def __init__(self, _, inputs, outputs, stride):
-                super().__init__()
-                self.conv = nn.Conv3d(inputs, outputs, 3, stride, 1)
-                self.norm = nn.InstanceNorm3d(outputs, eps=network.EPSILON, affine=True)
-                self.act = nn.LeakyReLU(network.SLOPE, inplace=True)
-
-            def forward(self, x):
-                return self.act(self.norm(self.conv(x)))
-
-        class Stage(nn.Module):
-            def __init__(self, describe, index):
-                super().__init__()
-                self.convs = nn.Sequential(*(Block(*describe(index, j)) for j in range(network.BLOCKS)))
-
-            def forward(self, x):
-                return self.convs(x)
-
-        depths = range(len(network.WIDTHS) - 1)
-
-        class UNet(nn.Module):
-            def __init__(self):
-                super().__init__()
-                stages = range(len(network.WIDTHS))
-                self.encoder, self.decoder = nn.Module(), nn.Module()
-                self.encoder.stages = nn.ModuleList(nn.Sequential(Stage(network.encoder_block, s)) for s in stages)
-                self.decoder.transpconvs = nn.ModuleList(
-                    nn.ConvTranspose3d(*network.up_block(d)[1:], 2, 2) for d in depths)
-                self.decoder.stages = nn.ModuleList(Stage(network.decoder_block, d) for d in depths)
-
-            def forward(self, x):
-                skips, pooled = [], []
-                for s, stage in enumerate(self.encoder.stages):
-                    x = stage(x)
-                    pooled.append(pool(x, network.TOTAL_STRIDE >> s))
-                    skips.append(x)
-                skips.pop()
-                for up, stage in zip(self.decoder.transpconvs, self.decoder.stages):
-                    x = stage(torch.cat((up(x), skips.pop()), 1))
-                return [x, *pooled]
-
-        return UNet()
 
     def run(self):
         with self.torch.inference_mode():
@@ -222,8 +178,9 @@ def add_server_options(parser, peers):
     parser.add_argument("--onnx", help="the network with its weights (OpenVINO, ONNX Runtime)")
 
 
-def serve(make_peer, write_results):
-    """Answers commands until there are no more; `write_results(stem, results, peer)` writes what a run gave."""
+def serve(make_peer, write_results, details=lambda results: {}):
+    """Answers commands until there are no more; `write_results(stem, results, peer)` writes what a run gave, and
+    `details(results)` are told beside its seconds."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -240,7 +197,8 @@ def serve(make_peer, write_results):
                 results = None
                 start = time.perf_counter()
                 results = peer.run()
-                answer(seconds=time.perf_counter() - start)
+                seconds = time.perf_counter() - start
+                answer(seconds=seconds, **details(results))
             elif command == "write":
                 write_results(words[0], results, peer)
                 answer()
@@ -259,7 +217,8 @@ def main():
     parser.add_argument("--weights", help="safetensors file (PyTorch); none: layers only")
     parser.add_argument("--window", help="safetensors file with x [1, H, W, D, 3]")
     arguments = parser.parse_args()
-    serve(lambda: PEERS[arguments.peer](arguments), lambda stem, results, peer: write(stem, results, peer.channels_last))
+    serve(lambda: PEERS[arguments.peer](arguments),
+          lambda stem, results, peer: write(stem, results, peer.channels_last))
 
 
 if __name__ == "__main__":

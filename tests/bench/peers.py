@@ -7,9 +7,7 @@ import json
 import os
 import resource
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import peer_network as network
+from programs import (BOUNDS, PAUSE, ProgramFailed, add_common_options, end_tidily, guarded, make_ours, make_peers,
+                      meminfo, parse_common, processor, ratio, runnable, say, table, take_turns)
 
-PAUSE = 1.0  # seconds before a run: the threads of the program before spin on for a while, waiting for work
 HERE = Path(__file__).resolve().parent
 
 # name: (label, precision, arguments of peer_server.py)
@@ -36,114 +35,8 @@ PEERS = {
 }
 LAYER_PEERS = {"f32": ("torch", "torch-cl"), "bf16": ("torch-bf16", "torch-bf16-cl")}
 
-# Largest rms difference from ours (exact), in standard deviations of the output, that still counts as the same network.
-# Another network is off by 1; OpenVINO in f32 is off by up to 4e-4 where PyTorch and ONNX Runtime are within 7e-5.
-BOUNDS = {"exact": 0.0, "f32": 2e-3, "fast": 1e-1, "bf16": 1e-1}
-
 # Inputs, skip, outputs, stride and the grid: the layers that hold nine tenths of the network's work.
 LAYERS = ("64+0:64:96x96x96", "64+64:64:96x96x96", "128+0:128:72x72x48", "256+0:256:36x36x24")
-
-# What keeps the peers from wider instructions. ONNX Runtime's kernels have no such switch.
-AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
-             "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
-
-
-# How running out of memory reads in their messages.
-OUT_OF_MEMORY = ("bad_alloc", "allocate memory", "MemoryError", "out of memory", "bad allocation", "signal 9")
-
-
-class ProgramFailed(Exception):
-    pass
-
-
-class Program:
-    """Ours or a peer: a process that takes commands, its times and what else is known of it."""
-
-    def __init__(self, name, label, precision, command, environment):
-        self.name, self.label, self.precision, self.command = name, label, precision, command
-        self.environment = environment
-        self.process = None
-        self.version, self.failure, self.peak_bytes, self.errors = "", "", 0, None
-        # Of each round: the run's time; that of ours before its last norm; the share of the CPUs that others had in it.
-        self.seconds, self.unfinished, self.others = [], [], []
-
-    def start(self, arguments, folder, limit_bytes):
-        self.errors_file = folder / f"{self.name}.log"
-
-        def limit():
-            resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-
-        with open(self.errors_file, "a") as errors:
-            self.process = subprocess.Popen([*self.command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=errors, text=True, env=self.environment, preexec_fn=limit)
-        self.version = self.answer()["version"]
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {}
-        if not line or "error" in reply:
-            status = self.process.wait()
-            said = [text for text in self.errors_file.read_text(errors="replace").splitlines() if text.strip()]
-            reason = f"killed by signal {-status}" if status < 0 else said[-1].strip() if said else f"status {status}"
-            raise ProgramFailed(reply.get("error", reason))
-        return reply
-
-    def ask(self, command):
-        try:
-            print(command, file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # the answer that does not come tells why
-        return self.answer()
-
-    def own_ticks(self):
-        """Processor time of all threads up to now."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    def run(self):
-        """Seconds of one run, of it without what finishes our features, and the others' share of the CPUs in it. The peak
-        of resident memory is noted."""
-        time.sleep(PAUSE)
-        busy, own, start = busy_ticks(), self.own_ticks(), time.monotonic()
-        reply = self.ask("run")
-        seconds = reply["seconds"]
-        ticks = (time.monotonic() - start) * os.sysconf("SC_CLK_TCK") * os.cpu_count()
-        others = max(0.0, (busy_ticks() - busy - (self.own_ticks() - own)) / ticks)
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                self.peak_bytes = max(self.peak_bytes, int(line.split()[1]) * 1024)
-        return seconds, reply.get("network_seconds", seconds), others
-
-    def forget_peak(self):
-        """What the process has done beside the network no longer counts."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.kill()  # it has nothing to lose, and a framework may take long to leave
-        self.process.communicate()
-        self.process = None
-
-
-def busy_ticks():
-    """Processor time of everybody since the machine started, what a hypervisor withheld included."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return user + nice + system + irq + softirq + steal
-
-
-def meminfo(field):
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(field)
-
-
-def processor():
-    """Name and feature flags."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines())
-    fields = {name.strip(): value.strip() for name, value in fields.items()}
-    return fields.get("model name", "unknown"), set(fields.get("flags", "").split())
 
 
 def difference(folder, name, reference):
@@ -208,81 +101,25 @@ class Comparison:
     def measure(self, program):
         if self.alone:
             self.start(program)
-        for series, figure in zip((program.seconds, program.unfinished, program.others), program.run()):
-            series.append(figure)
+        program.measure()
         if self.alone:
             program.stop()
 
-    def guarded(self, action):
-        """Does it to every program that still works; only ours (exact) may not fail."""
-        for program in self.programs:
-            if program.failure:
-                continue
-            try:
-                action(program)
-            except ProgramFailed as failure:
-                program.failure = str(failure)[:100]
-                if any(words in str(failure) for words in OUT_OF_MEMORY):
-                    program.failure = f"does not fit in {self.limit_bytes * 1e-9:.1f} GB"
-                say(f"{program.name} failed: {failure}")
-                program.stop()
-                if program is self.programs[0]:
-                    sys.exit(f"peers.sh: nothing to compare with: {program.failure}")
-
     def run(self):
         try:
-            self.guarded(self.check)
+            guarded(self.programs, self.check, self.limit_bytes)
             for file in self.folder.glob("*.npy"):
                 file.unlink()
-            for number in range(self.options.rounds):
-                self.guarded(self.measure)
-                latest = [f"{p.name} {p.seconds[-1]:.2f}" for p in self.programs if not p.failure]
-                say(f"round {number + 1}: " + ", ".join(latest))
+            take_turns(self.programs, self.measure, self.options.rounds, self.limit_bytes)
         finally:
             for program in self.programs:
                 program.stop()
 
 
-def say(line):
-    print(line, file=sys.stderr, flush=True)
-
-
 def make_programs(options, names):
-    """Ours first, exact before fast, then the peers of these names."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    environment["TORCHINDUCTOR_CACHE_DIR"] = str(Path(sys.prefix) / "inductor")
-    environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # more are processes of their own, which outlive it
-    programs = []
-    for precision in options.precision:
-        command = [options.bench, "--serve", "--threads", str(options.threads), "--precision", precision,
-                   "--network", network.NETWORKS[options.network][1]]
-        if options.cpu:
-            command += ["--cpu", options.cpu]
-        programs.append(Program("sat" if precision == "exact" else "sat-" + precision, "sat", precision, command,
-                                environment))
-    if options.isa == "avx2":
-        environment = {**environment, **AVX2_ONLY}
-    for name in names:
-        label, precision, arguments = PEERS[name]
-        command = [sys.executable, str(HERE / "peer_server.py"), *arguments, "--threads", str(options.threads),
-                   "--precision", precision, "--isa", options.isa, "--network", options.network]
-        programs.append(Program(name, label, precision, command, environment))
-    return programs
-
-
-def table(rows):
-    """Columns as wide as their widest cell; the first two and the last begin at the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
-        for i in (0, 1, len(row) - 1):
-            cells[i] = row[i].ljust(widths[i])
-        print("  ".join(cells).rstrip())
-
-
-def ratio(program, ours):
-    usable = ours is not None and ours.seconds and program.seconds
-    return f"{statistics.median(program.seconds) / statistics.median(ours.seconds):.2f}" if usable else "-"
+    """Ours first, then the peers of these names."""
+    ours = make_ours(options, ["--serve", "--network", network.NETWORKS[options.network][1]])
+    return ours + make_peers(options, HERE / "peer_server.py", PEERS, names, ["--network", options.network])
 
 
 def report_window(comparison):
@@ -319,9 +156,9 @@ def report_window(comparison):
     return {"window": comparison.size, "alone": comparison.alone, "programs": entries}, well
 
 
-def compare_layers(options, runnable, folder):
+def compare_layers(options, usable, folder):
     """Single convolutions: ours with what is fused into it against the bare one of PyTorch's oneDNN."""
-    programs = make_programs(options, [name for group in LAYER_PEERS.values() for name in group if name in runnable])
+    programs = make_programs(options, [name for group in LAYER_PEERS.values() for name in group if name in usable])
     results = []
     try:
         for program in list(programs):
@@ -367,31 +204,6 @@ def report_layers(options, results):
     table(rows)
 
 
-def add_common_options(parser, peers):
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="*", choices=peers, metavar="NAME",
-                        help="default: all that the processor can run, of " + " ".join(peers))
-    parser.add_argument("--precision", nargs="+", choices=("exact", "fast"), default=["exact"],
-                        help="ours, exact first (default: exact)")
-    parser.add_argument("--cpu", choices=("plain", "avx2", "avx512"), help="our kernels (default: the best)")
-    parser.add_argument("--isa", choices=("native", "avx2"), default="native",
-                        help="avx2: everybody is kept from wider instructions (default: native)")
-    parser.add_argument("--json", metavar="FILE", help="where to write all figures")
-
-
-def parse_common(parser):
-    """The options, checked as far as every comparison has them."""
-    options = parser.parse_args()
-    if options.rounds < 1 or options.threads < 1:
-        parser.error("at least one round and one thread")
-    if options.precision[0] != "exact":
-        parser.error("the peers are compared with exact: name it first")
-    if options.isa == "avx2":
-        options.cpu = options.cpu or "avx2"
-    return options
-
-
 def parse():
     parser = argparse.ArgumentParser(prog="peers.sh",
                                      description="Compares our U-Net with the frameworks' on this CPU.")
@@ -419,14 +231,12 @@ def parse():
 
 def main():
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that clears up
-    sys.stdout.reconfigure(line_buffering=True)
+    end_tidily()
     name, flags = processor()
-    has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
-    runnable = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    usable = runnable(PEERS, options, flags)
     if options.network != "unet":
-        runnable = [peer for peer in runnable if peer in ("torch", "torch-cl")]
-    names = runnable if options.peers is None else options.peers
+        usable = [peer for peer in usable if peer in ("torch", "torch-cl")]
+    names = usable if options.peers is None else options.peers
     features = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     print(f"{name} ({' '.join(features)}), {os.cpu_count()} CPUs, {meminfo('MemTotal') * 1e-9:.0f} GB"
           + (", restricted to AVX2" if options.isa == "avx2" else ""))
@@ -448,7 +258,7 @@ def main():
                 report["windows"].append(result)
                 well = well and agrees
         if options.layers is not None:
-            report["layers"] = compare_layers(options, runnable, folder)
+            report["layers"] = compare_layers(options, usable, folder)
             report_layers(options, report["layers"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import peers  # noqa: E402
+import programs  # noqa: E402
 import vit_network as network  # noqa: E402
 
 # name: (label, precision, arguments of vit_server.py)
@@ -33,47 +32,19 @@ PEERS = {
 
 
 def make_programs(options, names, folder):
-    """Ours first, exact before fast, then the peers."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TORCHINDUCTOR_COMPILE_THREADS": "1",
-                   "TORCHINDUCTOR_CACHE_DIR": str(Path(sys.prefix) / "inductor")}
+    """Ours first, then the peers."""
     files = ["--weights", str(folder / "weights.safetensors"), "--images", str(folder / "images.safetensors")]
-    programs = []
-    for precision in options.precision:
-        command = [options.bench, "--threads", str(options.threads), "--precision", precision, *files]
-        if options.cpu:
-            command += ["--cpu", options.cpu]
-        programs.append(peers.Program("sat" if precision == "exact" else "sat-" + precision, "sat", precision, command,
-                                      environment))
-    if options.isa == "avx2":
-        environment = {**environment, **peers.AVX2_ONLY}
-    for name in names:
-        label, precision, arguments = PEERS[name]
-        command = [sys.executable, str(HERE / "vit_server.py"), *arguments, "--threads", str(options.threads),
-                   "--precision", precision, "--isa", options.isa, *files, "--onnx", str(folder / "vit.onnx")]
-        programs.append(peers.Program(name, label, precision, command, environment))
-    return programs
+    ours = programs.make_ours(options, files)
+    arguments = [*files, "--onnx", str(folder / "vit.onnx")]
+    return ours + programs.make_peers(options, HERE / "vit_server.py", PEERS, names, arguments)
 
 
 def difference(folder, name, reference):
     """Rms difference from ours, in standard deviations of it."""
     theirs, ours = (np.load(folder / f"{who}.0.npy").astype(np.float64) for who in (name, reference))
     if theirs.shape != ours.shape:
-        raise peers.ProgramFailed(f"the result has shape {theirs.shape}, ours {ours.shape}")
+        raise programs.ProgramFailed(f"the result has shape {theirs.shape}, ours {ours.shape}")
     return float(np.sqrt(np.mean(np.square(theirs - ours))) / ours.std())
-
-
-def guarded(programs, action):
-    for program in programs:
-        if program.failure:
-            continue
-        try:
-            action(program)
-        except peers.ProgramFailed as failure:
-            program.failure = str(failure)[:100]
-            peers.say(f"{program.name} failed: {failure}")
-            program.stop()
-            if program is programs[0]:
-                sys.exit(f"peers.sh: nothing to compare with: {program.failure}")
 
 
 def compare(options, names, folder):
@@ -83,51 +54,44 @@ def compare(options, names, folder):
     save_file(weights, folder / "weights.safetensors")
     save_file({"x": network.make_images(options.batch)}, folder / "images.safetensors")
     network.save_onnx(str(folder / "vit.onnx"), weights, options.batch)
-    programs = make_programs(options, names, folder)
-    limit = int(0.95 * peers.meminfo("MemAvailable"))
+    started = make_programs(options, names, folder)
+    limit = int(0.95 * programs.meminfo("MemAvailable"))
 
     def check(program):
         program.start([], folder, limit)
         seconds, *_ = program.run()
         program.ask(f"write {folder / program.name}")
         program.forget_peak()
-        program.errors = difference(folder, program.name, programs[0].name)
-        peers.say(f"{program.name}: {program.version}; first run {seconds:.2f} s, difference {program.errors:.1e}")
-
-    def measure(program):
-        for series, figure in zip((program.seconds, program.unfinished, program.others), program.run()):
-            series.append(figure)
+        program.errors = difference(folder, program.name, started[0].name)
+        programs.say(f"{program.name}: {program.version}; first run {seconds:.2f} s, difference {program.errors:.1e}")
 
     try:
-        guarded(programs, check)
-        for number in range(options.rounds):
-            guarded(programs, measure)
-            latest = [f"{p.name} {p.seconds[-1]:.2f}" for p in programs if not p.failure]
-            peers.say(f"round {number + 1}: " + ", ".join(latest))
+        programs.guarded(started, check, limit)
+        programs.take_turns(started, programs.Program.measure, options.rounds, limit)
     finally:
-        for program in programs:
+        for program in started:
             program.stop()
-    return programs
+    return started
 
 
-def report(options, programs):
+def report(options, compared):
     print(f"\nViT-B/14, {options.batch} x {network.SIDE} x {network.SIDE}, {options.threads} threads, medians of "
           f"{options.rounds} rounds")
-    by_precision = {p.precision: p for p in programs if p.label == "sat"}
+    by_precision = {p.precision: p for p in compared if p.label == "sat"}
     rows = [["program", "precision", "median s", "min s", "max s", "others", "peak GB", "/ exact", "/ fast", "error",
              "version"]]
     well = True
-    for p in programs:
+    for p in compared:
         if p.failure:
             rows.append([p.label, p.precision] + ["-"] * 8 + [p.failure])
             continue
-        agrees = p.errors <= peers.BOUNDS[p.precision]
+        agrees = p.errors <= programs.BOUNDS[p.precision]
         well = well and agrees
         rows.append([p.label, p.precision, f"{statistics.median(p.seconds):.3f}", f"{min(p.seconds):.3f}",
                      f"{max(p.seconds):.3f}", f"{max(p.others):.0%}", f"{p.peak_bytes * 1e-9:.2f}",
-                     peers.ratio(p, by_precision.get("exact")), peers.ratio(p, by_precision.get("fast")),
+                     programs.ratio(p, by_precision.get("exact")), programs.ratio(p, by_precision.get("fast")),
                      f"{p.errors:.1e}", p.version + ("" if agrees else "  DISAGREES")])
-    peers.table(rows)
+    programs.table(rows)
     return well
 
 
@@ -136,8 +100,8 @@ def parse():
                                      description="Compares our ViT-B/14 with the frameworks' on this CPU.")
     parser.add_argument("--bench", required=True, metavar="FILE", help="the built sat_bench_vit")
     parser.add_argument("--batch", type=int, default=1, help="images (default: 1)")
-    peers.add_common_options(parser, PEERS)
-    options = peers.parse_common(parser)
+    programs.add_common_options(parser, PEERS)
+    options = programs.parse_common(parser)
     if options.batch < 1:
         parser.error("at least one image")
     return options
@@ -145,21 +109,19 @@ def parse():
 
 def main():
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit that clears up
-    sys.stdout.reconfigure(line_buffering=True)
-    name, flags = peers.processor()
-    has_bf16 = options.isa == "native" and flags & {"avx512_bf16", "amx_bf16"}
-    runnable = [peer for peer, (_, precision, _) in PEERS.items() if precision == "f32" or has_bf16]
+    programs.end_tidily()
+    name, flags = programs.processor()
     print(f"{name}, {os.cpu_count()} CPUs" + (", restricted to AVX2" if options.isa == "avx2" else ""))
     folder = Path(tempfile.mkdtemp(prefix="sat-peers-"))
     try:
-        programs = compare(options, runnable if options.peers is None else options.peers, folder)
+        names = programs.runnable(PEERS, options, flags) if options.peers is None else options.peers
+        compared = compare(options, names, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    well = report(options, programs)
+    well = report(options, compared)
     if options.json:
         entries = [{"program": p.name, "precision": p.precision, "version": p.version, "failure": p.failure,
-                    "seconds": p.seconds, "peak_bytes": p.peak_bytes, "error": p.errors} for p in programs]
+                    "seconds": p.seconds, "peak_bytes": p.peak_bytes, "error": p.errors} for p in compared]
         Path(options.json).write_text(json.dumps({"processor": name, "batch": options.batch, "programs": entries},
                                                  indent=1) + "\n")
     return 0 if well else 1
