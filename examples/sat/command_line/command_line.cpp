@@ -79,6 +79,7 @@ Examples:
   DetectRequest detect;
   NearestRequest nearest;
   EvaluateRequest evaluate;
+  TrainRequest train;
   const CLI::App* segment_command = add_segment(program, segment);
   const CLI::App* plan_command = add_plan(program, plan);
   const CLI::App* prompts_command = add_prompts_command(program, prompts);
@@ -93,6 +94,7 @@ Examples:
   const CLI::App* bench_command = add_bench(program, bench);
   const CLI::App* probe_command = add_probe(program, probe);
   const CLI::App* evaluate_command = add_evaluate(program, evaluate);
+  const CLI::App* train_command = add_train(program, train);
   try {
     program.parse(count, words);
   } catch (const CLI::Success& page) {
@@ -117,6 +119,7 @@ Examples:
   if (*detect_command) return detect;
   if (*nearest_command) return nearest;
   if (*evaluate_command) return evaluate;
+  if (*train_command) return train;
   return Page{program.help(), false};
 }
 
@@ -193,6 +196,7 @@ std::vector<std::string> paths_of(const Request& request) {
       }
       return paths;
     }
+    List operator()(const TrainRequest& one) const { return {one.config, one.output}; }
     List operator()(const Page&) const { return {}; }
   };
   return std::visit(Paths(), request);

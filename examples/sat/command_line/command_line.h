@@ -15,6 +15,7 @@
 #include "examples/sat/output/failure.h"
 #include "examples/sat/probe/probe_request.h"
 #include "examples/sat/segment/case_result.h"
+#include "examples/sat/train/train_request.h"
 #include "sat/io/checkpoints/checkpoint.h"
 #include "sat/nn/image/image_model.h"
 #include "sat/nn/run/session.h"
@@ -147,7 +148,7 @@ struct Page {
 
 using Request = std::variant<SegmentRequest, PlanRequest, PromptsRequest, BankRequest, ConvertRequest, InspectRequest,
                              BenchRequest, ProbeRequest, EncodeRequest, ClassifyRequest, Segment2dRequest,
-                             DetectRequest, NearestRequest, EvaluateRequest, Page>;
+                             DetectRequest, NearestRequest, EvaluateRequest, TrainRequest, Page>;
 
 /// Reads what main() was given. Throws UsageError with one sentence that says what is wrong, and with the nearest name
 /// for a misspelt option or command.
@@ -174,5 +175,6 @@ int run(const Segment2dRequest& request);
 int run(const DetectRequest& request);
 int run(const NearestRequest& request);
 int run(const EvaluateRequest& request);
+int run(const TrainRequest& request);
 
 }  // namespace sat::cli

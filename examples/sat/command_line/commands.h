@@ -23,5 +23,6 @@ CLI::App* add_nearest(CLI::App& program, NearestRequest& request);
 CLI::App* add_bench(CLI::App& program, BenchRequest& request);
 CLI::App* add_probe(CLI::App& program, ProbeRequest& request);
 CLI::App* add_evaluate(CLI::App& program, EvaluateRequest& request);
+CLI::App* add_train(CLI::App& program, TrainRequest& request);
 
 }  // namespace sat::cli

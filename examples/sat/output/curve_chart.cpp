@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "examples/sat/output/chart_style.h"
+#include "sat/io/words/text.h"
 
 namespace sat::cli {
 
@@ -19,10 +20,14 @@ constexpr size_t kMostCurves = std::size(kKinds);
 void check(const CurveChart& chart) {
   SAT_CHECK(!chart.panels.empty(), "a chart without panels");
   for (const CurvePanel& panel : chart.panels) {
+    const auto& [left, right] = panel.x_range;
+    const auto& [low, high] = panel.y_range;
+    SAT_CHECK(left < right && low < high, "panel ", panel.title, " ranges over ", left, " to ", right, " and ", low,
+              " to ", high);
     for (const Curve& curve : panel.curves) {
       for (const auto& [x, y] : curve.points) {
-        SAT_CHECK(x >= 0 && x <= 1 && y >= 0 && y <= 1, "curve ", curve.name, " has a point (", x, ", ", y,
-                  ") outside the unit square");
+        SAT_CHECK(x >= left && x <= right && y >= low && y <= high, "curve ", curve.name, " has a point (", x, ", ", y,
+                  ") outside its panel");
       }
     }
   }
@@ -66,14 +71,18 @@ void draw_line(Tensor& image, int64_t left, int64_t top, const std::vector<std::
   }
 }
 
-void draw_grid(Tensor& image, int64_t left, int64_t top) {
+std::string tick(const std::pair<double, double>& range, int64_t i) {
+  return significant(range.first + double(i) * (range.second - range.first) / 5, 3);
+}
+
+void draw_grid(Tensor& image, const CurvePanel& panel, int64_t left, int64_t top) {
   for (int64_t i = 0; i <= 5; ++i) {
     const int64_t at = std::llround(double(i) * double(kSide - 1) / 5);
     fill_rectangle(image, left + at, top, 1, kSide, kGrid);
     fill_rectangle(image, left, top + kSide - 1 - at, kSide, 1, kGrid);
-    const std::string label = i == 0 ? "0" : i == 5 ? "1" : "0." + std::to_string(2 * i);
-    write(image, left + at - width_of(label) / 2, top + kSide + 8, label, kFaint);
-    write(image, left - 10 - width_of(label), top + kSide - 1 - at - 8, label, kFaint);
+    const std::string x = tick(panel.x_range, i), y = tick(panel.y_range, i);
+    write(image, left + at - width_of(x) / 2, top + kSide + 8, x, kFaint);
+    write(image, left - 10 - width_of(y), top + kSide - 1 - at - 8, y, kFaint);
   }
 }
 
@@ -81,12 +90,15 @@ void draw_panel(Tensor& image, const CurvePanel& panel, int64_t x, int64_t y) {
   const int64_t left = x + kAxis, top = y + 2 * kLineHeight + 6;
   write(image, left, y, panel.title, kInk);
   write(image, left, y + kLineHeight, panel.y, kFaint);
-  draw_grid(image, left, top);
+  draw_grid(image, panel, left, top);
   write(image, left + kSide - width_of(panel.x), top + kSide + 8 + kLineHeight, panel.x, kFaint);
-  const auto placed = [](const std::pair<double, double>& point) {
-    return std::pair(point.first * double(kSide - 1), (1 - point.second) * double(kSide - 1));
+  const auto& [first, last] = panel.x_range;
+  const auto& [low, high] = panel.y_range;
+  const auto placed = [&](const std::pair<double, double>& point) {
+    return std::pair((point.first - first) / (last - first) * double(kSide - 1),
+                     (high - point.second) / (high - low) * double(kSide - 1));
   };
-  if (panel.diagonal) draw_line(image, left, top, {placed({0, 0}), placed({1, 1})}, kFaint, 0.5);
+  if (panel.diagonal) draw_line(image, left, top, {placed({first, low}), placed({last, high})}, kFaint, 0.5);
   int64_t line_y = top + kSide + 8 + 2 * kLineHeight + kGap;
   for (size_t i = drawn(panel); i-- > 0;) {  // the first on top
     std::vector<std::pair<double, double>> places;

@@ -97,11 +97,12 @@ void ProgressView::update(const Progress& progress) {
   part(progress.stage, "windows", progress.window, progress.windows, progress.fraction);
 }
 
-void ProgressView::count(const char* stage, const char* things, int64_t done, int64_t all) {
-  if (form_ == Form::bar) part(stage, things, done, all, double(done) / double(all));
+void ProgressView::count(const char* stage, const char* things, int64_t done, int64_t all, const std::string& note) {
+  if (form_ == Form::bar) part(stage, things, done, all, double(done) / double(all), note);
 }
 
-void ProgressView::part(const char* stage, const char* things, int64_t done, int64_t all, double fraction) {
+void ProgressView::part(const char* stage, const char* things, int64_t done, int64_t all, double fraction,
+                        const std::string& note) {
   if (last_stage_ != stage) {
     last_stage_ = stage;
     network_started_ = Clock::now();
@@ -114,8 +115,8 @@ void ProgressView::part(const char* stage, const char* things, int64_t done, int
     left = ", " + clock_time(elapsed * (1 - fraction) / gained) + " left";
   const bool last = done == all;
   const int percent = last ? 100 : std::min(int(100 * fraction), 99);
-  const std::string state =
-      std::to_string(done) + " of " + std::to_string(all) + " " + things + ", " + std::to_string(percent) + " %" + left;
+  const std::string state = std::to_string(done) + " of " + std::to_string(all) + " " + things + ", " +
+                            std::to_string(percent) + " %" + left + (note.empty() ? "" : ", " + note);
   if (!terminal_) {
     const int quarter = last ? 4 : std::min(int(4 * fraction), 3);
     if (quarter > quarter_) show(title_, state);

@@ -21,15 +21,16 @@ class ProgressView {
 
   void start(const std::string& title);  // of a case, such as "ct_001 (2 of 5)"
   void update(const Progress& progress);
-  /// So many of all things done, "images" for example.
-  void count(const char* stage, const char* things, int64_t done, int64_t all);
+  /// So many of all things done, "images" for example; a note comes last.
+  void count(const char* stage, const char* things, int64_t done, int64_t all, const std::string& note = "");
   void stage(const std::string& name);  // without a fraction, such as "writing"
   void line(const std::string& text);   // a line that stays
   void clear();                         // takes the bar away
 
  private:
   using Clock = std::chrono::steady_clock;
-  void part(const char* stage, const char* things, int64_t done, int64_t all, double fraction);
+  void part(const char* stage, const char* things, int64_t done, int64_t all, double fraction,
+            const std::string& note = "");
   void show(const std::string& title, const std::string& state, double part = -1);  // without a part: no bar
 
   std::mutex mutex_;  // of lines

@@ -67,21 +67,6 @@ std::string text_of(const Shape& shape) {
   return text.str();
 }
 
-/// The tensors that the network asks for. A dry run of its constructor finds them without reading any.
-std::map<std::string, Shape> needed_tensors(const SatConfig& config, Heads heads) {
-  ContextOptions options;
-  options.dry = true;
-  Context dry(options);
-  UseContext use(dry);
-  std::map<std::string, Shape> needed;
-  const auto ask = [&](const std::string& name, const Shape& shape) {
-    needed.emplace(name, shape);
-    return Tensor(shape);
-  };
-  const SatModel asked(Weights::made(ask), config, heads);
-  return needed;
-}
-
 /// Throws Error unless the tensors are exactly those of the network. `skipped`: what else the file holds.
 void check_whole(const ModelFile& model, const std::map<std::string, std::string>& skipped) {
   const bool heads = (model.weights / "mid_mask_embed_proj").has_any();
@@ -119,6 +104,20 @@ void check_whole(const ModelFile& model, const std::map<std::string, std::string
 }
 
 }  // namespace
+
+std::map<std::string, Shape> needed_tensors(const SatConfig& config, Heads heads) {
+  ContextOptions options;
+  options.dry = true;
+  Context dry(options);
+  UseContext use(dry);
+  std::map<std::string, Shape> needed;
+  const auto ask = [&](const std::string& name, const Shape& shape) {
+    needed.emplace(name, shape);
+    return Tensor(shape);
+  };
+  const SatModel asked(Weights::made(ask), config, heads);
+  return needed;
+}
 
 Weights canonical_weights(const Weights& weights) {
   struct Kept {

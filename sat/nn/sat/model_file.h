@@ -12,6 +12,8 @@
 
 namespace sat {
 
+enum class Heads : uint8_t;  // sat_model.h
+
 /// An opened segmentation checkpoint with canonical tensor names: wrappers stripped, aliases folded. A tensor that
 /// holds a NaN or an infinity throws Error when it is asked for.
 struct ModelFile {
@@ -28,6 +30,9 @@ struct ModelFile {
 /// that is missing, of another shape or foreign to it (the first 20 of each).
 ModelFile open_model_file(const std::string& path, const std::string& config_path = {},
                           const CheckpointLimits& limits = {});
+
+/// Names and shapes of all tensors that the network asks for, found by a dry run of its constructor.
+std::map<std::string, Shape> needed_tensors(const SatConfig& config, Heads heads);
 
 /// Canonical names: without the steps of wrappers (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`, and `model.` at
 /// the start, in any order and number), without `X.all_modules.{0,1}.*` and `backbone.decoder.encoder.*` beside their

@@ -92,7 +92,8 @@ void write_training_checkpoint(const std::string& path, const TrainingCheckpoint
                                               {"config", checkpoint.config.dump()},
                                               {"model", checkpoint.model.dump()},
                                               {"data", checkpoint.data},
-                                              {"best_step", std::to_string(checkpoint.best.step)}};
+                                              {"best_step", std::to_string(checkpoint.best.step)},
+                                              {"validated_step", std::to_string(checkpoint.best.validated)}};
   metadata["best_score"] = Json(checkpoint.best.score).dump();
   write_safetensors(path, tensors, metadata);
 }
@@ -106,6 +107,7 @@ TrainingCheckpoint read_training_checkpoint(const std::string& path) {
   TrainingCheckpoint checkpoint;
   checkpoint.step = step_of(file.metadata, "step", path);
   checkpoint.best.step = step_of(file.metadata, "best_step", path);
+  checkpoint.best.validated = step_of(file.metadata, "validated_step", path);
   checkpoint.best.score = Json::parse(text_of(file.metadata, "best_score", path), path + " (best_score)").number();
   checkpoint.config = Json::parse(text_of(file.metadata, "config", path), path + " (config in its header)");
   checkpoint.model = Json::parse(text_of(file.metadata, "model", path), path + " (model in its header)");

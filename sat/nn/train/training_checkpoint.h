@@ -11,10 +11,11 @@
 
 namespace sat {
 
-/// The best validation so far.
+/// The validations so far.
 struct BestScore {
-  int64_t step = 0;  // 0: there was none
+  int64_t step = 0;  // of the best one; 0: there was none
   double score = 0;
+  int64_t validated = 0;  // step of the last one
 };
 
 /// After `step` steps. Every random number is a function of the config's seed and the step (data/random.h), so there is

@@ -18,7 +18,7 @@ namespace {
 TrainingCheckpoint example() {
   TrainingCheckpoint checkpoint;
   checkpoint.step = 12;
-  checkpoint.best = {10, 0.1};
+  checkpoint.best = {10, 0.1, 12};
   checkpoint.config = Json::parse(R"({"lr": 0.0001, "crop": [16, 16, 8], "data": {"train": "a"}})", "config");
   checkpoint.model = Json::object().set("architecture", "tiny");
   checkpoint.data = std::string(64, 'd');
@@ -58,6 +58,7 @@ TEST_CASE("a checkpoint is read as it was written, to the bit") {
   CHECK(read.step == 12);
   CHECK(read.best.step == 10);
   CHECK(read.best.score == 0.1);
+  CHECK(read.best.validated == 12);
   CHECK(read.config.dump() == written.config.dump());
   CHECK(read.model.dump() == written.model.dump());
   CHECK(read.data == written.data);
