@@ -81,11 +81,30 @@ const std::map<std::string, std::set<std::string>> kArrows = {
 };
 
 /// The files of nn/ that meet the outside world.
-const std::set<std::string> kMeetsFiles = {
-    "blender",      "case_sampler",      "dry_run",      "ecamp_file",         "embedding_bank", "image_file",
-    "image_model",  "mask_scores",       "mask_surface", "model_file",         "plan",           "probe_file",
-    "rad_dino",     "sampling_settings", "sat_config",   "segment_volume",     "session",        "text_config",
-    "text_encoder", "text_file",         "trainer",      "training_checkpoint"};
+const std::set<std::string> kMeetsFiles = {"blender",
+                                           "case_sampler",
+                                           "dry_run",
+                                           "ecamp_file",
+                                           "embedding_bank",
+                                           "image_file",
+                                           "image_model",
+                                           "mask_scores",
+                                           "mask_surface",
+                                           "model_file",
+                                           "plan",
+                                           "probe_file",
+                                           "rad_dino",
+                                           "sampling_settings",
+                                           "sat_config",
+                                           "segment_volume",
+                                           "segmentation_task",
+                                           "session",
+                                           "text_config",
+                                           "text_encoder",
+                                           "text_file",
+                                           "trainer",
+                                           "training_checkpoint",
+                                           "training_task"};
 
 /// Rooms within rooms: files below the first never include files below the second, whatever the arrows above say.
 const std::vector<std::pair<std::string, std::string>> kWalls = {

@@ -26,6 +26,11 @@ Features recomputed(const std::vector<Features>& inputs, const Block& block) {
       const Features result = block(again);
       inner.add(result.values, std::move(gradient));
     }
+    for (size_t i = 0; i < inputs.size(); ++i) {  // what is there already is added to, as without running it again
+      if (again[i].values.history == 0) continue;
+      Tensor there = outer.take_gradient(inputs[i].values);
+      if (!there.empty()) inner.add(again[i].values, std::move(there));
+    }
     inner.run();
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (again[i].values.history == 0) continue;

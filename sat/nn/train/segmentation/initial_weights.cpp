@@ -88,6 +88,7 @@ Tensor initial(const std::string& name, const std::map<std::string, Shape>& shap
   const Shape& shape = shapes.at(name);
   const auto [layer, part] = split(name);
   const KeyedRandom random(seed, 0, number_of(name), Purpose::weights);
+  if (part == "in_proj_bias") return full(shape, 0);
   if (is_norm(layer)) return full(shape, part == "weight" ? 1.0F : 0.0F);
   if (part == "A_log") return state_logarithms(shape);
   if (part == "D") return full(shape, 1);
