@@ -15,6 +15,7 @@
 #include "tests/support/parity/heads/probe_parity.h"
 #include "tests/support/parity/heads/segmentation_heads_parity.h"
 #include "tests/support/parity/image_parity.h"
+#include "tests/support/parity/knowledge/knowledge_parity.h"
 #include "tests/support/parity/preprocess_parity.h"
 #include "tests/support/parity/report_parity.h"
 #include "tests/support/parity/sat_parity.h"
@@ -50,6 +51,8 @@ std::vector<ParityLine> compare(const std::string& folder) {
     return lines;
   }
   if (kind == "sat-metrics") return compare_segmentation_scores(folder);
+  if (kind == "sat-pretrain") return compare_knowledge_training(folder);
+  if (kind == "sat-pretrain-sampler") return compare_knowledge_sampler(folder);
   if (kind == "ecamp-masking") return compare_report_masking(folder);
   if (kind == "ecamp-pretrain") return compare_ecamp_pretraining(folder);
   if (kind == "ecamp-classification") return compare_ecamp_classification(folder);
@@ -58,7 +61,8 @@ std::vector<ParityLine> compare(const std::string& folder) {
   SAT_CHECK(kind == "preprocess", path, ": unknown kind '", kind,
             "'; known are sat, sat-augment, end-to-end, trained, text, "
             "rad-dino-encoder, rad-dino-heads, rad-dino-preprocess, ecamp-masking, ecamp-pretrain, "
-            "ecamp-classification, ecamp-segmentation, ecamp-detection, sat-metrics, preprocess");
+            "ecamp-classification, ecamp-segmentation, ecamp-detection, sat-metrics, sat-pretrain, "
+            "sat-pretrain-sampler, preprocess");
   std::vector<ParityLine> all;
   const Json records = Json::parse(read_text(folder + "/values.json"), folder);
   for (const Json& record : records.items()) {

@@ -384,6 +384,12 @@ Tensor selective_scan(const Tensor& x, const Tensor& delta, const Tensor& log_a,
 ///   x [B, H, W, D, C] -> [B, H/k, W/k, D/k, C] f32
 Tensor avg_pool3d(const Features& x, int64_t k);
 
+/// Means of features over masks: y[b, n, c] = sum over voxels of m x[c] / (sum over voxels of m + 1e-14), with m = mask
+/// n of sample b; 0 where a mask is empty. Sums are taken in double.
+///   x [B, H, W, D, C]; masks u8 [B, H, W, D, ceil(N / 8)], as MaskTargets has them; returns [B, N, C]
+/// The features of a voxel in no mask are not read.
+Tensor masked_means(const Features& x, const Tensor& masks, int64_t count);
+
 /// A box of voxels that lies at three places: in a window's features, in its importance map, and in the scores.
 struct ScoreRegion {
   std::array<int64_t, 3> in_features{}, in_importance{}, in_scores{};  // its first voxel

@@ -104,7 +104,14 @@ const std::set<std::string> kMeetsFiles = {"blender",
                                            "text_file",
                                            "trainer",
                                            "training_checkpoint",
-                                           "training_task"};
+                                           "training_task",
+                                           "crop_masks",
+                                           "atlas_sampler",
+                                           "knowledge_file",
+                                           "knowledge_task",
+                                           "name_groups",
+                                           "retrieval",
+                                           "text_batch"};
 
 /// Rooms within rooms: files below the first never include files below the second, whatever the arrows above say.
 const std::vector<std::pair<std::string, std::string>> kWalls = {

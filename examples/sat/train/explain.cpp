@@ -7,6 +7,7 @@
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/output/progress.h"
+#include "examples/sat/train/knowledge/knowledge_run.h"
 #include "examples/sat/train/segmentation_run.h"
 #include "sat/io/nifti/nifti.h"
 #include "sat/io/words/text.h"
@@ -130,6 +131,7 @@ int explain(const TrainRequest& request) {
   Context context(context_options);
   const UseContext use(context);
   ProgressView view(request.quiet);
+  if (config.knowledge) return explain_knowledge(config, request, view);
   const SegmentationFiles files = open_files(config, [&](const std::string& text) { view.line(text); });
 
   row("network", files.network.architecture + ", " +

@@ -9,6 +9,7 @@
 #include "examples/sat/interrupt.h"
 #include "examples/sat/output/output.h"
 #include "examples/sat/output/progress.h"
+#include "examples/sat/train/knowledge/knowledge_run.h"
 #include "examples/sat/train/run_folder.h"
 #include "examples/sat/train/segmentation_run.h"
 #include "examples/sat/train/training_curves.h"
@@ -175,6 +176,7 @@ class TrainingLoop {
 
 std::unique_ptr<TrainingRun> open_training(const TrainConfig& config, const std::string& folder,
                                            const TrainingCheckpoint* resumed, int64_t most_bytes, ProgressView& view) {
+  if (config.knowledge) return std::make_unique<KnowledgeRun>(config, folder, view);
   const auto warn = [&](const std::string& text) { view.line(text); };
   return std::make_unique<SegmentationRun>(config, open_files(config, warn), folder, resumed, most_bytes, view);
 }

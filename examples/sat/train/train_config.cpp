@@ -68,7 +68,7 @@ DataPart read_data(ConfigSection part) {
   return data;
 }
 
-std::vector<RateStage> read_stages(ConfigSection& config) {
+std::vector<RateStage> read_stages(ConfigSection& config, const RateStage& published) {
   const auto one = [](ConfigSection& part, const RateStage& usual) {
     RateStage stage;
     stage.steps = part.integer("steps", usual.steps, 1, kMostSteps);
@@ -80,7 +80,7 @@ std::vector<RateStage> read_stages(ConfigSection& config) {
     }
     return stage;
   };
-  if (!config.has("stages")) return {one(config, {200000, 20000, 1e-4})};
+  if (!config.has("stages")) return {one(config, published)};
   for (const char* key : {"steps", "warm_up", "rate"}) {
     if (config.has(key)) config.refuse(key, "is given beside \"stages\", which have their own");
   }
@@ -96,11 +96,10 @@ std::vector<RateStage> read_stages(ConfigSection& config) {
   return stages;
 }
 
-OptimiserOptions read_optimiser(ConfigSection part) {
-  OptimiserOptions options;
+OptimiserOptions read_optimiser(ConfigSection part, OptimiserOptions options) {
   options.method = part.choice("method", {"adamw", "sgd"}) == "sgd" ? OptimiserMethod::sgd : OptimiserMethod::adamw;
-  options.weight_decay = part.number("weight_decay", 0.01, 0, 1e3);
-  options.decay_vectors = part.flag("decay_vectors", true);
+  options.weight_decay = part.number("weight_decay", options.weight_decay, 0, 1e3);
+  options.decay_vectors = part.flag("decay_vectors", options.decay_vectors);
   const std::array<double, 2> betas = part.numbers("betas", {0.9, 0.999}, 0, 0.9999999);
   options.beta1 = betas[0];
   options.beta2 = betas[1];
@@ -141,27 +140,7 @@ void set_text(Json& object, const char* key, const std::string& text) {
   if (!text.empty()) object.set(key, text);
 }
 
-}  // namespace
-
-TrainConfig train_config_of(const Json& json, const std::string& source) {
-  ConfigSection part(json, source);
-  TrainConfig config;
-  part.choice("task", {"segmentation"});
-  config.seed = uint64_t(part.integer("seed", 0, 0, INT64_MAX));
-  config.stages = read_stages(part);
-  config.optimiser = read_optimiser(part.section("optimiser"));
-  config.clip = part.number("clip", 0, 0, 1e9);
-  config.average = part.number("average", 0, 0, 0.9999999);
-  config.precision = part.choice("precision", {"exact", "fast"}) == "fast" ? Precision::fast : Precision::exact;
-  config.accumulation = part.integer("accumulation", 1, 1, kMostBatch);
-  config.average_accumulation = part.flag("average_accumulation", false);
-  ConfigSection validation = part.section("validation"), checkpoints = part.section("checkpoints");
-  config.validation.every = validation.integer("every", 1000, 0, kMostSteps);
-  config.validation.cases = validation.integer("cases", 8, 1, 1000000);
-  validation.finish();
-  config.checkpoints.every = checkpoints.integer("every", 1000, 1, kMostSteps);
-  config.checkpoints.keep_every = checkpoints.integer("keep_every", 10000, 0, kMostSteps);
-  checkpoints.finish();
+void read_segmentation(TrainConfig& config, ConfigSection& part) {
   config.model = read_model(part.section("model"));
   config.text = read_text(part.section("text"));
   config.data = read_data(part.section("data"));
@@ -172,16 +151,9 @@ TrainConfig train_config_of(const Json& json, const std::string& source) {
   config.augmentation = part.flag("augmentation", true);
   config.deep_supervision = part.flag("deep_supervision", true);
   config.dropout = part.number("dropout", 0.1, 0, 0.99);
-  part.finish();
-  return config;
 }
 
-TrainConfig read_train_config(const std::string& path) {
-  return train_config_of(Json::parse(read_file(path, kLargestConfig), path), path);
-}
-
-Json to_json(const TrainConfig& config) {
-  Json json = Json::object({{"task", "segmentation"}, {"seed", int64_t(config.seed)}});
+void add_segmentation(Json& json, const TrainConfig& config) {
   Json model = Json::object(), text = Json::object(), data = Json::object();
   set_text(model, "architecture", config.model.architecture);
   set_text(model, "config", config.model.config);
@@ -202,6 +174,55 @@ Json to_json(const TrainConfig& config) {
   json.set("max_queries", config.max_queries).set("batch", config.batch);
   json.set("augmentation", config.augmentation).set("deep_supervision", config.deep_supervision);
   json.set("dropout", config.dropout);
+}
+
+}  // namespace
+
+TrainConfig train_config_of(const Json& json, const std::string& source) {
+  ConfigSection part(json, source);
+  TrainConfig config;
+  const bool of_knowledge = part.choice("task", {"segmentation", "knowledge"}) == "knowledge";
+  config.seed = uint64_t(part.integer("seed", 0, 0, INT64_MAX));
+  if (of_knowledge) {  // the published values of that training (spec m.4)
+    config.stages = {{100000, 10000, 1e-5}};
+    config.optimiser.weight_decay = 0;
+    config.optimiser.decay_vectors = false;
+  }
+  config.stages = read_stages(part, config.stages[0]);
+  config.optimiser = read_optimiser(part.section("optimiser"), config.optimiser);
+  config.clip = part.number("clip", 0, 0, 1e9);
+  config.average = part.number("average", 0, 0, 0.9999999);
+  config.precision = part.choice("precision", {"exact", "fast"}) == "fast" ? Precision::fast : Precision::exact;
+  config.accumulation = part.integer("accumulation", 1, 1, kMostBatch);
+  config.average_accumulation = part.flag("average_accumulation", false);
+  ConfigSection validation = part.section("validation"), checkpoints = part.section("checkpoints");
+  config.validation.every = validation.integer("every", 1000, 0, kMostSteps);
+  config.validation.cases = validation.integer("cases", 8, 1, 1000000);
+  validation.finish();
+  config.checkpoints.every = checkpoints.integer("every", 1000, 1, kMostSteps);
+  config.checkpoints.keep_every = checkpoints.integer("keep_every", 10000, 0, kMostSteps);
+  checkpoints.finish();
+  if (of_knowledge) {
+    config.knowledge = read_knowledge(part.section("knowledge"));
+    config.groups = read_groups(part, config.model);
+  } else {
+    read_segmentation(config, part);
+  }
+  part.finish();
+  return config;
+}
+
+TrainConfig read_train_config(const std::string& path) {
+  return train_config_of(Json::parse(read_file(path, kLargestConfig), path), path);
+}
+
+Json to_json(const TrainConfig& config) {
+  Json json = Json::object({{"task", config.knowledge ? "knowledge" : "segmentation"}, {"seed", int64_t(config.seed)}});
+  if (config.knowledge) {
+    json.set("knowledge", to_json(*config.knowledge));
+  } else {
+    add_segmentation(json, config);
+  }
   Json stages = Json::array();
   for (const RateStage& stage : config.stages) {
     stages.push(Json::object({{"steps", stage.steps}, {"warm_up", stage.warm_up}, {"rate", stage.rate}}));
@@ -231,10 +252,13 @@ Json to_json(const TrainConfig& config) {
 }
 
 const std::vector<std::string>& free_keys() {
-  static const std::vector<std::string> keys{"model.init",   "model.atlas",     "model.config",  "text.bank",
-                                             "text.encoder", "text.vocabulary", "data.train",    "data.validation",
-                                             "data.cache",   "data.workers",    "data.on_error", "validation",
-                                             "checkpoints"};
+  static const std::vector<std::string> keys = [] {
+    std::vector<std::string> all{"model.init",      "model.atlas", "model.config",    "text.bank",  "text.encoder",
+                                 "text.vocabulary", "data.train",  "data.validation", "data.cache", "data.workers",
+                                 "data.on_error",   "validation",  "checkpoints"};
+    all.insert(all.end(), free_knowledge_keys().begin(), free_knowledge_keys().end());
+    return all;
+  }();
   return keys;
 }
 

@@ -1,13 +1,16 @@
 // What `sat train` is told by its config: every key with its default, which is the published value where there is one.
-// docs/training.md lists them. Reads the config alone; what it names is opened by segmentation_run.h.
+// docs/training.md lists them. Reads the config alone; what it names is opened by segmentation_run.h and
+// knowledge/knowledge_run.h.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "examples/sat/train/config_section.h"
+#include "examples/sat/train/knowledge/knowledge_config.h"
 #include "sat/nn/train/optimiser/optimiser.h"
 #include "sat/nn/train/optimiser/parameter_groups.h"
 #include "sat/nn/train/optimiser/schedule.h"
@@ -50,6 +53,7 @@ struct CheckpointPart {
 
 struct TrainConfig {
   uint64_t seed = 0;
+  std::optional<KnowledgePart> knowledge;  // of task knowledge; the parts that follow are of task segmentation then
   ModelPart model;
   TextPart text;
   DataPart data;

@@ -198,24 +198,37 @@ int64_t TextEncoder::width() const {
   return parts_.modality_embed.shape[1];
 }
 
-TextEncoder::Tokens TextEncoder::tokens(const std::string& prompt) const {
+int64_t TextEncoder::hidden() const { return parts_.backbone->sizes.hidden; }
+
+std::vector<int64_t> TextEncoder::ids(const std::string& prompt) const {
   SAT_CHECK(prompt.size() <= kMaxPromptBytes, "a prompt of ", prompt.size(), " bytes; at most ", kMaxPromptBytes,
             " are taken");
-  const size_t most = size_t(config_.max_tokens);
-  Tokens text;
-  text.ids.push_back(vocabulary_.id_of(config_.start));
+  std::vector<int64_t> ids{vocabulary_.id_of(config_.start)};
   for (const Token& token : vocabulary_.tokenize(config_.lower_case ? python_lower(prompt) : prompt)) {
     // SAT looks tokens up by their text, and a <mask> that took a space is in no vocabulary.
     const bool not_found = token.took_space && config_.spaced_mask_is_unknown;
-    text.ids.push_back(not_found ? vocabulary_.unknown_id() : token.id);
+    ids.push_back(not_found ? vocabulary_.unknown_id() : token.id);
   }
-  text.ids.push_back(vocabulary_.id_of(config_.end));
-  if (text.ids.size() > most) {
-    text.ids.resize(most);
-    text.ids.back() = vocabulary_.id_of(config_.end);
+  ids.push_back(vocabulary_.id_of(config_.end));
+  return ids;
+}
+
+TextEncoder::Tokens TextEncoder::cut(std::vector<int64_t> ids) const {
+  const size_t most = size_t(config_.max_tokens);
+  if (ids.size() > most) {
+    ids.resize(most);
+    ids.back() = vocabulary_.id_of(config_.end);
   }
-  for (int64_t id : text.ids) text.attended.push_back(id > 0 || !config_.zero_is_padding);
+  Tokens text;
+  for (int64_t id : ids) text.attended.push_back(id > 0 || !config_.zero_is_padding);
+  text.ids = std::move(ids);
   return text;
+}
+
+Tensor TextEncoder::sentences(const std::vector<Tokens>& texts) const {
+  TokenRows rows;
+  for (const Tokens& text : texts) rows.append(text.ids, text.attended);
+  return vectors_of(parts_, rows, config_.pooling);
 }
 
 /// Token states [R, C] to one vector a text, [texts, C].

@@ -91,8 +91,16 @@ class TextEncoder {
     std::vector<int64_t> ids;
     std::vector<uint8_t> attended;
   };
-  Tokens tokens(const std::string& prompt) const;
+  Tokens tokens(const std::string& prompt) const { return cut(ids(prompt)); }
 
+  /// Its parts, for training. All ids of a prompt with start and end, however many.
+  std::vector<int64_t> ids(const std::string& prompt) const;
+  /// The first max_tokens of these, the last one the end where some are left out.
+  Tokens cut(std::vector<int64_t> ids) const;
+  /// pooled() of tokens, computed side by side: a tape follows it. [N, hidden]
+  Tensor sentences(const std::vector<Tokens>& texts) const;
+
+  int64_t hidden() const;  // of a sentence vector
   bool gives_queries() const { return !parts_.modality_embed.empty(); }
   int64_t width() const;                                                  // of a query; throws where there are none
   const Tensor& modality_embed() const { return parts_.modality_embed; }  // [4 or 5, width], or empty

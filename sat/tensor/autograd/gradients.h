@@ -48,6 +48,7 @@ Tape::Backward conv3d_norm_up_gradient(const Features& low, const Features& skip
 Tape::Backward avg_pool3d_gradient(const Features& x, int64_t k);
 /// dlogits: of the loss, which was found with it.
 Tape::Backward cross_entropy_gradient(const Tensor& logits, const Tensor& dlogits);
+Tape::Backward masked_means_gradient(const Tensor& x, const Tensor& masks);
 Tape::Backward mask_loss_gradient(const Features& features, const Tensor& masks, const MaskTargets& targets,
                                   const Tensor& factors);
 

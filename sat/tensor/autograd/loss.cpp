@@ -1,4 +1,4 @@
-// Gradients of losses.
+// Gradients of losses, and of means over masks.
 #include "sat/tensor/autograd/gradients.h"
 #include "sat/tensor/ops/check.h"
 
@@ -8,6 +8,14 @@ Tape::Backward cross_entropy_gradient(const Tensor& logits, const Tensor& dlogit
   return [=](Tape& tape, const Tensor& dloss) {
     const Tensor column = dlogits.reshape({dlogits.numel(), 1});
     tape.add(logits, multiply(column, dloss.to(dlogits.device)));
+  };
+}
+
+Tape::Backward masked_means_gradient(const Tensor& x, const Tensor& masks) {
+  return [=](Tape& tape, const Tensor& dy) {
+    tape.add_computed(x, [&](Tensor& dx, bool add) {
+      backend_of("masked_means", {&dx, &dy, &masks}).masked_means_gradient(dx, add, dy, masks);
+    });
   };
 }
 

@@ -42,4 +42,9 @@ Features recomputed(const std::vector<Features>& inputs, const Block& block) {
   return y;
 }
 
+bool recomputes(size_t stage) {
+  const Tape* tape = Context::current().tape();
+  return tape && int64_t(stage) < tape->recomputed_stages();
+}
+
 }  // namespace sat

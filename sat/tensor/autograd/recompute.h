@@ -15,4 +15,7 @@ namespace sat {
 using Block = std::function<Features(const std::vector<Features>& inputs)>;
 Features recomputed(const std::vector<Features>& inputs, const Block& block);
 
+/// Whether the current context's tape keeps only the inputs of this stage of a network.
+bool recomputes(size_t stage);
+
 }  // namespace sat

@@ -62,6 +62,8 @@ namespace sat {
   virtual void avg_pool3d_gradient(Tensor& dx, bool add, const Tensor& dy, int64_t k) __VA_ARGS__;                   \
   virtual void max_pool2d_gradient(Tensor& dx, const Tensor& dy, const Tensor& x, int64_t k) __VA_ARGS__;            \
   virtual void resample_gradient(Tensor& dx, const Tensor& dy, int axis, const AxisTaps& taps) __VA_ARGS__;          \
+  virtual void masked_means(Tensor& y, const Features& x, const Tensor& masks) __VA_ARGS__;                          \
+  virtual void masked_means_gradient(Tensor& dx, bool add, const Tensor& dy, const Tensor& masks) __VA_ARGS__;       \
   /* of each sample and prompt, in that order: sums of p t, p^2, t and the cross-entropy, over voxels */             \
   virtual std::vector<std::array<double, 4>> mask_sums(const Features& features, const Tensor& masks,                \
                                                        const Tensor& bits) __VA_ARGS__;                              \

@@ -1,4 +1,4 @@
-// Losses, and the steps beside them: temperatures, cross-entropy, the mask loss.
+// Losses and their pieces, and means over masks.
 #include <array>
 
 #include "sat/tensor/ops/check.h"
@@ -38,6 +38,20 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& 
   backend.cross_entropy(loss, dlogits, logits, targets, weights, excluded);
   if (tape) tape->record("cross_entropy", loss, cross_entropy_gradient(logits, dlogits));
   return loss;
+}
+
+Tensor masked_means(const Features& x, const Tensor& masks, int64_t count) {
+  const Shape& grid = x.values.shape;
+  check_features("masked_means", x);
+  SAT_CHECK(count > 0 && masks.dtype == DType::u8 && masks.shape == grid.with(4, (count + 7) / 8),
+            "masked_means: ", count, " masks are ", masks.dtype, " ", masks.shape, ", need u8 ",
+            grid.with(4, (count + 7) / 8));
+  Backend& backend = backend_of("masked_means", {&x.values, &masks});
+  profile::Range range("masked_means", grid);
+  Tensor y({grid[0], count, grid[4]}, DType::f32, x.values.device);
+  backend.masked_means(y, x, masks);
+  if (Tape* tape = following({&x.values})) tape->record("masked_means", y, masked_means_gradient(x.values, masks));
+  return y;
 }
 
 MaskLoss mask_loss(const Features& features, const Tensor& masks, const MaskTargets& targets, float weight) {

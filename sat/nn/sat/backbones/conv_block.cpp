@@ -49,6 +49,11 @@ Features ConvBlock::operator()(Features x) const {
   return conv3d_norm(std::move(x), is_grey ? *grey : weight, norm);
 }
 
+Features in_turn(const std::vector<ConvBlock>& blocks, Features x) {
+  for (const ConvBlock& block : blocks) x = block(std::move(x));
+  return x;
+}
+
 UpBlock::UpBlock(const Weights& up, const Weights& block, int64_t from, const BackboneLayer& planned)
     : UpBlock(up, up.get("weight", {from, planned.channels.up, 2, 2, 2}), block, planned, {}) {}
 

@@ -37,6 +37,9 @@ struct ConvBlock : ConvBlockNorm {
   Features operator()(Features x) const;  // [B, H, W, D, in] -> [B, H/stride, ..., out]
 };
 
+/// One behind the other.
+Features in_turn(const std::vector<ConvBlock>& blocks, Features x);
+
 /// Up-sampling by a transposed convolution, join with a skip connection (up-sampled first), and a ConvBlock of both.
 struct UpBlock : ConvBlockNorm {
   UpBlockWeight weight;

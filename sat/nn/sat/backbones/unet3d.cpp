@@ -5,7 +5,6 @@
 
 #include "sat/nn/sat/backbones/layer_plan.h"
 #include "sat/tensor/autograd/recompute.h"
-#include "sat/tensor/autograd/tape.h"
 
 namespace sat {
 
@@ -14,17 +13,6 @@ namespace {
 /// Multiply-adds of a block per voxel of the full-resolution window: stage s has 1/8^s of the voxels.
 double work_of(const ConvBlockWeight& weight, size_t stage) {
   return double(weight.in * weight.out) / double(int64_t(1) << (3 * stage));
-}
-
-/// Whether a stage keeps its inputs alone for the backward pass.
-bool recomputes(size_t stage) {
-  const Tape* tape = Context::current().tape();
-  return tape && int64_t(stage) < tape->recomputed_stages();
-}
-
-Features in_turn(const std::vector<ConvBlock>& blocks, Features x) {
-  for (const ConvBlock& block : blocks) x = block(std::move(x));
-  return x;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sat/nn/train/data/augment.h"
+#include "sat/nn/train/data/crop_masks.h"
 #include "sat/nn/train/data/random.h"
 #include "sat/tensor/parallel.h"
 
@@ -71,63 +72,6 @@ std::array<int64_t, 3> choose_start(const CachedCase& cached, const SamplerOptio
   return start;
 }
 
-bool touches(const VoxelBox& box, const std::array<int64_t, 3>& start, const std::array<int64_t, 3>& crop) {
-  for (size_t axis = 0; axis < 3; ++axis) {
-    if (box.end[axis] <= start[axis] || box.start[axis] >= start[axis] + crop[axis]) return false;
-  }
-  return true;
-}
-
-/// Masks in the making: u8 [H, W, D, bytes].
-class CropMasks {
- public:
-  CropMasks(const std::array<int64_t, 3>& start, const std::array<int64_t, 3>& crop, int64_t most)
-      : start_(start),
-        crop_(crop),
-        bytes_(divide_up(most, 8)),
-        masks_(zeros({crop[0], crop[1], crop[2], bytes_}, DType::u8)) {}
-
-  /// Sets bit n where the structure is. False where it is nowhere in the crop.
-  bool add(const CachedCase& cached, int64_t structure, int64_t n) {
-    const CachedStructure& about = cached.structures()[size_t(structure)];
-    if (about.voxels == 0 || !touches(about.box, start_, crop_)) return false;
-    const BitMasks mask = cached.mask(structure);
-    uint8_t* to = masks_.data<uint8_t>() + n / 8;
-    const auto bit = uint8_t(1u << (n % 8));
-    bool any = false;
-    const int64_t h0 = about.box.start[0] - start_[0], w0 = about.box.start[1] - start_[1],
-                  d0 = about.box.start[2] - start_[2];
-    for (int64_t h = std::max<int64_t>(0, -h0); h < std::min(mask.size[0], crop_[0] - h0); ++h) {
-      uint8_t* plane = to + (h + h0) * crop_[1] * crop_[2] * bytes_;
-      mask.for_each_set(0, h, [&](int64_t w, int64_t d) {
-        w += w0;
-        d += d0;
-        if (w < 0 || w >= crop_[1] || d < 0 || d >= crop_[2]) return;
-        uint8_t& byte = plane[(w * crop_[2] + d) * bytes_];
-        byte = uint8_t(byte | bit);
-        any = true;
-      });
-    }
-    return any;
-  }
-
-  /// The masks of the first `count` bits.
-  Tensor finish(int64_t count) const {
-    const int64_t kept = divide_up(count, 8);
-    if (kept == bytes_) return masks_;
-    Tensor cut({crop_[0], crop_[1], crop_[2], kept}, DType::u8);
-    const uint8_t* from = masks_.data<uint8_t>();
-    uint8_t* to = cut.data<uint8_t>();
-    for (int64_t v = 0; v < crop_[0] * crop_[1] * crop_[2]; ++v) std::copy_n(from + v * bytes_, kept, to + v * kept);
-    return cut;
-  }
-
- private:
-  std::array<int64_t, 3> start_, crop_;
-  int64_t bytes_;
-  Tensor masks_;
-};
-
 /// Structures and masks of a crop.
 ///
 /// Differs: published code takes a structure for positive when its box touches the crop, and drops masks that are set
@@ -140,7 +84,7 @@ void choose_structures(TrainingSample& sample, const CachedCase& cached, const S
   CropMasks masks(sample.start, options.crop, options.max_queries);
   std::vector<int64_t> near, rest, chosen;
   for (size_t i = 0; i < structures.size(); ++i) {
-    const bool touching = structures[i].voxels > 0 && touches(structures[i].box, sample.start, options.crop);
+    const bool touching = structures[i].voxels > 0 && touches_crop(structures[i].box, sample.start, options.crop);
     (touching ? near : rest).push_back(int64_t(i));
   }
   const bool positives_first = random.uniform() < settings.pos_label_first_prob;
