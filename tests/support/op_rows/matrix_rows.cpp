@@ -73,6 +73,13 @@ void add_linear_rows(std::vector<OpRow>& rows) {
     }
   }
   add_site_rows(rows);
+  for (const auto& [n, in, out] : {std::array<int64_t, 3>{4200, 3, 5}, {9, 40, 400}}) {  // weights' gradients in parts
+    rows.push_back({words("linear ", n, " x ", in, " -> ", out, " without a bias"),
+                    {{"x", {n, in}}, {"weight", {out, in}, 2 / std::sqrt(double(in)), 0, DType::f32, true}},
+                    [](const Tensors& i) { return linear(i[0], pack_linear(i[1]), {}); },
+                    [](const Arrays& i) { return product(i[0], i[1]); },
+                    {2e-6, 2e-6}});
+  }
   rows.push_back({"linear without a bias, of three axes",
                   {{"x", {3, 5, 70}}, {"weight", {90, 70}, 0.2, 0, DType::f32, true}},
                   [](const Tensors& i) { return linear(i[0], pack_linear(i[1]), {}); },

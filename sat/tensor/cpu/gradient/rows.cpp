@@ -58,11 +58,6 @@ void CpuBackend::sum_rows(Tensor& y, const Tensor& x) {
   });
 }
 
-void CpuBackend::product_of_columns(Tensor& y, const Tensor& a, const Tensor& b) {
-  const Tensor across = sat::transpose(a), along = sat::transpose(b);
-  product_transposed(y, across, along);
-}
-
 void CpuBackend::multiply(Tensor& y, const Tensor& a, const Tensor& b) {
   const float *first = a.address<float>(), *second = b.address<float>();
   float* product = y.address<float>();
