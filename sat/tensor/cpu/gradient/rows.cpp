@@ -6,6 +6,8 @@
 
 #include "sat/tensor/cpu/backend.h"
 #include "sat/tensor/cpu/gradient/drop.h"
+#include "sat/tensor/cpu/gradient/row_loops.h"
+#include "sat/tensor/cpu/vector/simd.h"
 #include "sat/tensor/parallel.h"
 
 namespace sat::cpu {
@@ -70,12 +72,19 @@ void CpuBackend::multiply(Tensor& y, const Tensor& a, const Tensor& b) {
 void CpuBackend::activation_gradient(Tensor& dx, const Tensor& dy, const Tensor& x, Activation act) {
   const float *upstream = dy.address<float>(), *at = x.address<float>();
   float* to = dx.address<float>();
+  const bool vector = current_simd() != nullptr;
   parallel_for(x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    if (act == Activation::gelu && vector) {
+      return avx2::gelu_gradient(to + begin, upstream + begin, at + begin, end - begin);
+    }
+    if (act == Activation::gelu) {
+      for (int64_t i = begin; i < end; ++i) to[i] = upstream[i] * gelu_slope(at[i]);
+      return;
+    }
+    const float lowest = act == Activation::relu ? 0 : -INFINITY;
     for (int64_t i = begin; i < end; ++i) {
-      const float slope = act == Activation::gelu                ? gelu_slope(at[i])
-                          : at[i] > 0 || act == Activation::none ? 1.f
-                                                                 : 0.f;
-      to[i] = upstream[i] * slope;
+      const float d = upstream[i];
+      to[i] = at[i] > lowest ? d : 0;
     }
   });
 }

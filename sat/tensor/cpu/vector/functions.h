@@ -38,10 +38,10 @@ template <class L>
   return L::zero_below(x, -87.f, L::fma(e.power, e.p, e.power));
 }
 
-/// x * Phi(x). The tail Phi(-|x|) = exp(-x^2 / 2) * t * P(t), t = 1 / (1 + 0.3 |x| / sqrt 2), where P is fitted for the
+/// Phi(x). The tail Phi(-|x|) = exp(-x^2 / 2) * t * P(t), t = 1 / (1 + 0.3 |x| / sqrt 2), where P is fitted for the
 /// least largest relative error, 2e-8; so the tail keeps its relative accuracy and nothing cancels.
 template <class L>
-[[gnu::always_inline]] inline typename L::V gelu_of(typename L::V x) {
+[[gnu::always_inline]] inline typename L::V normal_below(typename L::V x) {
   using V = typename L::V;
   const V one = L::all(1.f);
   const V t = L::div(one, L::fma(L::magnitude(x), L::all(0.3f * 0.70710678f), one));
@@ -50,7 +50,13 @@ template <class L>
   V p = L::all(-0.0647170444f);
   for (const float coefficient : kFitted) p = L::fma(p, t, L::all(coefficient));
   const V tail = L::mul(L::mul(p, t), exp_of<L>(L::mul(L::mul(x, x), L::all(-0.5f))));
-  return L::mul(x, L::by_sign(x, tail, L::sub(one, tail)));
+  return L::by_sign(x, tail, L::sub(one, tail));
+}
+
+/// x * Phi(x).
+template <class L>
+[[gnu::always_inline]] inline typename L::V gelu_of(typename L::V x) {
+  return L::mul(x, normal_below<L>(x));
 }
 
 template <class L>
