@@ -14,4 +14,7 @@ void gelu_gradient(float* dx, const float* dy, const float* x, int64_t count);
 void layer_norm_gradient(float* dx, float* sums, const float* dy, const float* x, const float* gain, int64_t channels,
                          float eps);
 
+/// slopes = weights * (slopes - sum of weights * slopes): through a softmax, count a multiple of 8.
+void softmax_gradient(float* slopes, const float* weights, int64_t count);
+
 }  // namespace sat::cpu::avx2

@@ -1,4 +1,4 @@
-// The loops of the gradients of GELU and of layer norms over vectors of eight numbers.
+// The loops of the gradients of GELU, of layer norms and of a softmax over vectors of eight numbers.
 #include "sat/tensor/cpu/gradient/row_loops.h"
 
 #include "sat/tensor/cpu/vector/lanes_avx2.h"
@@ -92,6 +92,15 @@ void layer_norm_gradient(float* dx, float* sums, const float* dy, const float* x
     const V z = L::mul(off(i, some), rstd);
     store(dx + i, L::mul(rstd, L::nfma(z, mean_gz, L::sub(slope(i, some), mean_g))), some);
   });
+}
+
+void softmax_gradient(float* slopes, const float* weights, int64_t count) {
+  V sum = L::all(0);
+  for (int64_t i = 0; i < count; i += L::kLanes) sum = L::fma(L::load(weights + i), L::load(slopes + i), sum);
+  const V mean = L::all(L::sum_of(sum));
+  for (int64_t i = 0; i < count; i += L::kLanes) {
+    L::store(slopes + i, L::mul(L::load(weights + i), L::sub(L::load(slopes + i), mean)));
+  }
 }
 
 }  // namespace sat::cpu::avx2
