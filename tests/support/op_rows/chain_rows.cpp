@@ -146,6 +146,33 @@ void add_readers_of_norms(std::vector<OpRow>& rows) {
        {2e-5, 2e-5}});
 }
 
+/// Two losses of one volume's features, as the second's gradient is added to the first's.
+void add_mask_losses_of_norms(std::vector<OpRow>& rows) {
+  const Shape grid{2, 5, 4, 11, 32};
+  rows.push_back(
+      {"two mask losses of a norm's features",
+       {volume(grid),
+        gain("first", 32),
+        bias("first", 32),
+        {"masks", {2, 5, 32}, 0.6},
+        {"others", {2, 19, 32}, 0.6},
+        {"bits", grid.with(4, 1), 127.9, 127.9, DType::u8},
+        {"other bits", grid.with(4, 3), 127.9, 127.9, DType::u8},
+        {"counted", {2, 5}, 0.5, 0.5, DType::f32, true, true},
+        {"others counted", {2, 19}, 0.5, 0.5, DType::f32, true, true}},
+       [](const Tensors& i) {
+         const Features x = first_norm(i);
+         return add(mask_loss(x, i[3], {i[5], i[7]}, 0.75f).total, mask_loss(x, i[4], {i[6], i[8]}, 0.5f).total);
+       },
+       [](const Arrays& i) {
+         const Doubles x = first_norm(i);
+         Doubles total = mask_loss_defined(x, i[3], i[5], i[7], 0.75);
+         total[0] += mask_loss_defined(x, i[4], i[6], i[8], 0.5)[0];
+         return total;
+       },
+       {2e-6, 1e-7}});
+}
+
 /// Relative buckets of padded texts, as BERT's attention reads them: a key that is padding has no gradient.
 void add_bias_rows_of_texts(std::vector<OpRow>& rows) {
   const int64_t heads = 3, width = 8, C = heads * width;
@@ -189,6 +216,7 @@ void add_chain_rows(std::vector<OpRow>& rows) {
   add_block_rows_of_norms(rows);
   add_up_rows_of_norms(rows);
   add_readers_of_norms(rows);
+  add_mask_losses_of_norms(rows);
   add_bias_rows_of_texts(rows);
 }
 

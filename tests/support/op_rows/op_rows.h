@@ -127,6 +127,9 @@ Doubles convolved(const Doubles& x, const Doubles& weight, const Conv3dOptions& 
 Doubles up_sampled(const Doubles& x, const Doubles& weight, const Doubles& bias);
 /// Instance norm and leaky ReLU.
 Doubles normed(const Doubles& x, const Doubles& gain, const Doubles& bias, double eps, double slope);
+/// The mask loss: features [B, H, W, D, C], masks [B, N, C], a bit a prompt, and how much each prompt counts.
+Doubles mask_loss_defined(const Doubles& features, const Doubles& masks, const Doubles& bits, const Doubles& counted,
+                          double weight);
 /// [a, b] along the last axis.
 Doubles joined(const Doubles& a, const Doubles& b);
 

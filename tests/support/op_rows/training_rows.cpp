@@ -177,9 +177,31 @@ void add_cross_entropy_rows(std::vector<OpRow>& rows) {
   }
 }
 
-/// features [B, H, W, D, C], masks [B, N, C], a byte's bits for eight prompts, and how much each prompt counts.
-Doubles mask_loss_defined(const Arrays& i, double weight) {
-  const Doubles &features = i[0], &masks = i[1], &bits = i[2], &counted = i[3];
+void add_mask_loss_rows(std::vector<OpRow>& rows) {
+  struct Case {
+    Shape grid;
+    int64_t prompts;
+  };
+  for (const Case& c :
+       {Case{{1, 1, 1, 1, 1}, 1}, {{2, 3, 5, 7, 24}, 9}, {{1, 17, 4, 5, 64}, 33}, {{2, 9, 8, 2, 5}, 3}}) {
+    const int64_t B = c.grid[0], C = c.grid[4];
+    rows.push_back({words("mask_loss of ", c.grid, ", ", c.prompts, " prompts"),
+                    {{"features", c.grid},
+                     {"masks", {B, c.prompts, C}, 4 / std::sqrt(double(C))},
+                     {"bits", c.grid.with(4, (c.prompts + 7) / 8), 127.9, 127.9, DType::u8},
+                     {"counted", {B, c.prompts}, 0.5, 0.5, DType::f32, true, true}},
+                    [](const Tensors& i) {
+                      return mask_loss({i[0]}, i[1], {i[2], i[3]}, 0.75f).total;
+                    },
+                    [](const Arrays& i) { return mask_loss_defined(i[0], i[1], i[2], i[3], 0.75); },
+                    {1e-6, 1e-7}});
+  }
+}
+
+}  // namespace
+
+Doubles mask_loss_defined(const Doubles& features, const Doubles& masks, const Doubles& bits, const Doubles& counted,
+                          double weight) {
   const int64_t B = masks.shape[0], N = masks.shape[1], C = masks.shape[2];
   const int64_t voxels = features.numel() / (B * C), bytes = bits.shape[4];
   Doubles total(Shape{1});
@@ -204,29 +226,6 @@ Doubles mask_loss_defined(const Arrays& i, double weight) {
   total[0] /= count;
   return total;
 }
-
-void add_mask_loss_rows(std::vector<OpRow>& rows) {
-  struct Case {
-    Shape grid;
-    int64_t prompts;
-  };
-  for (const Case& c :
-       {Case{{1, 1, 1, 1, 1}, 1}, {{2, 3, 5, 7, 24}, 9}, {{1, 17, 4, 5, 64}, 33}, {{2, 9, 8, 2, 5}, 3}}) {
-    const int64_t B = c.grid[0], C = c.grid[4];
-    rows.push_back({words("mask_loss of ", c.grid, ", ", c.prompts, " prompts"),
-                    {{"features", c.grid},
-                     {"masks", {B, c.prompts, C}, 4 / std::sqrt(double(C))},
-                     {"bits", c.grid.with(4, (c.prompts + 7) / 8), 127.9, 127.9, DType::u8},
-                     {"counted", {B, c.prompts}, 0.5, 0.5, DType::f32, true, true}},
-                    [](const Tensors& i) {
-                      return mask_loss({i[0]}, i[1], {i[2], i[3]}, 0.75f).total;
-                    },
-                    [](const Arrays& i) { return mask_loss_defined(i, 0.75); },
-                    {1e-6, 1e-7}});
-  }
-}
-
-}  // namespace
 
 void add_training_rows(std::vector<OpRow>& rows) {
   add_dropout_rows(rows);

@@ -11,7 +11,7 @@ constexpr int64_t kMaskPanel = 16;  // prompts, those behind the last one with a
 /// Which prompts of a panel are wanted: bytes [0, `count`) from here, `stride` bytes from voxel to voxel.
 struct MaskBits {
   const uint8_t* first;
-  int64_t stride, count;  // 1 or 2
+  int64_t stride, count;  // 1 or 2; of 1, the panel's second half is neither read nor written
 };
 
 namespace avx2 {

@@ -38,18 +38,15 @@ V lanes_of(uint8_t byte) {
   return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(byte), each), each));
 }
 
-uint8_t byte_of(const MaskBits& bits, int64_t voxel, int64_t half) {
-  return half < bits.count ? bits.first[voxel * bits.stride + half] : uint8_t(0);
-}
-
 }  // namespace
 
 void add_mask_sums(float* sums, const float* logits, const MaskBits& bits, int64_t voxels) {
   const V one = _mm256_set1_ps(1);
-  for (int64_t half = 0; half < 2; ++half) {
+  for (int64_t half = 0; half < bits.count; ++half) {
     V overlap = _mm256_setzero_ps(), squares = overlap, wanted = overlap, entropy = overlap;
     for (int64_t voxel = 0; voxel < voxels; ++voxel) {
-      const V z = _mm256_loadu_ps(logits + voxel * kMaskPanel + 8 * half), t = lanes_of(byte_of(bits, voxel, half));
+      const V z = _mm256_loadu_ps(logits + voxel * kMaskPanel + 8 * half),
+              t = lanes_of(bits.first[voxel * bits.stride + half]);
       const Share share = share_of(z);
       overlap = _mm256_add_ps(overlap, _mm256_and_ps(t, share.p));
       squares = _mm256_fmadd_ps(share.p, share.p, squares);
@@ -67,12 +64,12 @@ void add_mask_sums(float* sums, const float* logits, const MaskBits& bits, int64
 
 void mask_slopes(float* logits, const float* k, const MaskBits& bits, int64_t voxels) {
   const V one = _mm256_set1_ps(1);
-  for (int64_t half = 0; half < 2; ++half) {
+  for (int64_t half = 0; half < bits.count; ++half) {
     const V k0 = _mm256_loadu_ps(k + 8 * half), k1 = _mm256_loadu_ps(k + kMaskPanel + 8 * half),
             k2 = _mm256_loadu_ps(k + 2 * kMaskPanel + 8 * half);
     for (int64_t voxel = 0; voxel < voxels; ++voxel) {
       float* at = logits + voxel * kMaskPanel + 8 * half;
-      const V t = _mm256_and_ps(lanes_of(byte_of(bits, voxel, half)), one);
+      const V t = _mm256_and_ps(lanes_of(bits.first[voxel * bits.stride + half]), one);
       const Share share = share_of(_mm256_loadu_ps(at));
       const V dice = _mm256_mul_ps(share.slope, _mm256_fmadd_ps(k1, share.p, _mm256_mul_ps(k0, t)));
       _mm256_storeu_ps(at, _mm256_fmadd_ps(k2, _mm256_sub_ps(share.p, t), dice));

@@ -92,12 +92,13 @@ void plain_gradient(float* to, bool add, double* part, const float* k, MaskBlock
   }
 }
 
-constexpr int64_t kRun = 16 * kTileRows;  // voxels whose sums are taken in f32
+constexpr int64_t kRun = 16 * kTileRows;          // voxels whose sums are taken in f32
+constexpr int64_t kGroup = kTilePanels * kPanel;  // channels of a tile
 
 /// A sample's masks as the register tiles read them, a panel of 16 prompts at a time; channels a multiple of 16.
 struct MaskPanels {
   int64_t prompts, channels, panels;
-  std::vector<float> columns, rows;  // of each panel [C, 16]; and [C / 16, 16, 16], the way back
+  std::vector<float> columns, rows;  // of each panel [C, 16]; and of each 64 channels of a panel, the masks' rows
 
   MaskPanels(const float* masks, int64_t count, int64_t width)
       : prompts(count),
@@ -109,10 +110,13 @@ struct MaskPanels {
       const int64_t panel = n / kMaskPanel * width * kMaskPanel, lane = n % kMaskPanel;
       for (int64_t c = 0; c < width; ++c) {
         columns[size_t(panel + c * kMaskPanel + lane)] = masks[n * width + c];
-        rows[size_t(panel + (c / kPanel * kMaskPanel + lane) * kPanel + c % kPanel)] = masks[n * width + c];
+        const int64_t group = c / kGroup * kGroup, across = std::min(kGroup, width - group);
+        rows[size_t(panel + group * kMaskPanel + lane * across + c - group)] = masks[n * width + c];
       }
     }
   }
+
+  int64_t prompts_of(int64_t panel) const { return std::min(kMaskPanel, prompts - panel * kMaskPanel); }
 
   /// logits [kRun, 16] of one panel, from features [kRun, C].
   void logits(float* to, const Simd& simd, const float* features, int64_t panel) const {
@@ -124,20 +128,16 @@ struct MaskPanels {
     }
   }
 
-  /// gradient [kRun, C] = or += slopes [kRun, 16] * masks of one panel.
-  void back(float* gradient, const Simd& simd, const float* slopes, int64_t panel) const {
-    alignas(64) float sums[kTileRows * kTilePanels * kPanel];
-    for (int64_t row = 0; row < kRun; row += kTileRows) {
-      const float* from[kTileRows];
-      for (int64_t r = 0; r < kTileRows; ++r) from[r] = slopes + (row + r) * kMaskPanel;
-      for (int64_t c = 0; c < channels; c += kTilePanels * kPanel) {
-        const int64_t some = std::min(kTilePanels, (channels - c) / kPanel), width = some * kPanel;
-        const float* weights = rows.data() + (panel * channels + c) * kMaskPanel;
-        simd.tile(sums, from, {weights, 1, 0, kMaskPanel, some, kMaskPanel * kPanel}, true);
-        for (int64_t r = 0; r < kTileRows; ++r) {
-          float* to = gradient + (row + r) * channels + c;
-          for (int64_t i = 0; i < width; ++i) to[i] = (panel == 0 ? 0 : to[i]) + sums[r * width + i];
-        }
+  /// gradient [kRun, C] = slopes [kRun, 16] * masks of one panel, or += where not `afresh`.
+  void back(float* gradient, bool afresh, const Simd& simd, const float* slopes, int64_t panel) const {
+    for (int64_t c = 0; c < channels; c += kGroup) {
+      const float* masks = rows.data() + (panel * channels + c) * kMaskPanel;
+      const StreamWeights weights{masks, prompts_of(panel), std::min(kGroup, channels - c) / kPanel, masks};
+      for (int64_t row = 0; row < kRun; row += kTileRows) {
+        const float* from[kTileRows];
+        for (int64_t r = 0; r < kTileRows; ++r) from[r] = slopes + (row + r) * kMaskPanel;
+        const TileTarget target{gradient + row * channels + c, channels, 1, afresh};
+        simd.tile_onto(&target, 1, from, weights);
       }
     }
   }
@@ -157,8 +157,7 @@ void vector_sums(Sums* part, const MaskPanels& masks, const FeatureReader& reade
       float sums[4 * kMaskPanel] = {};
       masks.logits(logits.data(), simd, features.data(), panel);
       avx2::add_mask_sums(sums, logits.data(), bits_of(bits, divide_up(masks.prompts, 8), voxel, panel), count);
-      const int64_t prompts = std::min(kMaskPanel, masks.prompts - panel * kMaskPanel);
-      for (int64_t i = 0; i < 4 * prompts; ++i) {
+      for (int64_t i = 0; i < 4 * masks.prompts_of(panel); ++i) {
         part[panel * kMaskPanel + i / 4][size_t(i % 4)] += double(sums[i % 4 * kMaskPanel + i / 4]);
       }
     }
@@ -179,24 +178,29 @@ void vector_gradient(float* to, bool add, double* part, const std::vector<float>
   }
   for (int64_t voxel = first; voxel < last; voxel += kRun) {
     const int64_t count = std::min(kRun, last - voxel);
+    const bool whole = count == kRun;  // a run that is not goes through a buffer
     reader.read(features.data(), voxel, count);
     for (int64_t panel = 0; panel < masks.panels; ++panel) {
       masks.logits(slopes.data(), simd, features.data(), panel);
       avx2::mask_slopes(slopes.data(), k.data() + panel * 3 * kMaskPanel,
                         bits_of(bits, divide_up(masks.prompts, 8), voxel, panel), count);
-      if (to) masks.back(gradient.data(), simd, slopes.data(), panel);
-      for (int64_t c = 0; c < channels; c += kTilePanels * kPanel) {
-        const int64_t some = std::min(kTilePanels, (channels - c) / kPanel), width = some * kPanel;
-        std::fill(sums.begin(), sums.end(), 0.f);
-        outer(sums.data(), {slopes.data(), features.data() + c, slope_at.data(), feature_at.data(), count}, kMaskPanel,
-              some);
-        const int64_t prompts = std::min(kMaskPanel, masks.prompts - panel * kMaskPanel);
-        for (int64_t i = 0; i < prompts * width; ++i) {
-          part[(panel * kMaskPanel + i / width) * channels + c + i % width] += double(sums[size_t(i)]);
+      if (to) {
+        float* place = whole ? to + voxel * channels : gradient.data();
+        masks.back(place, panel == 0 && !(whole && add), simd, slopes.data(), panel);
+      }
+      const int64_t prompts = masks.prompts_of(panel), rows = divide_up(prompts, 2) * 2;
+      for (int64_t c = 0; c < channels; c += kGroup) {
+        const int64_t width = std::min(kGroup, channels - c);
+        std::fill_n(sums.data(), rows * width, 0.f);
+        outer(sums.data(), {slopes.data(), features.data() + c, slope_at.data(), feature_at.data(), count}, rows,
+              width / kPanel);
+        for (int64_t n = 0; n < prompts; ++n) {
+          double* total = part + (panel * kMaskPanel + n) * channels + c;
+          for (int64_t i = 0; i < width; ++i) total[i] += double(sums[size_t(n * width + i)]);
         }
       }
     }
-    for (int64_t i = 0; to && i < count * channels; ++i) {
+    for (int64_t i = 0; to && !whole && i < count * channels; ++i) {
       float& value = to[voxel * channels + i];
       value = (add ? value : 0) + gradient[size_t(i)];
     }

@@ -15,7 +15,7 @@ struct OuterTerms {
 
 /// sums[r][n] += the sum over terms of x[r] * y[n], r < rows, n < panels * 16. Terms are summed in order, by fused
 /// multiply-adds, from zero. What lies behind the sums is fetched: the next ones.
-///   sums [rows, panels * 16]; rows a multiple of 16; panels from 1 to 4
+///   sums [rows, panels * 16]; rows an even number; panels from 1 to 4
 using OuterProduct = void (*)(float* sums, const OuterTerms& terms, int64_t rows, int64_t panels);
 
 void outer_product_avx2(float* sums, const OuterTerms& terms, int64_t rows, int64_t panels);
