@@ -20,7 +20,7 @@ namespace sat::cli {
 
 namespace {
 
-constexpr int64_t kTimedSide = 64;  // voxels along the longer sides of the crop that a step is timed with
+constexpr int64_t kTimedSide = 64;  // voxels along the longer sides of the larger crop that a step is timed with
 
 void row(const char* name, const std::string& text) {
   char start[32];
@@ -88,30 +88,40 @@ void print_parameters(const SegmentationFiles& files, const TrainConfig& config)
   }
 }
 
-/// Seconds of a step, from one with a smaller crop, by voxels.
+/// Seconds of a step, from two with smaller crops: a batch takes what does not depend on its voxels (the query decoder,
+/// weights to be packed), and a time a voxel.
 double timed_step(const SegmentationFiles& files, const TrainConfig& config, SegmentationStepOptions options) {
-  std::array<int64_t, 3> crop = config.crop;
-  const int64_t stride = files.network.total_stride();
-  for (int64_t& size : crop) size = std::min(size, divide_up(kTimedSide, stride) * stride);
-  const int64_t names = 1, width = files.network.text_dim;
+  const int64_t stride = files.network.total_stride(), width = files.network.text_dim;
   const SegmentationStep step(files.network, first_weights(files, config), ParameterGroups(config.groups),
-                              {{"a"}, zeros({names, width}), zeros({4, width}), config.text.train_modality}, options);
-  Optimiser optimiser(config.optimiser, ParameterGroups(config.groups));
-  double batch = 0, update = 0;
-  for (int round = 0; round < 2; ++round) {  // the first one finds memory
+                              {{"a"}, zeros({1, width}), zeros({4, width}), config.text.train_modality}, options);
+  NamedTensors gradients;
+  const auto seconds = [&](const std::array<int64_t, 3>& crop) {
     TrainingSample sample = virtual_sample(crop, config.max_queries);
     sample.image = Tensor(sample.image.shape);  // not constant: what a norm makes of a constant has no end
     for (int64_t i = 0; i < sample.image.numel(); ++i) sample.image.data<float>()[i] = float(i * 37 % 101) / 50 - 1;
     sample.masks = zeros(sample.masks.shape, DType::u8);
     BatchReport report;
     profile::Stopwatch watch;
-    const NamedTensors gradients = step.gradients({std::move(sample)}, 0, report);
-    batch = watch.lap();
-    optimiser.step(step.parameters(), gradients, 0);
-    update = watch.lap();
-  }
+    gradients = step.gradients({std::move(sample)}, 0, report);
+    return watch.lap();
+  };
+  const auto crop_of = [&](int64_t side) {
+    std::array<int64_t, 3> crop = config.crop;
+    for (int64_t& size : crop) size = std::min(size, divide_up(side, stride) * stride);
+    return crop;
+  };
   const auto voxels = [](const std::array<int64_t, 3>& size) { return double(size[0] * size[1] * size[2]); };
-  return batch * double(config.batch * config.accumulation) * voxels(config.crop) / voxels(crop) + update;
+  const std::array<int64_t, 3> small = crop_of(kTimedSide / 2), large = crop_of(kTimedSide);
+  seconds(large);  // finds memory
+  const double of_large = seconds(large), of_small = seconds(small), more = voxels(large) - voxels(small);
+  const double a_voxel = more > 0 ? std::max(of_large - of_small, 0.0) / more : 0;
+  const double batch = of_large + a_voxel * (voxels(config.crop) - voxels(large));
+
+  Optimiser optimiser(config.optimiser, ParameterGroups(config.groups));
+  optimiser.step(step.parameters(), gradients, 0);  // makes moments
+  profile::Stopwatch watch;
+  optimiser.step(step.parameters(), gradients, 0);
+  return batch * double(config.batch * config.accumulation) + watch.lap();
 }
 
 std::string schedule_of(const RateStage& stage) {
@@ -174,7 +184,7 @@ int explain(const TrainRequest& request) {
   const double seconds = timed_step(files, config, options);
   const int64_t steps = RateSchedule(config.stages).steps();
   row("time", "about " + duration(seconds) + " a step, " + duration(seconds * double(steps)) + " for " + count(steps) +
-                  " steps, beside validation (from a step on a smaller crop)");
+                  " steps, beside validation (from steps on smaller crops)");
   return kDone;
 }
 
