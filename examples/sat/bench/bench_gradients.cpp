@@ -165,13 +165,14 @@ BenchOperation attention_gradient_operation() {
   op.refusal = [](const CaseSizes& sizes) {
     return sizes.channels[0] % kAttentionHeads == 0 ? "" : "a multiple of 8 channels, for 8 heads";
   };
-  op.variants = {{"plain", [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
-                    Tensor dq = empty_like(inputs.at("q")), dk = empty_like(inputs.at("k")), dv = empty_like(dk), none;
-                    return [=, segments = equal_segments(1, sizes.size[0], sizes.size[1])]() mutable {
-                      backend().attention_gradient(dq, dk, dv, none, inputs.at("dy"), inputs.at("q"), inputs.at("k"),
-                                                   inputs.at("v"), kAttentionHeads, segments, {}, {});
-                    };
-                  }}};
+  const auto prepare = [](const CaseSizes& sizes, const Inputs& inputs) -> Runner {
+    Tensor dq = empty_like(inputs.at("q")), dk = empty_like(inputs.at("k")), dv = empty_like(dk), none;
+    return [=, segments = equal_segments(1, sizes.size[0], sizes.size[1])]() mutable {
+      backend().attention_gradient(dq, dk, dv, none, inputs.at("dy"), inputs.at("q"), inputs.at("k"), inputs.at("v"),
+                                   kAttentionHeads, segments, {}, {});
+    };
+  };
+  op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
 }
 
@@ -189,13 +190,13 @@ BenchOperation layer_norm_gradient_operation() {
             {"dy", random_normal({sizes.size[0], channels}, 1, 2)},
             {"gain", random_normal({channels}, 1, 3)}};
   };
-  op.variants = {
-      {"plain", [](const CaseSizes&, const Inputs& inputs) -> Runner {
-         Tensor dx = empty_like(inputs.at("x")), dgain = empty_like(inputs.at("gain")), dbias = empty_like(dgain);
-         return [=]() mutable {
-           backend().layer_norm_gradient(dx, dgain, dbias, inputs.at("dy"), inputs.at("x"), inputs.at("gain"), 1e-5f);
-         };
-       }}};
+  const auto prepare = [](const CaseSizes&, const Inputs& inputs) -> Runner {
+    Tensor dx = empty_like(inputs.at("x")), dgain = empty_like(inputs.at("gain")), dbias = empty_like(dgain);
+    return [=]() mutable {
+      backend().layer_norm_gradient(dx, dgain, dbias, inputs.at("dy"), inputs.at("x"), inputs.at("gain"), 1e-5f);
+    };
+  };
+  op.variants = {simd_variant("simd", prepare), plain_variant(prepare)};
   return op;
 }
 
