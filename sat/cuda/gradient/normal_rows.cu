@@ -10,8 +10,10 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr float kLeastLength = 1e-12f;  // of a row that is divided by it, as torch.nn.functional.normalize
 
+/// A row's mean in two parts, the second what rounding the first left: rows far from zero keep their digits.
 struct RowMoments {
-  float mean, rstd;
+  float mean, rest, rstd;
+  __device__ float off(float x) const { return x - mean - rest; }
 };
 
 /// dx [rows, channels] of y = (x - mean) * rstd * gain + bias: with g = dy * gain and z = (x - mean) * rstd,
@@ -28,23 +30,26 @@ __global__ void __launch_bounds__(kThreads)
   dy += row * channels;
   float sum = 0;
   for (int64_t c = lane; c < channels; c += 32) sum += x[c];
-  const float mean = warp_sum(sum) / float(channels);
+  RowMoments own{warp_sum(sum) / float(channels), 0, 0};
+  float rest = 0;
+  for (int64_t c = lane; c < channels; c += 32) rest += x[c] - own.mean;
+  own.rest = warp_sum(rest) / float(channels);
   float squares = 0;
-  for (int64_t c = lane; c < channels; c += 32) squares += (x[c] - mean) * (x[c] - mean);
-  const float rstd = 1 / sqrtf(warp_sum(squares) / float(channels) + eps);
+  for (int64_t c = lane; c < channels; c += 32) squares += own.off(x[c]) * own.off(x[c]);
+  own.rstd = 1 / sqrtf(warp_sum(squares) / float(channels) + eps);
   float along = 0, lean = 0;
   for (int64_t c = lane; c < channels; c += 32) {
     const float g = gain ? dy[c] * gain[c] : dy[c];
     along += g;
-    lean += g * ((x[c] - mean) * rstd);
+    lean += g * (own.off(x[c]) * own.rstd);
   }
   along = warp_sum(along) / float(channels);
   lean = warp_sum(lean) / float(channels);
-  if (lane == 0) moments[row] = {mean, rstd};
+  if (lane == 0) moments[row] = own;
   if (dx == nullptr) return;
   for (int64_t c = lane; c < channels; c += 32) {
     const float g = gain ? dy[c] * gain[c] : dy[c];
-    dx[row * channels + c] = rstd * (g - along - (x[c] - mean) * rstd * lean);
+    dx[row * channels + c] = own.rstd * (g - along - own.off(x[c]) * own.rstd * lean);
   }
 }
 
@@ -55,7 +60,7 @@ struct LayerNormTerms {
   int64_t channels;
   __device__ void operator()(float (&to)[2], int64_t row, int64_t column) const {
     const int64_t at = row * channels + column;
-    to[0] = dy[at] * ((x[at] - moments[row].mean) * moments[row].rstd);
+    to[0] = dy[at] * (moments[row].off(x[at]) * moments[row].rstd);
     to[1] = dy[at];
   }
 };
@@ -91,7 +96,7 @@ void CudaBackend::layer_norm_gradient(Tensor& dx, Tensor& dgain, Tensor& dbias, 
                                       const Tensor& gain, float eps) {
   const Stream& stream = runtime_.stream();
   const int64_t channels = x.shape[-1], rows = x.numel() / std::max<int64_t>(1, channels);
-  Tensor moments({rows, 2}, DType::f32, x.device);
+  Tensor moments({rows, 3}, DType::f32, x.device);
   auto* of_rows = reinterpret_cast<RowMoments*>(moments.address<float>());
   launch(stream, one_warp_each("layer_norm_gradient", rows), layer_norm_gradient_kernel, dx.address<float>(), of_rows,
          dy.address<float>(), x.address<float>(), gain.address<float>(), rows, channels, eps);
