@@ -82,7 +82,7 @@ __device__ void logits_of(float (&logit)[kVoxelsAWarp], const float* feature, co
 /// A block takes a piece, 64 voxels at a time: their final features pass through shared memory, a warp has 8 of them,
 /// a lane a prompt. A lane sums 8 voxels in f32, these sums in double, and the eight warps' sums are added in order.
 /// Traffic: 1 read of the features and the bits, for 32 prompts; masks once a block.
-__global__ void __launch_bounds__(kThreads) mask_sums_kernel(double* parts, const MaskProblem problem, int64_t all) {
+__global__ void __launch_bounds__(kThreads, 2) mask_sums_kernel(double* parts, const MaskProblem problem, int64_t all) {
   extern __shared__ float4 shared[];
   __shared__ double sums_of[kWarps][4][kPrompts];
   const int64_t pitch = feature_pitch(problem.features.channels);
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kThreads) mask_sums_kernel(double* parts, cons
 /// in registers until the piece is done. Traffic: 1 read of the features and the bits, 1 write of dfeatures, and 1 read
 /// where it adds, for 32 prompts.
 template <int kRuns>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     mask_gradient_kernel(float* dfeatures, bool add, float* parts, const MaskProblem problem, const float* factors,
                          int64_t all) {
   extern __shared__ float4 shared[];

@@ -41,16 +41,19 @@ void place(const Stream& stream, float* whole, const float* part, bool add, cons
 /// Sums over the voxels of one sample, in pieces: parts [pieces][out][in * taps], taps fastest.
 struct WeightGradient {
   std::array<int64_t, 3> in_size, out_size, kernel, stride, padding;
-  ConvInput x;
-  const float* dy;  // [H', W', D', out]
+  ConvInput x;     // of any type, with or without a norm; for tensor cores final values in bf16
+  const void* dy;  // [H', W', D', out] f32; for tensor cores bf16
   float* parts;
   int64_t out, pieces;
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 /// On the f32 units, any convolution.
 void weight_gradient_tiled(const Stream& stream, const WeightGradient& gradient);
-/// On tensor cores, operands rounded to bf16. "" or why it cannot.
+/// On tensor cores. "" or why it cannot.
 std::string weight_gradient_mma_refusal(const WeightGradient& gradient);
 void weight_gradient_mma(const Stream& stream, const WeightGradient& gradient);
+
+/// Final values in bf16, `count` of them.
+void round_features(const Stream& stream, void* to, const ConvInput& x, int64_t count);
 
 }  // namespace sat::cuda

@@ -1,6 +1,6 @@
-// What lies around the convolution that a gradient is: the mirrored weight, and where its result goes.
-#include "sat/cuda/device/half_types.cuh"
+// What lies around the convolution that a gradient is: the mirrored weight, rounded operands, and where results go.
 #include "sat/cuda/gradient/conv3d/conv_gradient.h"
+#include "sat/cuda/gradient/feature_value.cuh"
 
 namespace sat::cuda {
 
@@ -47,6 +47,12 @@ __global__ void __launch_bounds__(kThreads)
   to = add ? to + value : value;
 }
 
+/// to = final values of x. One thread a value. Traffic: 1 read, 1 write.
+__global__ void __launch_bounds__(kThreads) round_features_kernel(__nv_bfloat16* to, const ConvInput x, int64_t count) {
+  const int64_t i = element();
+  if (i < count) to[i] = rounded<__nv_bfloat16>(final_value(raw_value(x, i), x.norm, i % x.channels));
+}
+
 }  // namespace
 
 void mirror_weight(const Stream& stream, void* panels, DType type, const MirroredWeight& mirrored) {
@@ -58,6 +64,11 @@ void mirror_weight(const Stream& stream, void* panels, DType type, const Mirrore
   };
   if (type == DType::f32) return run(float{}, mirrored.out, mirrored.in);
   run(__nv_bfloat16{}, pad16(mirrored.in), pad16(mirrored.out));
+}
+
+void round_features(const Stream& stream, void* to, const ConvInput& x, int64_t count) {
+  launch(stream, one_thread_each("round_features", count), round_features_kernel, static_cast<__nv_bfloat16*>(to), x,
+         count);
 }
 
 void place(const Stream& stream, float* whole, const float* part, bool add, const Placing& placing) {

@@ -1,7 +1,6 @@
 // The gradient of a 3x3x3 convolution's weight on tensor cores.
 #include "sat/cuda/device/tensor_core.cuh"
 #include "sat/cuda/gradient/conv3d/conv_gradient.h"
-#include "sat/cuda/gradient/feature_value.cuh"
 
 namespace sat::cuda {
 
@@ -11,6 +10,7 @@ constexpr int kThreads = 256;
 constexpr int kOutputs = 64, kInputs = 64;  // channels of a block
 constexpr int kDepth = 32;                  // voxels of a step, along a line
 constexpr int kPieces = 8;                  // of 16 bytes in a row of 64 channels
+constexpr int kStages = 3;                  // steps in shared memory
 
 /// As load_matrices(), each matrix transposed: a lane gets of matrix i the elements of rows 2 * (l % 4) and + 1 in
 /// column l / 4.
@@ -21,78 +21,60 @@ __device__ void load_transposed(uint32_t (&to)[4], uint32_t row) {
                : "memory");
 }
 
-/// Eight neighbouring channels, as they are held, in f32.
-__device__ void load_eight(float (&to)[8], const ConvInput& x, int64_t i) {
-  if (x.dtype == DType::f32) return load_run<float>(to, static_cast<const float*>(x.values) + i);
-  if (x.dtype == DType::f16) return load_run<__half>(to, static_cast<const __half*>(x.values) + i);
-  load_run<__nv_bfloat16>(to, static_cast<const __nv_bfloat16*>(x.values) + i);
-}
-
-/// parts [piece][out][in * 27]: for one (kh, kw) and the three kd, dy^T [out, voxels] * x [voxels + kd, in].
+/// parts [piece][out][in * 27]: for one (kh, kw) and the three kd, dy^T [out, voxels] * x [voxels + kd, in], both bf16.
 /// A block takes 64 outputs, 64 inputs, one row of taps and a piece of the volume's lines along D, 32 voxels at a time:
-/// dy [32][64] and x [32 * stride + 2][64] are rounded to bf16 on their way to shared memory, x behind its norm, and
-/// the three taps read the same x, a row further each: ldmatrix takes a row's address a lane, so that a shift, or a
-/// stride, costs nothing. The next step is loaded into registers meanwhile. Of a step's 64 x 64 sums a tap, each of the
-/// 8 warps has 32 x 16. Sums in f32 over the voxels of a piece, in order. Traffic: x nine times and dy nine times for
-/// 64 inputs (blocks of one piece run side by side, so all but the first come from the L2 cache), 1 write of the parts.
+/// dy [32][64] and x [32 * stride + 2][64] are copied to shared memory two steps ahead, and the three taps read the
+/// same x, a row further each: ldmatrix takes a row's address a lane, so that a shift, or a stride, costs nothing. Of a
+/// step's 64 x 64 sums a tap, each of the 8 warps has 32 x 16. Sums in f32 over the voxels of a piece, in order.
+/// Traffic: x and dy nine times for 64 inputs and 64 outputs (blocks of one piece run side by side, so all but the
+/// first come from the L2 cache), 1 write of the parts.
 template <int kStride>
-__global__ void __launch_bounds__(kThreads, 2) weight_gradient_mma_kernel(const WeightGradient g, int64_t piece_lines) {
+__global__ void __launch_bounds__(kThreads, 2) weight_gradient_mma_kernel(const WeightGradient g, int piece_lines) {
   constexpr int kRows = (kDepth - 1) * kStride + 3;  // of x
-  constexpr int kOwn = (kRows * kPieces + kThreads - 1) / kThreads;
-  __shared__ uint4 upstream[2][kDepth * kPieces], inputs[2][kRows * kPieces];
-  const int in_blocks = int((g.x.channels + kInputs - 1) / kInputs);
+  __shared__ uint4 upstream[kStages][kDepth * kPieces], inputs[kStages][kRows * kPieces];
+  const int channels = int(g.x.channels), out = int(g.out), in_blocks = (channels + kInputs - 1) / kInputs;
   const int tap_row = int(blockIdx.x) / in_blocks, kh = tap_row / 3, kw = tap_row % 3;
-  const int64_t input0 = int64_t(int(blockIdx.x) % in_blocks) * kInputs, output0 = int64_t(blockIdx.y) * kOutputs;
-  const int64_t W = g.out_size[1], D = g.out_size[2];
-  const int64_t first_line = blockIdx.z * piece_lines, last_line = min(first_line + piece_lines, g.out_size[0] * W);
-  const int steps_a_line = int((D + kDepth - 1) / kDepth);
-  const int piece = int(threadIdx.x) % kPieces, row = int(threadIdx.x) / kPieces;  // of what this thread loads
-  const int64_t c = input0 + piece * 8, o = output0 + piece * 8;
-  const bool has_norm = g.x.norm.center != nullptr && c < g.x.channels;
+  const int input0 = int(blockIdx.x) % in_blocks * kInputs, output0 = int(blockIdx.y) * kOutputs;
+  const int W = int(g.out_size[1]), D = int(g.out_size[2]), lines = int(g.out_size[0]) * W;
+  const int first_line = int(blockIdx.z) * piece_lines, last_line = min(first_line + piece_lines, lines);
+  const int steps_a_line = (D + kDepth - 1) / kDepth;
+  const int piece = int(threadIdx.x) % kPieces, row = int(threadIdx.x) / kPieces;  // of what this thread copies
+  const int c = input0 + piece * 8, o = output0 + piece * 8;
 
-  float x[kOwn][8], dy[8];
-  const auto load = [&](int64_t line, int64_t d0) {
-    const int64_t h = line / W * kStride + kh - 1, w = line % W * kStride + kw - 1;
-    const bool is_line = h >= 0 && w >= 0 && h < g.in_size[0] && w < g.in_size[1] && c < g.x.channels;
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const int64_t d = d0 * kStride - 1 + row + i * (kThreads / kPieces);
-#pragma unroll
-      for (float& value : x[i]) value = 0;
-      if (!is_line || d < 0 || d >= g.in_size[2]) continue;
-      load_eight(x[i], g.x, ((h * g.in_size[1] + w) * g.in_size[2] + d) * g.x.channels + c);
-      if (!has_norm) continue;
-#pragma unroll
-      for (int k = 0; k < 8; ++k) x[i][k] = final_value(x[i][k], g.x.norm, c + k);
+  int line = first_line, d0 = 0;  // of the step that is copied next
+  const auto copy = [&](int stage) {
+    if (line < last_line) {
+      const auto* dy = static_cast<const __nv_bfloat16*>(g.dy) + (int64_t(line) * D + d0 + row) * out + o;
+      copy_async16(shared_address(upstream[stage]) + swizzled<kPieces>(row, piece), dy, d0 + row < D && o < out);
+      const int h = line / W * kStride + kh - 1, w = line % W * kStride + kw - 1;
+      const bool is_line = unsigned(h) < unsigned(g.in_size[0]) && unsigned(w) < unsigned(g.in_size[1]) && c < channels;
+      const auto* x =
+          static_cast<const __nv_bfloat16*>(g.x.values) + (int64_t(h) * g.in_size[1] + w) * g.in_size[2] * channels + c;
+      for (int to = row; to < kRows; to += kThreads / kPieces) {
+        const int d = d0 * kStride - 1 + to;
+        copy_async16(shared_address(inputs[stage]) + swizzled<kPieces>(to, piece), x + int64_t(d) * channels,
+                     is_line && unsigned(d) < unsigned(g.in_size[2]));
+      }
+      d0 += kDepth;
+      if (d0 >= D) d0 = 0, ++line;
     }
-#pragma unroll
-    for (float& value : dy) value = 0;
-    if (d0 + row < D && o < g.out) load_run<float>(dy, g.dy + (line * D + d0 + row) * g.out + o);
-  };
-  const auto store = [&](int half) {
-    upstream[half][swizzled<kPieces>(row, piece) / 16] = rounded_word<__nv_bfloat16, 8>(dy);
-#pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      const int to = row + i * (kThreads / kPieces);
-      if (to < kRows) inputs[half][swizzled<kPieces>(to, piece) / 16] = rounded_word<__nv_bfloat16, 8>(x[i]);
-    }
+    close_copies();
   };
 
   const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
   const int warp_out = warp % 2 * 32, warp_in = warp / 2 * 16;
   float sums[3][2][2][4] = {};  // [kd][16 outputs][8 inputs]
-  const int64_t steps = (last_line - first_line) * steps_a_line;
-  if (steps > 0) load(first_line, 0);
-  for (int64_t step = 0; step < steps; ++step) {
-    const int half = int(step % 2);
-    store(half);
-    __syncthreads();
-    const int64_t next = step + 1;
-    if (next < steps) load(first_line + next / steps_a_line, next % steps_a_line * kDepth);
-    const uint32_t dy_rows = shared_address(upstream[half]), x_rows = shared_address(inputs[half]);
+  const int steps = (last_line - first_line) * steps_a_line;
+  for (int stage = 0; stage < kStages - 1; ++stage) copy(stage);
+  for (int step = 0, at = 0; step < steps; ++step) {
+    wait_copies<kStages - 2>();
+    __syncthreads();  // the step is there for all, and the one before it is read
+    const int stage = step % kStages;
+    copy((step + kStages - 1) % kStages);
+    const uint32_t dy_rows = shared_address(upstream[stage]), x_rows = shared_address(inputs[stage]);
 #pragma unroll
     for (int k = 0; k < kDepth; k += 16) {
-      if (step % steps_a_line * kDepth + k >= D) break;
+      if (at + k >= D) break;
       uint32_t a[2][4], b[3][4];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {  // matrices: voxels 0-7 of outputs 0-7 and 8-15, then voxels 8-15
@@ -113,6 +95,7 @@ __global__ void __launch_bounds__(kThreads, 2) weight_gradient_mma_kernel(const 
         }
       }
     }
+    at = at + kDepth < D ? at + kDepth : 0;
   }
 
 #pragma unroll
@@ -123,10 +106,10 @@ __global__ void __launch_bounds__(kThreads, 2) weight_gradient_mma_kernel(const 
       for (int j = 0; j < 2; ++j) {
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-          const int64_t to_o = output0 + warp_out + i * 16 + lane / 4 + k / 2 * 8;
-          const int64_t to_c = input0 + warp_in + j * 8 + lane % 4 * 2 + k % 2;
-          if (to_o >= g.out || to_c >= g.x.channels) continue;
-          g.parts[((blockIdx.z * g.out + to_o) * g.x.channels + to_c) * 27 + tap_row * 3 + tap] = sums[tap][i][j][k];
+          const int to_o = output0 + warp_out + i * 16 + lane / 4 + k / 2 * 8;
+          const int to_c = input0 + warp_in + j * 8 + lane % 4 * 2 + k % 2;
+          if (to_o >= out || to_c >= channels) continue;
+          g.parts[((blockIdx.z * g.out + to_o) * channels + to_c) * 27 + tap_row * 3 + tap] = sums[tap][i][j][k];
         }
       }
     }
@@ -147,9 +130,8 @@ void weight_gradient_mma(const Stream& stream, const WeightGradient& g) {
   const int64_t lines = g.out_size[0] * g.out_size[1];
   const dim3 grid(unsigned(9 * divide_up(g.x.channels, kInputs)), unsigned(divide_up(g.out, kOutputs)),
                   unsigned(g.pieces));
-  const Launch how{"weight_gradient_mma", grid, kThreads};
   const auto kernel = g.stride[0] == 1 ? weight_gradient_mma_kernel<1> : weight_gradient_mma_kernel<2>;
-  launch(stream, how, kernel, g, divide_up(lines, g.pieces));
+  launch(stream, {"weight_gradient_mma", grid, kThreads}, kernel, g, int(divide_up(lines, g.pieces)));
 }
 
 }  // namespace sat::cuda

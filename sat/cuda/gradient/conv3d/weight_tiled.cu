@@ -35,6 +35,7 @@ struct Column {
 /// 256 are summed by themselves, and these sums are added in order. Traffic: dy once for 64 columns, x once for 64
 /// outputs and a tap (mostly from the L2 cache), 1 write of the parts.
 __global__ void __launch_bounds__(kThreads) weight_gradient_tiled_kernel(const WeightGradient g, int64_t piece_voxels) {
+  __shared__ float norm[3][kColumns];  // center, factor, shift of each column; 0, 1, 0 for none
   __shared__ __align__(16) float left[2][kDepth][kOutputs], right[2][kDepth][kColumns];
   const int lane = int(threadIdx.x) % kDepth, depth = int(threadIdx.x) / kDepth;  // of what this thread loads
   const int64_t column0 = int64_t(blockIdx.x) * kColumns, output0 = int64_t(blockIdx.y) * kOutputs;
@@ -43,14 +44,23 @@ __global__ void __launch_bounds__(kThreads) weight_gradient_tiled_kernel(const W
   const int H = int(g.in_size[0]), W = int(g.in_size[1]), D = int(g.in_size[2]), in = int(g.x.channels);
   const Column own[kOwn] = {
       {column0 + lane, g}, {column0 + lane + 16, g}, {column0 + lane + 32, g}, {column0 + lane + 48, g}};
+  if (threadIdx.x < kColumns) {
+    const Column of(column0 + threadIdx.x, g);
+    const bool has_norm = of.there && g.x.norm.center != nullptr;
+    norm[0][threadIdx.x] = has_norm ? g.x.norm.center[of.c] : 0.f;
+    norm[1][threadIdx.x] = has_norm ? g.x.norm.factor[of.c] : 1.f;
+    norm[2][threadIdx.x] = has_norm ? g.x.norm.shift[of.c] : 0.f;
+  }
+  const auto* dy = static_cast<const float*>(g.dy);
+  const float slope = g.x.norm.slope;
+  const int out_w = int(g.out_size[1]), out_d = int(g.out_size[2]);
+  int64_t voxel = first + depth;  // that this thread loads next, and where it lies
+  int at_d = int(voxel % out_d), at_w = int(voxel / out_d % out_w), at_h = int(voxel / out_d / out_w);
   float loaded[kOwn], upstream[kOwn];
-  const auto load = [&](int64_t voxel) {
-    voxel += depth;
+  const auto load = [&] {
     const bool there = voxel < last;
-    const int64_t line = voxel / g.out_size[2];
-    const int h0 = int(line / g.out_size[1] * g.stride[0] - g.padding[0]);
-    const int w0 = int(line % g.out_size[1] * g.stride[1] - g.padding[1]);
-    const int d0 = int(voxel % g.out_size[2] * g.stride[2] - g.padding[2]);
+    const int h0 = at_h * int(g.stride[0]) - int(g.padding[0]), w0 = at_w * int(g.stride[1]) - int(g.padding[1]);
+    const int d0 = at_d * int(g.stride[2]) - int(g.padding[2]);
 #pragma unroll
     for (int i = 0; i < kOwn; ++i) {
       const int h = h0 + own[i].tap_h, w = w0 + own[i].tap_w, d = d0 + own[i].tap_d;
@@ -58,17 +68,27 @@ __global__ void __launch_bounds__(kThreads) weight_gradient_tiled_kernel(const W
           there && own[i].there && unsigned(h) < unsigned(H) && unsigned(w) < unsigned(W) && unsigned(d) < unsigned(D);
       loaded[i] = 0;
       if (inside) {
-        loaded[i] = final_value(raw_value(g.x, ((int64_t(h) * W + w) * D + d) * in + own[i].c), g.x.norm, own[i].c);
+        const int at = lane + i * kDepth;
+        loaded[i] = normalised(raw_value(g.x, ((int64_t(h) * W + w) * D + d) * in + own[i].c), norm[0][at], norm[1][at],
+                               norm[2][at], slope);
       }
       const int64_t o = output0 + lane + i * kDepth;
-      upstream[i] = there && o < g.out ? g.dy[voxel * g.out + o] : 0.f;
+      upstream[i] = there && o < g.out ? dy[voxel * g.out + o] : 0.f;
+    }
+    voxel += kDepth;
+    for (at_d += kDepth; at_d >= out_d;) {
+      at_d -= out_d;
+      if (++at_w < out_w) continue;
+      at_w = 0;
+      ++at_h;
     }
   };
 
   const int row = int(threadIdx.x) / 16 * 4, column = int(threadIdx.x) % 16 * 4;  // of this thread's sums
   float sums[4][4] = {}, run[4][4] = {};
   const int64_t steps = (last - first + kDepth - 1) / kDepth;
-  load(first);
+  __syncthreads();
+  load();
   for (int64_t step = 0; step < steps; ++step) {
     const int half = int(step % 2);
 #pragma unroll
@@ -77,7 +97,7 @@ __global__ void __launch_bounds__(kThreads) weight_gradient_tiled_kernel(const W
       right[half][depth][lane + i * kDepth] = loaded[i];
     }
     __syncthreads();
-    if (step + 1 < steps) load(first + (step + 1) * kDepth);
+    if (step + 1 < steps) load();
 #pragma unroll
     for (int k = 0; k < kDepth; ++k) {
       const float4 a = *reinterpret_cast<const float4*>(&left[half][k][row]);
