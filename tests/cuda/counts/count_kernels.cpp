@@ -9,6 +9,7 @@
 
 #include "sat/cuda/conv3d/composed/conv3d_composed.h"
 #include "sat/cuda/conv3d/general/conv3d_general.h"
+#include "sat/cuda/gradient/conv3d/conv_gradient.h"
 #include "sat/cuda/sequences/selective_scan.h"
 #include "tests/cuda/counts/kernel_runs.h"
 #include "tests/cuda/counts/unfused_chain.h"
@@ -185,6 +186,22 @@ void count_image_conv(const Stream& stream, void (*variant)(const Stream&, const
   say("output_bytes", voxels * channels * 4);
 }
 
+/// The gradient of a 3x3x3 convolution's weight, 64 -> 64, in one piece.
+void count_weight_gradient(const Stream& stream, DType held, void (*form)(const Stream&, const WeightGradient&)) {
+  const std::array<int64_t, 3> size{8, 8, 32}, threes{3, 3, 3}, ones{1, 1, 1};
+  const int64_t channels = 64, voxels = voxels_of(size);
+  Bytes owned = {made_up(held, voxels * channels, 1), made_up(held, voxels * channels, 2),
+                 std::make_shared<DeviceBytes>(size_t(27 * channels * channels * 4))};
+  ConvInput x{owned[0]->data(), held, channels, 0, {}};
+  auto* parts = reinterpret_cast<float*>(owned[2]->data());
+  if (held == DType::f32) x.norm = made_up_norm(channels, 3, owned);
+  form(stream, {size, size, threes, ones, ones, x, owned[1]->data(), parts, channels, 1});
+  say("voxels", voxels);
+  say("products", 2 * 27 * channels * channels * voxels);
+  say("input_bytes", voxels * channels * 2 * size_of(held));
+  say("output_bytes", 27 * channels * channels * 4);
+}
+
 void count_scan(const Stream& stream, ScanVariant variant) {
   const int64_t length = 512, channels = 128, states = 16, values = length * channels;
   const Bytes owned = {made_up(DType::f32, values, 1),          made_up(DType::f32, values, 2),
@@ -276,6 +293,10 @@ const std::vector<CountedCase>& counted_cases() {
       {"attention/images", [](const Stream& stream) { count_segments(stream, 2, 257, 2, 64, false); }},
       {"conv2d/plain/64-64", [](const Stream& stream) { count_image_conv(stream, conv3d_general_plain); }},
       {"conv2d/tiled/64-64", [](const Stream& stream) { count_image_conv(stream, conv3d_general_tiled); }},
+      {"weight_gradient/tiled/64-64",
+       [](const Stream& stream) { count_weight_gradient(stream, DType::f32, weight_gradient_tiled); }},
+      {"weight_gradient/mma/64-64",
+       [](const Stream& stream) { count_weight_gradient(stream, DType::bf16, weight_gradient_mma); }},
       {"selective_scan/plain", [](const Stream& stream) { count_scan(stream, ScanVariant::plain); }},
       {"selective_scan/chunked", [](const Stream& stream) { count_scan(stream, ScanVariant::chunked); }},
       {"mask_scores/plain/32", [](const Stream& stream) { count_mask_scores(stream, DType::f32, 32); }},
@@ -305,6 +326,7 @@ int run(const std::string& what) {
   if (what == "bits") {
     for (const std::string& line : all_bits(stream)) std::puts(line.c_str());
     for (const std::string& line : op_bits()) std::puts(line.c_str());
+    for (const std::string& line : gradient_bits()) std::puts(line.c_str());
     for (const std::string& line : network_bits()) std::puts(line.c_str());
     return 0;
   }

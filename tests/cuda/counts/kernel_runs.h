@@ -63,6 +63,9 @@ std::vector<std::string> all_bits(const cuda::Stream& stream);
 /// The same of ops whose kernels are not among them.
 std::vector<std::string> op_bits();
 
+/// The same of what gradients are made of.
+std::vector<std::string> gradient_bits();
+
 /// The same of a whole small network in f32, f16 and bf16.
 std::vector<std::string> network_bits();
 
