@@ -82,7 +82,11 @@ TEST_CASE("a loop asks before every piece whether to go on, and only its caller'
     CHECK(ran == 30);
     CHECK(elsewhere == 0);
     if (threads == 1) CHECK(asked == 31);
-    CHECK_THROWS_AS(parallel_for(1000000, 1, [&](int64_t, int64_t) { ++ran; }), Cancelled);
+    const auto piece = [&](int64_t, int64_t) {
+      ++ran;
+      while (std::this_thread::get_id() != caller && asked <= 40) std::this_thread::yield();
+    };
+    CHECK_THROWS_AS(parallel_for(1000000, 1, piece), Cancelled);
     CHECK(ran < 1000030);
   }
 }

@@ -72,7 +72,8 @@ void draw_line(Tensor& image, int64_t left, int64_t top, const std::vector<std::
 }
 
 std::string tick(const std::pair<double, double>& range, int64_t i) {
-  return significant(range.first + double(i) * (range.second - range.first) / 5, 3);
+  const double value = range.first + double(i) * (range.second - range.first) / 5;
+  return std::abs(value) < 1000 ? significant(value, 3) : std::to_string(std::llround(value));
 }
 
 void draw_grid(Tensor& image, const CurvePanel& panel, int64_t left, int64_t top) {
@@ -92,8 +93,8 @@ void draw_panel(Tensor& image, const CurvePanel& panel, int64_t x, int64_t y) {
   write(image, left, y + kLineHeight, panel.y, kFaint);
   draw_grid(image, panel, left, top);
   write(image, left + kSide - width_of(panel.x), top + kSide + 8 + kLineHeight, panel.x, kFaint);
-  const auto& [first, last] = panel.x_range;
-  const auto& [low, high] = panel.y_range;
+  const double first = panel.x_range.first, last = panel.x_range.second;
+  const double low = panel.y_range.first, high = panel.y_range.second;
   const auto placed = [&](const std::pair<double, double>& point) {
     return std::pair((point.first - first) / (last - first) * double(kSide - 1),
                      (high - point.second) / (high - low) * double(kSide - 1));
