@@ -28,10 +28,13 @@ PEERS = {
 PHASES = ("forward", "backward", "optimiser")
 TOTAL_STRIDE = 32
 
+WARM_UP = 2  # steps: the second is the first with the optimiser's moments in memory
+
 # Largest differences from ours (exact): of a loss, relative, and of a gradient, of its norm. The coarsest instance
-# norms are over 27 voxels at 96 x 96 x 96, which magnifies rounding.
+# norms are over 27 voxels at 96 x 96 x 96, which magnifies rounding; values beside a kink of the ReLU fall on either
+# side of it, which the sums over all voxels (gains, biases) show most.
 LOSS_BOUNDS = {"exact": 0.0, "f32": 1e-4, "fast": 3e-2, "bf16": 3e-2}
-GRADIENT_BOUNDS = {"exact": 0.0, "f32": 5e-3, "fast": 0.5, "bf16": 0.5}
+GRADIENT_BOUNDS = {"exact": 0.0, "f32": 1e-2, "fast": 0.5, "bf16": 0.5}
 NO_GRADIENT = 1e-4  # of the norm of all gradients: the rounding noise of a bias that a norm takes off again
 
 
@@ -66,15 +69,17 @@ class Comparison:
         self.limit_bytes = int(0.95 * programs.meminfo("MemAvailable"))
 
     def check(self, program):
-        """Starts a program, compares its losses and gradients with ours, and takes the first step."""
+        """Starts a program, compares its losses and gradients with ours, and takes the first steps."""
         program.start([], self.folder, self.limit_bytes)
         program.ask(f"write {self.folder / program.name}")
         program.errors = difference(self.folder, program.name, self.programs[0].name)
-        seconds, *_ = program.run()
-        program.phases, program.losses = {phase: [] for phase in PHASES}, [program.reply["loss"]]
+        program.phases, program.losses = {phase: [] for phase in PHASES}, []
+        for _ in range(WARM_UP):
+            seconds, *_ = program.run()
+            program.losses.append(program.reply["loss"])
         program.forget_peak()
         program.peak_bytes = 0
-        programs.say(f"{program.name}: {program.version}; first step {seconds:.2f} s, differences "
+        programs.say(f"{program.name}: {program.version}; last step to warm up {seconds:.2f} s, differences "
                      f"{program.errors[0]:.1e} (losses), {program.errors[1]:.1e} (gradients)")
 
     def measure(self, program):
