@@ -36,10 +36,11 @@ WARM_UP = 2  # steps: the second is the first with the optimiser's moments in me
 LOSS_BOUNDS = {"exact": 0.0, "f32": 1e-4, "fast": 3e-2, "bf16": 3e-2}
 GRADIENT_BOUNDS = {"exact": 0.0, "f32": 1e-2, "fast": 0.5, "bf16": 0.5}
 LATER_BOUNDS = {"exact": 0.0, "f32": 3e-3, "fast": 1e-1, "bf16": 1e-1}  # of losses after some steps
-NO_GRADIENT = 1e-4  # of the norm of all gradients: the rounding noise of a bias that a norm takes off again
+# Of the norm of all gradients: the rounding noise of a bias that a norm takes off again, and whose gradient is zero.
+NOISE_BOUNDS = {"exact": 0.0, "f32": 1e-4, "fast": 0.0, "bf16": 1e-1}
 
 
-def difference(folder, name, reference):
+def difference(folder, name, reference, noise):
     """Largest relative difference of the losses; largest difference of a gradient, of its norm."""
     theirs, ours = (json.loads((folder / f"{who}.json").read_text()) for who in (name, reference))
     if theirs["gradients"].keys() != ours["gradients"].keys():
@@ -50,7 +51,7 @@ def difference(folder, name, reference):
     for parameter, (norm, *values) in ours["gradients"].items():
         their_norm, *their_values = theirs["gradients"][parameter]
         if norm == 0:
-            if their_norm > NO_GRADIENT * total:
+            if their_norm > noise * total:
                 raise programs.ProgramFailed(f"{parameter} has a gradient, ours is zero")
             continue
         largest = max(abs(a - b) for a, b in zip(their_values, values, strict=True))
@@ -73,7 +74,8 @@ class Comparison:
         """Starts a program, compares its losses and gradients with ours, and takes the first steps."""
         program.start([], self.folder, self.limit_bytes)
         program.ask(f"write {self.folder / program.name}")
-        program.errors = difference(self.folder, program.name, self.programs[0].name)
+        noise = NOISE_BOUNDS[program.precision]
+        program.errors = difference(self.folder, program.name, self.programs[0].name, noise)
         program.phases, program.losses = {phase: [] for phase in PHASES}, []
         for _ in range(WARM_UP):
             seconds, *_ = program.run()
