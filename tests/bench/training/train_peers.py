@@ -60,12 +60,21 @@ def difference(folder, name, reference, noise):
     return loss, worst
 
 
+def recomputing(program, stages):
+    """Ours once more, with less memory."""
+    command = [*program.command, "--recompute", str(stages)]
+    return programs.Program("sat-again", f"sat, stages again: {stages}", program.precision, command,
+                            program.environment)
+
+
 class Comparison:
     """One batch, all programs."""
 
     def __init__(self, options, names, folder):
         arguments = ["--size", *map(str, options.size), "--prompts", str(options.prompts)]
         ours = programs.make_ours(options, ["--serve", *arguments])
+        if options.recompute:
+            ours.append(recomputing(ours[0], options.recompute))
         peers = programs.make_peers(options, HERE / "train_server.py", PEERS, names, arguments)
         self.programs, self.folder, self.rounds = ours + peers, folder, options.rounds
         self.limit_bytes = int(0.95 * programs.meminfo("MemAvailable"))
@@ -138,6 +147,8 @@ def parse():
     parser.add_argument("--size", type=int, nargs=3, default=(96, 96, 96), metavar=("H", "W", "D"),
                         help=f"crop, multiples of {TOTAL_STRIDE} (default: 96 96 96)")
     parser.add_argument("--prompts", type=int, default=8, help="default: 8")
+    parser.add_argument("--recompute", type=int, default=0, metavar="N",
+                        help="ours once more, N stages' inner results made again in the backward pass")
     programs.add_common_options(parser, PEERS)
     options = programs.parse_common(parser)
     if any(side % TOTAL_STRIDE or side < 1 for side in options.size) or options.prompts < 1:
